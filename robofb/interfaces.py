@@ -1,0 +1,138 @@
+"""The contracts between parts. Shapes: B envs, T time, To history, H chunk, A action."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import mujoco
+import torch
+from torch import Tensor
+
+from robofb.rng import EpisodeRng
+from robofb.types import Batch, EnvSpec, Obs, Score, Step
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Many copies ("worlds") of one MuJoCo model, stepped together."""
+
+    model: mujoco.MjModel
+    num_worlds: int
+    device: torch.device
+
+    def field(self, name: str) -> Tensor:
+        """Return a live (B, ...) tensor of an MjData field: qpos, qvel, act, ctrl, sensordata, ...
+
+        State fields may be written; derived fields are current after `step` and `forward`.
+        """
+        ...
+
+    def step(self, num_substeps: int) -> None:
+        """Advance every world by physics steps, then make position and velocity fields current."""
+        ...
+
+    def reset(self, ids: Tensor) -> None:
+        """Set the worlds `ids` (n,) int64 to the model's initial state."""
+        ...
+
+    def forward(self, ids: Tensor) -> None:
+        """Make the derived fields of the worlds `ids` agree with their written state."""
+        ...
+
+    def snapshot(self, ids: Tensor | None = None) -> Tensor:
+        """Return the full simulator state (n, S) of some worlds, a copy."""
+        ...
+
+    def restore(self, ids: Tensor, state: Tensor) -> None:
+        """Put worlds `ids` into states (n, S) taken by `snapshot`; they continue bit for bit."""
+        ...
+
+    def close(self) -> None:
+        """Release threads and memory; safe twice."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What there is to do, in batched torch; runs on any Engine. Holds no per-world state."""
+
+    spec: EnvSpec
+    num_substeps: int
+
+    def build(self) -> mujoco.MjModel:
+        """Compile the scene."""
+        ...
+
+    def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
+        """Write the start states of the worlds `ids` (n,), drawn from `rng` (n rows)."""
+        ...
+
+    def apply(self, engine: Engine, action: Tensor) -> None:
+        """Turn actions (B, A) into the engine's controls for one control step."""
+        ...
+
+    def observe(self, engine: Engine) -> Obs:
+        """Return fresh observation tensors (never views of the engine)."""
+        ...
+
+    def score(self, engine: Engine) -> Score:
+        """Judge the present states."""
+        ...
+
+
+@runtime_checkable
+class VecEnv(Protocol):
+    """B environments in lock step, each reset by itself when its episode ends.
+
+    Episodes are numbered 0, 1, 2, ... in the order they start, and episode n draws all its
+    randomness from `episode_seed`, a hash of (seed, n): its course does not depend on B.
+    """
+
+    spec: EnvSpec
+    num_envs: int
+    device: torch.device
+    episode: Tensor  # (B,) int64 number of the episode each env is in
+    episode_seed: Tensor  # (B,) int64
+
+    def reset(self, seed: int) -> Obs:
+        """Start episodes 0..B-1 of `seed`."""
+        ...
+
+    def step(self, action: Tensor) -> Step:
+        """Apply actions (B, A) in environment units for one control step."""
+        ...
+
+    def close(self) -> None:
+        """Release the simulator; safe twice."""
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A stateless chunk policy: an nn.Module whose normaliser is part of its weights."""
+
+    spec: EnvSpec
+    obs_history: int  # To
+    horizon: int  # H, predicted actions
+    execute: int  # Ta, actions executed before replanning
+
+    def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
+        """Return chunks (B, H, A) in environment units for histories (B, To, ...)."""
+        ...
+
+    def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the scalar training loss and detached metrics."""
+        ...
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Whatever chooses actions in a VecEnv: an executor, a residual agent, a scripted expert."""
+
+    def reset(self, mask: Tensor, seeds: Tensor) -> None:
+        """Forget everything about the envs in `mask` (B,) bool; reseed them from `seeds` (B,)."""
+        ...
+
+    def next(self, obs: Obs) -> Tensor:
+        """Return the action (B, A) of this control step, in environment units."""
+        ...

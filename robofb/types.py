@@ -1,0 +1,209 @@
+"""Plain data that every part of robofb exchanges. No behaviour beyond validation and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+Obs = dict[str, Tensor]
+"""Observations by key: "state" (B, D) float32; images (B, C, H, W) uint8."""
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Describe one array of an observation or an action, without its batch axis.
+
+    Attributes:
+        shape: sizes of the axes after the batch axis.
+        dtype: numpy name of the element type.
+        unit: SI unit of every element, or a short sentence where elements differ.
+        low: smallest allowed value per element (flattened), or None where unbounded.
+        high: largest allowed value per element (flattened), or None where unbounded.
+        names: one name per element (flattened), quantity_frame_axis, or empty.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    unit: str = ""
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        size = int(np.prod(self.shape))
+        for label in ("low", "high", "names"):
+            values = getattr(self, label)
+            if values and len(values) != size:
+                raise ValueError(f"ArraySpec.{label} has {len(values)} entries for {size} elements")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values; `from_dict` restores an equal spec."""
+        return {
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "unit": self.unit,
+            "low": None if self.low is None else list(self.low),
+            "high": None if self.high is None else list(self.high),
+            "names": list(self.names),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ArraySpec:
+        """Build a spec from the output of `to_dict`."""
+        return cls(
+            shape=tuple(values["shape"]),
+            dtype=values["dtype"],
+            unit=values["unit"],
+            low=None if values["low"] is None else tuple(values["low"]),
+            high=None if values["high"] is None else tuple(values["high"]),
+            names=tuple(values["names"]),
+        )
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Describe what an environment shows and accepts.
+
+    Attributes:
+        task: name of the task, the same as its config.
+        obs: spec of each observation key.
+        action: spec of the action.
+        control_dt: time between two actions [s].
+        max_steps: actions after which an unfinished episode is truncated.
+        stages: names of the steps towards success, in order; `info["stage"]` counts how many
+            of them are reached. Empty where the task has none.
+    """
+
+    task: str
+    obs: Mapping[str, ArraySpec]
+    action: ArraySpec
+    control_dt: float
+    max_steps: int
+    stages: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values; `from_dict` restores an equal spec."""
+        return {
+            "task": self.task,
+            "obs": {key: spec.to_dict() for key, spec in self.obs.items()},
+            "action": self.action.to_dict(),
+            "control_dt": self.control_dt,
+            "max_steps": self.max_steps,
+            "stages": list(self.stages),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EnvSpec:
+        """Build a spec from the output of `to_dict`."""
+        return cls(
+            task=values["task"],
+            obs={key: ArraySpec.from_dict(spec) for key, spec in values["obs"].items()},
+            action=ArraySpec.from_dict(values["action"]),
+            control_dt=values["control_dt"],
+            max_steps=values["max_steps"],
+            stages=tuple(values["stages"]),
+        )
+
+
+class Score(NamedTuple):
+    """Judge the present state of every world of a task.
+
+    Attributes:
+        achieved: (B,) float32, goals (such as assembled pairs) that hold now. `VecEnv` pays +1
+            the first time each is reached in an episode.
+        success: (B,) bool, the episode's goal is reached.
+        failure: (B,) bool, the episode can no longer succeed.
+        stage: (B,) int64, how many of `EnvSpec.stages` the present state has reached.
+        metrics: further (B,) or (B, k) tensors for `Step.info`.
+    """
+
+    achieved: Tensor
+    success: Tensor
+    failure: Tensor
+    stage: Tensor
+    metrics: dict[str, Tensor]
+
+
+class Step(NamedTuple):
+    """Return value of `VecEnv.step`.
+
+    Attributes:
+        obs: observations to act on next; of the new episode where one was reset.
+        reward: (B,) float32.
+        terminated: (B,) bool, ended by success or failure: no value after it.
+        truncated: (B,) bool, ended by the time limit: bootstrap from `final_obs`.
+        final_obs: observations before the auto-reset; equal to `obs` where no episode ended.
+        info: per-env tensors read before the auto-reset. Always "success" (B,) bool, "stage"
+            (B,) int64 best stage of the episode, "episode" (B,) int64 number of the episode that
+            this step belonged to, "length" (B,) int64 steps of it so far.
+    """
+
+    obs: Obs
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    final_obs: Obs
+    info: dict[str, Tensor]
+
+    @property
+    def done(self) -> Tensor:
+        """(B,) bool, an episode ended with this step."""
+        return self.terminated | self.truncated
+
+
+class Batch(NamedTuple):
+    """A training batch of action chunks.
+
+    Attributes:
+        obs: history of each observation key, (B, To, ...), oldest first.
+        action: (B, H, A) float32 in environment units; row 0 is the action for the last
+            observation of the history.
+        mask: (B, H) bool, False where the chunk runs past its episode's end (the rows repeat
+            the last action).
+        weight: (B,) float32 sample weights.
+    """
+
+    obs: Obs
+    action: Tensor
+    mask: Tensor
+    weight: Tensor
+
+
+SOURCE_HUMAN = 0
+SOURCE_POLICY = 1
+SOURCE_INTERVENTION = 2
+SOURCE_AUGMENTED = 3
+SOURCE_SCRIPTED = 4
+SOURCE_NAMES = ("human", "policy", "intervention", "augmented", "scripted")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded episode of T actions, in numpy.
+
+    Attributes:
+        obs: each key (T + 1, ...): before every action, and after the last.
+        action: (T, A) float32, environment units.
+        reward: (T,) float32.
+        terminated: whether the last step ended the episode by success or failure.
+        success: whether the task was solved.
+        timestamps: (T + 1,) float64, true capture time of each observation [s], increasing.
+        source: (T,) uint8, who chose each action; one of the SOURCE_ flags.
+        meta: JSON-ready facts (task, robot, seed, randomness, ...).
+    """
+
+    obs: Mapping[str, np.ndarray]
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: bool
+    success: bool
+    timestamps: np.ndarray
+    source: np.ndarray
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.action)
