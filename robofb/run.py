@@ -1,0 +1,278 @@
+"""A run: one folder that holds everything about one training or evaluation job.
+
+    config.yaml  meta.json  metrics.jsonl  train.log  summary.json  report.html  videos/
+    checkpoints/step_000001000.pt ...  and the files `latest` and `best`, which name one of them
+
+The folder is complete in itself: it can be copied to another machine and opened there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from robofb import checkpoint, provenance
+from robofb.errors import UserError
+from robofb.files import append_line, file_errors, write_atomically
+
+WANDB_MODES = ("off", "offline", "online")
+
+
+def new_run_path(task: str, method: str, seed: int, root: str | Path = "runs") -> Path:
+    """Make and return an empty folder `root/<task>-<method>/<date>-s<seed>`, never one in use."""
+    parent = Path(root) / f"{task}-{method}"
+    name = f"{datetime.now():%Y-%m-%d-%H%M%S}-s{seed}"
+    with file_errors(f"cannot make a run folder in {parent}"):
+        parent.mkdir(parents=True, exist_ok=True)
+        attempt = 1
+        while True:
+            path = parent / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                attempt += 1
+            else:
+                return path
+
+
+def plain(value: Any) -> Any:
+    """Return JSON-ready values: numbers of numpy and torch unwrapped, nan and inf as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _merge(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+class Run:
+    """One run folder, open for logging. Use `create` or `open`; leave the `with` block to close."""
+
+    def __init__(self, path: Path, config: dict[str, Any], kind: str) -> None:
+        self.path = path
+        self.config = config
+        self.kind = kind
+        self._started = time.monotonic()
+        self._seconds_before = 0.0
+        self._log_handler: logging.Handler | None = None
+        self._wandb: Any = None
+
+    @classmethod
+    def create(cls, path: str | Path, config: Mapping[str, Any], kind: str) -> Run:
+        """Start a run in a new or empty folder.
+
+        Args:
+            path: folder of the run; see `new_run_path`.
+            config: plain values, all that is needed to do this again.
+            kind: what the run holds, such as "bc" or "residual".
+
+        Raises:
+            UserError: where the folder holds files already or cannot be written.
+        """
+        path, config = Path(path), plain(config)
+        mode = config.get("wandb", "off")
+        if mode not in WANDB_MODES:
+            raise UserError(f"wandb={mode}: choose one of {', '.join(WANDB_MODES)}")
+        with file_errors(f"cannot make the run folder {path}"):
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UserError(
+                    f"run folder {path} is not empty: continue it with resume={path}, or give another out="
+                )
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_atomically(path / "config.yaml", text)
+        write_atomically(path / "meta.json", json.dumps({"kind": kind, **provenance.describe()}, indent=1))
+        return cls(path, config, kind)._attach()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run that exists, to read it or to continue it.
+
+        Raises:
+            UserError: where there is no run, or its files are damaged.
+        """
+        path = Path(path)
+        if not (path / "config.yaml").is_file() or not (path / "meta.json").is_file():
+            inside = sorted(str(found.parent) for found in path.glob("**/config.yaml"))[:5]
+            hint = f"; runs inside it: {', '.join(inside)}" if inside else ""
+            missing = "no such folder" if not path.is_dir() else "not a run folder (config.yaml, meta.json)"
+            raise UserError(f"no run at {path}: {missing}{hint}")
+        try:
+            config = yaml.safe_load((path / "config.yaml").read_text())
+            kind = json.loads((path / "meta.json").read_text())["kind"]
+            dict(config)
+        except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"run {path} is damaged: {str(error).splitlines()[0]}") from error
+        return cls(path, config, kind)
+
+    def resume(self) -> Run:
+        """Go on writing to a run that was opened: log, metrics and clock continue."""
+        meta = json.loads((self.path / "meta.json").read_text())
+        meta.setdefault("resumed", []).append(provenance.describe())
+        write_atomically(self.path / "meta.json", json.dumps(meta, indent=1))
+        self._seconds_before = max((row["seconds"] for row in self.metrics()), default=0.0)
+        return self._attach()
+
+    def _attach(self) -> Run:
+        """Copy what the package logs to train.log and mirror to W&B where that is on."""
+        with file_errors(f"cannot write to the run folder {self.path}"):
+            self._log_handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
+        self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger = logging.getLogger("robofb")
+        logger.addHandler(self._log_handler)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
+        if self.config.get("wandb", "off") != "off":
+            self._wandb = _start_wandb(self)
+        return self
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Git commit, versions, machine, command line and start of the run."""
+        return dict(json.loads((self.path / "meta.json").read_text()))
+
+    @property
+    def videos(self) -> Path:
+        """The folder for videos, made on first use."""
+        with file_errors(f"cannot make {self.path / 'videos'}"):
+            (self.path / "videos").mkdir(exist_ok=True)
+        return self.path / "videos"
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Append one line of metrics at `step`; adds the seconds this run has worked.
+
+        Raises:
+            UserError: where the file cannot be written.
+        """
+        seconds = self._seconds_before + time.monotonic() - self._started
+        row = {"step": int(step), "seconds": round(seconds, 3), **plain(metrics)}
+        append_line(self.path / "metrics.jsonl", json.dumps(row))
+        if self._wandb is not None:
+            self._wandb.log({key: float(value) for key, value in metrics.items()}, step=int(step))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the logged rows in order of step, as floats beside the int "step".
+
+        Where a resumed run repeats steps, the later rows count. Half a line, left by a kill, is
+        skipped.
+        """
+        path = self.path / "metrics.jsonl"
+        rows: list[dict[str, Any]] = []
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                row = {key: float(value) for key, value in json.loads(line).items()}
+                row["step"] = int(row["step"])
+            except (ValueError, AttributeError, KeyError, TypeError):
+                continue
+            if rows and rows[-1]["step"] > row["step"]:
+                rows = [kept for kept in rows if kept["step"] < row["step"]]
+            rows.append(row)
+        return rows
+
+    def save_checkpoint(self, state: Mapping[str, Any], step: int, best: bool = False, keep: int = 3) -> Path:
+        """Save a checkpoint, point `latest` (and `best`) at it, and drop all but the last `keep`.
+
+        Args:
+            state: "spec", "policy" and whatever the trainer needs to continue; only tensors and
+                plain Python values, so that it loads with `weights_only=True`.
+            step: training step, part of the file's name.
+            best: also make this the best checkpoint; the best one is never dropped.
+            keep: how many of the latest checkpoints stay.
+
+        Raises:
+            UserError: where it cannot be written; what was saved before stays as it was.
+        """
+        content = {"kind": self.kind, "step": int(step), "config": self.config, **state}
+        return checkpoint.save(self.path / "checkpoints", content, step, best=best, keep=keep)
+
+    def load_checkpoint(self, which: str | Path = "latest") -> dict[str, Any]:
+        """Return a checkpoint on the CPU: "latest", "best", or a path (of any run).
+
+        Raises:
+            UserError: where it is missing, cut off, foreign or of another format.
+        """
+        return checkpoint.load(self.path / "checkpoints", which)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `write_summary` has gathered, empty at first."""
+        path = self.path / "summary.json"
+        try:
+            return dict(json.loads(path.read_text())) if path.is_file() else {}
+        except ValueError as error:
+            raise UserError(f"{path} is not readable JSON ({error})") from error
+
+    def write_summary(self, values: Mapping[str, Any]) -> None:
+        """Merge values into summary.json, nested dictionaries key by key, in one atomic step."""
+        merged = _merge(self.summary(), plain(values))
+        write_atomically(self.path / "summary.json", json.dumps(merged, indent=1) + "\n")
+        if self._wandb is not None:
+            self._wandb.summary.update(merged)
+
+    def close(self) -> None:
+        """Close log and mirror; safe twice."""
+        if self._log_handler is not None:
+            logging.getLogger("robofb").removeHandler(self._log_handler)
+            self._log_handler.close()
+            self._log_handler = None
+        if self._wandb is not None:
+            self._wandb.finish()
+            self._wandb = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _start_wandb(run: Run) -> Any:
+    """Start mirroring a run; the same run folder continues the same W&B run."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError("wandb is not installed: pip install wandb, or leave wandb=off") from error
+    mode = run.config["wandb"]
+    try:
+        return wandb.init(
+            project="robofb",
+            name="/".join(run.path.resolve().parts[-2:]),
+            id=run.meta["id"],
+            resume="allow" if mode == "online" else None,
+            mode=mode,
+            dir=str(run.path),
+            config=run.config,
+            settings=wandb.Settings(silent=True),
+        )
+    except (wandb.errors.Error, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"wandb={mode} did not start ({reason}): try wandb=offline or wandb=off") from error
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder holds a run."""
+    return (Path(path) / "config.yaml").is_file() and (Path(path) / "meta.json").is_file()
