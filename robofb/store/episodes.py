@@ -1,0 +1,298 @@
+"""Datasets of episodes on disk: append is crash-safe, every committed episode reads back exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from robofb.errors import UserError
+from robofb.normalize import low_dim_specs
+from robofb.store.atomic import Staging, clear_staging, explain
+from robofb.store.checks import check_episode, check_same_spec
+from robofb.store.flat_array import FlatArray
+from robofb.store.index import INDEX_FILE, EpisodeEntry, dump_index, load_index
+from robofb.store.layout import (
+    ENDS,
+    array_specs,
+    check_dataset,
+    create_layout,
+    finish_creation,
+    load_attributes,
+)
+from robofb.store.lock import WriterLock
+from robofb.types import EnvSpec, Episode
+
+_PURPOSE = {"r": "read", "a": "append"}
+_SYNC_THREADS = 8
+
+
+class EpisodeStore:
+    """One dataset folder. Make it with `create` or `open`; use it as a context manager.
+
+    data/README.md gives the schema and why a crash at any moment loses only the open episode.
+    """
+
+    def __init__(self, root: Path, lock: WriterLock | None) -> None:
+        self.path = root
+        self._lock = lock
+        self._attributes = load_attributes(root)
+        self.spec = EnvSpec.from_dict(self._attributes["spec"])
+        self.meta: dict[str, Any] = self._attributes["meta"]
+        self._entries = load_index(root)
+        self._lines = [entry.to_json() for entry in self._entries]
+        self._arrays = {name: FlatArray(root / name) for name in array_specs(self.spec)}
+        for name, array in self._arrays.items():
+            if len(array) < self._committed_rows(name) and name != ENDS:
+                raise UserError(
+                    f"dataset is damaged: {root / name} has {len(array)} rows,"
+                    f" {INDEX_FILE} counts {self._committed_rows(name)}"
+                )
+
+    @classmethod
+    def create(cls, path: str | Path, spec: EnvSpec, meta: Mapping[str, Any] | None = None) -> EpisodeStore:
+        """Make an empty dataset and open it for append.
+
+        Args:
+            path: folder that does not exist or is empty.
+            spec: what every episode must fit.
+            meta: JSON-ready facts that hold for all episodes (robot, cameras, frames, ...).
+
+        Raises:
+            UserError: the folder holds something, or cannot be written.
+        """
+        root = Path(path)
+        try:
+            create_layout(root, spec, dict(meta or {}))
+        except OSError as error:
+            raise UserError(explain(error, f"{root}: cannot create dataset")) from None
+        return cls.open(root, "a")
+
+    @classmethod
+    def open(cls, path: str | Path, mode: str = "r", spec: EnvSpec | None = None) -> EpisodeStore:
+        """Open a dataset.
+
+        Args:
+            path: its folder.
+            mode: "r" to read, "a" to read and append; append mode first removes what an
+                interrupted writer left behind.
+            spec: when given, the dataset must agree with it.
+
+        Raises:
+            UserError: no dataset there, another schema version or spec, damaged files, or (mode
+                "a") another writer or a read-only folder.
+        """
+        root = Path(path)
+        if mode not in _PURPOSE:
+            raise UserError(f"dataset mode '{mode}' is unknown; valid: {', '.join(_PURPOSE)}")
+        check_dataset(root)
+        with ExitStack() as undo:
+            try:
+                lock = WriterLock(root) if mode == "a" else None
+                if lock is not None:
+                    undo.callback(lock.release)
+                store = cls(root, lock)
+                if spec is not None:
+                    check_same_spec(store.spec, spec, str(root))
+                if mode == "a":
+                    store._repair()
+            except OSError as error:
+                raise UserError(explain(error, f"{root}: cannot open dataset to {_PURPOSE[mode]}")) from None
+            undo.pop_all()
+            return store
+
+    def close(self) -> None:
+        """Release the writer's lock; safe twice."""
+        if self._lock is not None and self._lock.held:
+            clear_staging(self.path)
+            self._lock.release()
+
+    def __enter__(self) -> EpisodeStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Episode:
+        """Read one episode; negative indices count from the end."""
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"episode {index} of {len(self)}")
+        entry = self._entries[number]
+        start = self._entries[number - 1].end if number else 0
+
+        def steps(key: str) -> np.ndarray:
+            return self._arrays[f"data/{key}"].read(start, entry.end)
+
+        def with_final(key: str) -> np.ndarray:
+            return np.concatenate([steps(key), self._arrays[f"final/{key}"].read(number, number + 1)])
+
+        return Episode(
+            obs={key: with_final(key) for key in self.spec.obs},
+            action=steps("action"),
+            reward=steps("reward"),
+            terminated=entry.terminated,
+            success=entry.success,
+            timestamps=with_final("timestamp"),
+            source=steps("source"),
+            meta=entry.meta,
+        )
+
+    @property
+    def episode_ends(self) -> np.ndarray:
+        """(N,) int64, row after the last step of each episode."""
+        return np.array([entry.end for entry in self._entries], np.int64)
+
+    @property
+    def episode_lengths(self) -> np.ndarray:
+        """(N,) int64, actions in each episode."""
+        return np.diff(self.episode_ends, prepend=0)
+
+    @property
+    def successes(self) -> np.ndarray:
+        """(N,) bool, whether each episode solved the task."""
+        return np.array([entry.success for entry in self._entries], bool)
+
+    def read(self, key: str, episodes: Sequence[int] | None = None) -> np.ndarray:
+        """Read the steps of many episodes into one array (rows, ...), each chunk once.
+
+        Args:
+            key: an observation, or "action", "reward", "timestamp", "source".
+            episodes: ascending episode numbers, or None for all.
+        """
+        name = f"data/{key}"
+        if name not in self._arrays:
+            known = [known.partition("/")[2] for known in self._arrays if known.startswith("data/")]
+            raise UserError(f"{self.path} has no array '{key}'; it has: {', '.join(known)}")
+        array, lengths = self._arrays[name], self.episode_lengths
+        chosen = np.arange(len(self)) if episodes is None else np.asarray(episodes, np.int64)
+        rows = np.empty((int(lengths[chosen].sum()), *array.row_shape), array.dtype)
+        filled = 0
+        progress = tqdm(
+            total=len(rows), desc=f"reading {key}", unit="step", disable=None, delay=2, mininterval=0.5
+        )
+        with progress:
+            for end, length in zip(self.episode_ends[chosen], lengths[chosen], strict=True):
+                rows[filled : filled + length] = array.read(int(end - length), int(end))
+                filled += int(length)
+                progress.update(int(length))
+        return rows
+
+    def final_timestamps(self) -> np.ndarray:
+        """Return (N,) float64, time of the observation after each episode's last step [s]."""
+        return self._arrays["final/timestamp"].read(0, len(self))
+
+    def stats(self, episodes: Sequence[int] | None = None) -> dict[str, dict[str, np.ndarray]]:
+        """Return "min", "max", "mean", "std" (float32) of every low-dimensional observation and the action.
+
+        Taken element by element over the steps at which an action was chosen.
+
+        Args:
+            episodes: ascending episode numbers to count, or None for all.
+        """
+        if not len(self) or (episodes is not None and not len(episodes)):
+            raise UserError(f"{self.path} holds no episodes to take statistics of")
+        result = {}
+        for key in low_dim_specs(self.spec):
+            rows = self.read(key, episodes).astype(np.float64)
+            values = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
+            result[key] = {name: value.astype(np.float32) for name, value in values.items()}
+        return result
+
+    def append(self, episode: Episode) -> int:
+        """Write one episode durably and return its number.
+
+        Nothing on disk is replaced before all of it is written, and the episode counts once the
+        index is replaced, by one rename.
+
+        Raises:
+            UserError: the store is not open for append, the episode does not fit or holds NaN, or
+                the disk is full. Committed episodes stay as they are.
+        """
+        if self._lock is None or not self._lock.held:
+            raise UserError(f"{self.path} is not open for append")
+        number = len(self)
+        try:
+            check_episode(episode, self.spec)
+            entry = self._entry(episode)
+        except UserError as error:
+            raise UserError(f"{self.path}: episode {number} refused: {error}") from None
+        try:
+            self._commit(episode, entry)
+        except OSError as error:
+            what = f"{self.path}: episode {number} is not saved (those before it are)"
+            raise UserError(explain(error, what)) from None
+        finally:
+            if len(self) == number:
+                self._forget_failed()
+        return number
+
+    def _entry(self, episode: Episode) -> EpisodeEntry:
+        end = self._committed_rows("data/action") + len(episode)
+        entry = EpisodeEntry(end, bool(episode.success), bool(episode.terminated), dict(episode.meta))
+        try:
+            entry.to_json()
+        except (TypeError, ValueError) as error:
+            raise UserError(f"meta is not JSON-ready ({error})") from None
+        return entry
+
+    def _commit(self, episode: Episode, entry: EpisodeEntry) -> None:
+        number, start = len(self), entry.end - len(episode)
+        lines = [*self._lines, entry.to_json()]
+        steps = {**episode.obs, "timestamp": episode.timestamps}
+        whole = {"action": episode.action, "reward": episode.reward, "source": episode.source}
+        with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+            rows, index, ends = (Staging(self.path, pool) for _ in range(3))
+            for key, values in steps.items():
+                self._arrays[f"data/{key}"].stage(rows, start, values[:-1])
+                self._arrays[f"final/{key}"].stage(rows, number, values[-1:])
+            for key, values in whole.items():
+                self._arrays[f"data/{key}"].stage(rows, start, values)
+            index.add(self.path / INDEX_FILE, lambda: dump_index(lines))
+            self._arrays[ENDS].stage(ends, number, np.array([entry.end]))
+            for staging in (rows, index, ends):
+                staging.wait()
+            rows.publish()
+            index.publish()
+            self._entries.append(entry)
+            self._lines = lines
+            with suppress(OSError):  # a copy for other readers; the next append or open mends it
+                ends.publish()
+
+    def _committed_rows(self, name: str) -> int:
+        if name.startswith("data/"):
+            return self._entries[-1].end if self._entries else 0
+        return len(self._entries)
+
+    def _forget_failed(self) -> None:
+        clear_staging(self.path)
+        for array in self._arrays.values():
+            array.forget()
+
+    def _repair(self) -> None:
+        """Remove rows and files of an append that was never committed; rebuild the copy of the ends."""
+        finish_creation(self.path)
+        clear_staging(self.path)
+        with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+            staging = Staging(self.path, pool)
+            for name, array in self._arrays.items():
+                if name != ENDS:
+                    array.truncate(staging, self._committed_rows(name))
+            staging.publish()
+            ends = Staging(self.path, pool)
+            self._arrays[ENDS].stage(ends, 0, self.episode_ends)
+            ends.publish()

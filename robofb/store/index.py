@@ -1,0 +1,52 @@
+"""The list of committed episodes: one JSON file, the single truth about what a dataset holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from robofb.errors import UserError
+
+INDEX_FILE = "index.json"
+
+
+@dataclass(frozen=True)
+class EpisodeEntry:
+    """What the index says of one episode.
+
+    Attributes:
+        end: row after its last step in the flat arrays.
+        success: whether the task was solved.
+        terminated: whether it ended by success or failure, not by time.
+        meta: JSON-ready facts about it.
+    """
+
+    end: int
+    success: bool
+    terminated: bool
+    meta: dict[str, Any]
+
+    def to_json(self) -> str:
+        """Return one line of the index."""
+        return json.dumps(vars(self), allow_nan=False)
+
+
+def load_index(root: Path) -> list[EpisodeEntry]:
+    """Read the committed episodes of a dataset folder."""
+    path = root / INDEX_FILE
+    try:
+        entries = [EpisodeEntry(**values) for values in json.loads(path.read_bytes())["episodes"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"dataset is damaged: cannot read {path} ({error})") from None
+    ends = [0] + [entry.end for entry in entries]
+    if any(last >= end for last, end in pairwise(ends)):
+        raise UserError(f"dataset is damaged: episode ends in {path} do not increase")
+    return entries
+
+
+def dump_index(lines: list[str]) -> bytes:
+    """Return the index file that holds `lines`, each from `EpisodeEntry.to_json`."""
+    return ('{"episodes": [\n' + ",\n".join(lines) + "\n]}\n").encode()

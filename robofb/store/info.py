@@ -1,0 +1,81 @@
+"""What `robofb data info` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robofb.store.episodes import EpisodeStore
+from robofb.types import SOURCE_NAMES
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """Return the facts of a dataset, JSON-ready.
+
+    Raises:
+        UserError: no sound dataset there.
+    """
+    with EpisodeStore.open(path) as store:
+        source = store.read("source")
+        seconds = _seconds(store)
+        steps = int(store.episode_lengths.sum())
+        return {
+            "path": str(path),
+            "task": store.spec.task,
+            "episodes": len(store),
+            "successes": int(store.successes.sum()),
+            "steps": steps,
+            "seconds": seconds,
+            "control_rate_hz": 1.0 / store.spec.control_dt,
+            "measured_rate_hz": steps / seconds if seconds > 0 else None,
+            "arrays": {
+                key: {"shape": list(array.shape), "dtype": array.dtype, "unit": array.unit}
+                for key, array in {**store.spec.obs, "action": store.spec.action}.items()
+            },
+            "sources": {
+                name: int((source == flag).sum()) for flag, name in enumerate(SOURCE_NAMES) if flag in source
+            },
+            "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
+            "meta": store.meta,
+        }
+
+
+def format_info(info: dict[str, Any]) -> str:
+    """Return the output of `describe` as aligned lines."""
+    rate = f"{info['control_rate_hz']:g} Hz declared"
+    if info["measured_rate_hz"] is not None:
+        rate += f", {info['measured_rate_hz']:.2f} Hz by timestamps"
+    share = {name: f"{count / info['steps']:.1%} {name}" for name, count in info["sources"].items()}
+    rows = [
+        ("dataset", info["path"]),
+        ("task", info["task"]),
+        ("episodes", f"{info['episodes']} ({info['successes']} successful)"),
+        ("steps", f"{info['steps']} ({info['seconds']:.1f} s)"),
+        ("control rate", rate),
+        ("sources", ", ".join(share.values()) or "none"),
+        ("size on disk", _format_bytes(info["bytes"])),
+    ]
+    for key, array in info["arrays"].items():
+        shape = "x".join(map(str, array["shape"])) or "scalar"
+        rows.append((key, f"{shape} {array['dtype']} [{array['unit'] or 'unit not given'}]"))
+    rows += [(f"meta {key}", str(value)) for key, value in info["meta"].items()]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
+
+
+def _seconds(store: EpisodeStore) -> float:
+    if not len(store):
+        return 0.0
+    first = store.read("timestamp")[store.episode_ends - store.episode_lengths]
+    return float(np.sum(store.final_timestamps() - first))
+
+
+def _format_bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000.0:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000.0
+    return f"{size:.1f} TB"
