@@ -31,8 +31,12 @@ class Engine(Protocol):
         """Advance every world by physics steps, then make position and velocity fields current."""
         ...
 
+    def diverged(self) -> Tensor:
+        """Return (B,) bool: worlds whose state went bad and was put back since the last call."""
+        ...
+
     def reset(self, ids: Tensor) -> None:
-        """Set the worlds `ids` (n,) int64 to the model's initial state."""
+        """Set the worlds `ids` (n,) int64 to the model's initial state; derived fields go stale."""
         ...
 
     def forward(self, ids: Tensor) -> None:

@@ -1,0 +1,199 @@
+"""Furniture parts as primitives, from FurnitureBench's measured dimensions [m].
+
+A peg is a ring of capsules and a hole a ring of boxes, so that insertion is real contact between
+convex shapes. Parts stand on feet of their own: only those touch the table.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import mujoco
+
+from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
+
+BOX = mujoco.mjtGeom.mjGEOM_BOX
+CAPSULE = mujoco.mjtGeom.mjGEOM_CAPSULE
+CYLINDER = mujoco.mjtGeom.mjGEOM_CYLINDER
+SPHERE = mujoco.mjtGeom.mjGEOM_SPHERE
+SLIDING_FRICTION = 0.15  # of printed parts, as in FurnitureSim
+WOOD, PALE_WOOD, DARK_WOOD = (0.72, 0.53, 0.33, 1), (0.85, 0.72, 0.53, 1), (0.33, 0.22, 0.13, 1)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A square table leg with a round peg. Frame: shoulder centre, z from the peg to the far end."""
+
+    width: float = 0.030
+    body_length: float = 0.0715
+    peg_length: float = 0.016
+    peg_radius: float = 0.0075
+    capsule_radius: float = 0.0018
+    num_capsules: int = 8
+    mass_kg: float = 0.13
+
+
+@dataclass(frozen=True)
+class TableTop:
+    """A square top with one real hole in its (+x, +y) corner. Frame: centre of the upper face, z up."""
+
+    side: float = 0.1625
+    thickness: float = 0.03125
+    hole_xy: float = 0.060  # of the hole's axis, along x and y
+    hole_radius: float = 0.0080  # of the largest cylinder that passes
+    cell: float = 0.0425  # side of the square around the hole that is built as a ring
+    clearance_below: float = 0.002  # the top stands on its feet this far above the table
+    mass_kg: float = 0.45
+
+
+def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> None:
+    """Add a free leg to the world."""
+    body = spec.worldbody.add_body(name=name)
+    body.add_freejoint(name=name)
+    half = leg.width / 2
+    surface = {"friction": [SLIDING_FRICTION, 0.005, 0.0001]}
+    body.add_geom(
+        name=f"{name}_body",
+        type=BOX,
+        pos=[0, 0, leg.body_length / 2],
+        size=[half, half, leg.body_length / 2],
+        contype=LEG,
+        conaffinity=TABLE | TOP | PAD | HAND,
+        rgba=WOOD,
+        mass=leg.mass_kg,
+        **surface,
+    )
+    centre = leg.peg_radius - leg.capsule_radius
+    for index in range(leg.num_capsules):
+        angle = 2 * math.pi * (index + 0.5) / leg.num_capsules
+        x, y = centre * math.cos(angle), centre * math.sin(angle)
+        body.add_geom(
+            type=CAPSULE,
+            fromto=[x, y, 0, x, y, leg.capsule_radius - leg.peg_length],
+            size=[leg.capsule_radius, 0, 0],
+            contype=PEG,
+            conaffinity=TOP,
+            rgba=DARK_WOOD,
+            group=3,
+            mass=0,
+            **surface,
+        )
+    body.add_geom(
+        name=f"{name}_foot",
+        type=CYLINDER,
+        pos=[0, 0, -leg.peg_length / 2],
+        size=[leg.peg_radius, leg.peg_length / 2, 0],
+        contype=FOOT,
+        conaffinity=TABLE,
+        rgba=DARK_WOOD,
+        mass=0,
+        **surface,
+    )
+
+
+def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> None:
+    """Add a free table top with one hole to the world."""
+    body = spec.worldbody.add_body(name=name)
+    body.add_freejoint(name=name)
+    surface = {
+        "contype": TOP,
+        "conaffinity": 0,
+        "friction": [SLIDING_FRICTION, 0.005, 0.0001],
+        "rgba": PALE_WOOD,
+    }
+    half_side, half_thickness, edge = top.side / 2, top.thickness / 2, top.hole_xy - top.cell / 2
+    total_area = top.side**2
+    for x0, x1, y0, y1 in (
+        (-half_side, edge, -half_side, half_side),
+        (edge, half_side, -half_side, edge),
+    ):
+        body.add_geom(
+            type=BOX,
+            pos=[(x0 + x1) / 2, (y0 + y1) / 2, -half_thickness],
+            size=[(x1 - x0) / 2, (y1 - y0) / 2, half_thickness],
+            mass=top.mass_kg * (x1 - x0) * (y1 - y0) / total_area,
+            **surface,
+        )
+    _add_hole(body, top, surface)
+    for x in (-half_side + 0.01, half_side - 0.01):
+        for y in (-half_side + 0.01, half_side - 0.01):
+            body.add_geom(
+                type=SPHERE,
+                pos=[x, y, -top.thickness + 0.006 - top.clearance_below],
+                size=[0.006, 0, 0],
+                contype=FOOT,
+                conaffinity=TABLE,
+                group=3,
+                mass=0,
+                friction=[0.4, 0.005, 0.0001],
+            )
+    for x, y in ((-1, -1), (-1, 1), (1, -1)):
+        body.add_geom(
+            type=CYLINDER,
+            pos=[x * top.hole_xy, y * top.hole_xy, 0.0002],
+            size=[top.hole_radius, 0.0002, 0],
+            contype=0,
+            conaffinity=0,
+            rgba=DARK_WOOD,
+            mass=0,
+        )
+
+
+def _add_hole(body: mujoco.MjsBody, top: TableTop, surface: dict) -> None:
+    """Add an octagonal hole: four walls and four turned corner boxes around the axis."""
+    outer = top.cell / 2
+    depth = top.thickness / 2
+    wall_half = (outer - top.hole_radius) / 2
+    wall_centre = (outer + top.hole_radius) / 2
+    for sx, sy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        body.add_geom(
+            type=BOX,
+            pos=[top.hole_xy + sx * wall_centre, top.hole_xy + sy * wall_centre, -depth],
+            size=[wall_half if sx else outer, wall_half if sy else outer, depth],
+            mass=top.mass_kg * 0.01,
+            **surface,
+        )
+    corner_half = 0.003
+    reach = top.hole_radius + corner_half
+    for sx, sy in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+        body.add_geom(
+            type=BOX,
+            pos=[
+                top.hole_xy + sx * reach * math.sqrt(0.5),
+                top.hole_xy + sy * reach * math.sqrt(0.5),
+                -depth,
+            ],
+            quat=[math.cos(math.pi / 8), 0, 0, math.sin(math.pi / 8)],
+            size=[corner_half, corner_half, depth],
+            mass=top.mass_kg * 0.001,
+            **surface,
+        )
+
+
+def add_table(spec: mujoco.MjSpec) -> None:
+    """Add the work table: its surface is the world's z = 0."""
+    spec.worldbody.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[1.2, 1.2, 0.05],
+        contype=TABLE,
+        conaffinity=0,
+        friction=[0.3, 0.005, 0.0001],
+        material="table",
+    )
+
+
+def part_contact_sensor(spec: mujoco.MjSpec, name: str, first: str, second: str) -> None:
+    """Add a sensor of the deepest contact between two bodies: [found, signed distance (m)]."""
+    sensor = spec.add_sensor(
+        name=name,
+        type=mujoco.mjtSensor.mjSENS_CONTACT,
+        objtype=mujoco.mjtObj.mjOBJ_BODY,
+        objname=first,
+        reftype=mujoco.mjtObj.mjOBJ_BODY,
+        refname=second,
+    )
+    found = 1 << mujoco.mjtConDataField.mjCONDATA_FOUND.value
+    distance = 1 << mujoco.mjtConDataField.mjCONDATA_DIST.value
+    sensor.intprm[:3] = [found | distance, 1, 1]  # fields, reduce to the minimum distance, one slot

@@ -1,0 +1,195 @@
+"""What every furniture task shares: the Franka, its actions and its part of the observation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import mujoco
+import torch
+from torch import Tensor
+
+from robofb.envs.furniture.parts import add_table
+from robofb.envs.robots import franka
+from robofb.errors import UserError
+from robofb.geometry import quat_to_matrix, quat_to_rot6d, rot6d_to_matrix
+from robofb.interfaces import Engine
+from robofb.rng import EpisodeRng
+from robofb.sim.engine import joint_indices, sensor_slice
+from robofb.sim.ik import solve_differential_ik
+from robofb.types import ArraySpec
+
+CONTROL_DT_S = 0.1
+PHYSICS_DT_S = 1 / 120
+NUM_SUBSTEPS = 12
+GRIPPER_SPEED_M_S = 0.25  # of the opening width
+WORKSPACE_LOW_M = (0.20, -0.45, 0.005)
+WORKSPACE_HIGH_M = (0.75, 0.45, 0.55)
+ROBOT_STATE_NAMES = (
+    *(f"ee_pos_base_{axis}" for axis in "xyz"),
+    *(f"ee_rot6d_base_{index}" for index in range(6)),
+    *(f"ee_linvel_base_{axis}" for axis in "xyz"),
+    *(f"ee_angvel_base_{axis}" for axis in "xyz"),
+    "gripper_width",
+)
+ACTION_SPEC = ArraySpec(
+    shape=(10,),
+    unit="m (pos), 1 (rot6d), -1 open .. 1 closed (gripper)",
+    low=(*WORKSPACE_LOW_M, *(-1.0,) * 7),
+    high=(*WORKSPACE_HIGH_M, *(1.0,) * 7),
+    names=(
+        *(f"ee_pos_base_{axis}" for axis in "xyz"),
+        *(f"ee_rot6d_base_{index}" for index in range(6)),
+        "gripper",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Half-ranges of the uniform start distribution.
+
+    Attributes:
+        part_xy_m: part position along x and y.
+        part_yaw_rad: part heading.
+        arm_rad: every arm joint.
+    """
+
+    part_xy_m: float
+    part_yaw_rad: float
+    arm_rad: float
+
+
+# Positions and joints as in ResiP (arXiv 2407.16677); headings as in FurnitureSim, where "low" and
+# "med" are 15 and 45 degrees: we put 30 between, so that the levels grow evenly.
+RANDOMNESS = {
+    "low": Randomness(0.02, math.radians(15), math.radians(5)),
+    "med": Randomness(0.04, math.radians(30), math.radians(10)),
+    "high": Randomness(0.06, math.radians(45), math.radians(13)),
+}
+
+
+def pose_names(part: str) -> tuple[str, ...]:
+    """Return the names of a part's nine pose values: position, then 6D rotation."""
+    return (
+        *(f"{part}_pos_base_{axis}" for axis in "xyz"),
+        *(f"{part}_rot6d_base_{index}" for index in range(6)),
+    )
+
+
+class FurnitureTask:
+    """Base of the furniture tasks: the robot's half of scene, reset, action and observation.
+
+    Args:
+        randomness: low, med or high.
+
+    Raises:
+        UserError: the randomness has another name.
+    """
+
+    num_substeps = NUM_SUBSTEPS
+
+    def __init__(self, randomness: str) -> None:
+        if randomness not in RANDOMNESS:
+            raise UserError(f"randomness must be one of {', '.join(RANDOMNESS)}, not {randomness!r}")
+        self.randomness = RANDOMNESS[randomness]
+        self._arm = franka.serial_arm()
+        self._home = torch.tensor(franka.HOME_RAD, dtype=torch.float64)
+        self._low = torch.tensor(WORKSPACE_LOW_M, dtype=torch.float64)
+        self._high = torch.tensor(WORKSPACE_HIGH_M, dtype=torch.float64)
+        self.model = self.build()
+        arm_q, _ = joint_indices(self.model, franka.ARM_JOINTS)
+        finger_q, _ = joint_indices(self.model, franka.FINGER_JOINTS)
+        self._arm_q, self._finger_q = torch.from_numpy(arm_q).long(), torch.from_numpy(finger_q).long()
+        tcp = [sensor_slice(self.model, f"tcp_{name}_w") for name in ("pos", "quat", "linvel", "angvel")]
+        self._tcp_pos, self._tcp_quat, self._tcp_linvel, self._tcp_angvel = tcp
+
+    def add_parts(self, spec: mujoco.MjSpec) -> None:
+        """Add the task's parts and sensors to the scene."""
+        raise NotImplementedError
+
+    def build(self) -> mujoco.MjModel:
+        """Compile the scene: arm, table, lights, cameras and the task's parts."""
+        spec = mujoco.MjSpec()
+        spec.option.timestep = PHYSICS_DT_S
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+        spec.option.iterations = 20
+        spec.option.tolerance = 1e-9  # 1e-6 lets a light part explode: it is relative to the arm's inertia
+        _add_looks(spec)
+        add_table(spec)
+        franka.add_franka(spec)
+        self.add_parts(spec)
+        return spec.compile()
+
+    def apply(self, engine: Engine, action: Tensor) -> None:
+        """Command an absolute TCP pose and the gripper for one control step.
+
+        Args:
+            action: (B, 10) TCP position in the base frame [m], 6D rotation, gripper (> 0 closes).
+        """
+        action = action.to(engine.device, torch.float64)
+        commanded = engine.field("act")[:, :7]  # joint angles, integrated by the actuators
+        position = torch.minimum(torch.maximum(action[:, :3], self._low), self._high)
+        joints = solve_differential_ik(self._arm, commanded, position, rot6d_to_matrix(action[:, 3:9]))
+        control = engine.field("ctrl")
+        control[:, :7] = (joints - commanded) / CONTROL_DT_S
+        control[:, 7] = torch.where(action[:, 9] > 0, -GRIPPER_SPEED_M_S, GRIPPER_SPEED_M_S)
+
+    def reset_arm(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
+        """Put the arm near its home pose, gripper open, at rest."""
+        noise = (2 * rng.uniform(franka.NUM_JOINTS).double() - 1) * self.randomness.arm_rad
+        joints = self._home + noise
+        qpos = engine.field("qpos")
+        qpos[ids[:, None], self._arm_q] = joints
+        qpos[ids[:, None], self._finger_q] = franka.MAX_WIDTH_M / 2
+        width = torch.full((len(ids), 1), franka.MAX_WIDTH_M, dtype=torch.float64)
+        engine.field("act")[ids] = torch.cat([joints, width], -1)
+
+    def robot_state(self, engine: Engine) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the 16 robot values (B, 16), TCP position (B, 3) and TCP rotation (B, 3, 3), float64."""
+        sensors = engine.field("sensordata")
+        position, quat = sensors[:, self._tcp_pos], sensors[:, self._tcp_quat]
+        width = engine.field("qpos")[:, self._finger_q].sum(-1, keepdim=True)
+        rotation = quat_to_matrix(quat)
+        values = [
+            position,
+            quat_to_rot6d(quat),
+            sensors[:, self._tcp_linvel],
+            sensors[:, self._tcp_angvel],
+            width,
+        ]
+        return torch.cat(values, -1), position, rotation
+
+
+def _add_looks(spec: mujoco.MjSpec) -> None:
+    spec.visual.quality.shadowsize = 0  # shadows cost 15-190 times the frame in software rendering
+    spec.visual.quality.offsamples = 0
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = 640, 480
+    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
+    spec.visual.headlight.diffuse = [0.45, 0.45, 0.45]
+    spec.visual.headlight.specular = [0.1, 0.1, 0.1]
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.92, 0.94, 0.97],
+        rgb2=[0.75, 0.79, 0.85],
+        width=64,
+        height=384,
+    )
+    spec.add_material(name="table", rgba=[0.62, 0.65, 0.68, 1], specular=0.1, shininess=0.1)
+    spec.worldbody.add_light(pos=[0.3, -0.6, 1.6], dir=[0.1, 0.4, -1], diffuse=[0.5, 0.5, 0.5])
+    _add_camera(spec, "front", eye=(1.25, -0.1, 0.55), target=(0.42, 0.0, 0.10), fovy=42)
+
+
+def _add_camera(
+    spec: mujoco.MjSpec, name: str, eye: tuple[float, ...], target: tuple[float, ...], fovy: float
+) -> None:
+    forward = torch.tensor(target, dtype=torch.float64) - torch.tensor(eye, dtype=torch.float64)
+    forward = forward / forward.norm()
+    right = torch.linalg.cross(forward, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64))
+    right = right / right.norm()
+    up = torch.linalg.cross(right, forward)
+    camera = spec.worldbody.add_camera(name=name, pos=eye, fovy=fovy)
+    camera.alt.xyaxes = [*right.tolist(), *up.tolist()]

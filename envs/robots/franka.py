@@ -1,0 +1,299 @@
+"""The Franka Emika Panda with its hand, built from public kinematics, inertias and limits.
+
+Kinematics: the manufacturer's Denavit-Hartenberg table. Masses and inertias: the identification of
+Gaz et al. (RA-L 2019). Shapes are capsules for looks; only the hand, fingers and pads collide.
+The tool centre point (TCP) lies between the pads: z points out of the hand, y along the opening.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import mujoco
+import torch
+
+from robofb.envs.contact_bits import HAND, LEG, PAD, TABLE, TOP
+from robofb.sim.ik import SerialArm, rotation_about_x, rotation_about_z
+
+NUM_JOINTS = 7
+ARM_JOINTS = [f"joint{i + 1}" for i in range(NUM_JOINTS)]
+FINGER_JOINTS = ["finger_left", "finger_right"]
+MAX_WIDTH_M = 0.08
+FLANGE_M = 0.107
+HAND_TO_TCP_M = 0.1034
+LOWER_RAD = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
+UPPER_RAD = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
+TORQUE_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
+# Pose of each joint frame in the one before it: xyz [m] and the turn about x [rad].
+JOINT_OFFSET_M = (
+    (0.0, 0.0, 0.333),
+    (0.0, 0.0, 0.0),
+    (0.0, -0.316, 0.0),
+    (0.0825, 0.0, 0.0),
+    (-0.0825, 0.384, 0.0),
+    (0.0, 0.0, 0.0),
+    (0.088, 0.0, 0.0),
+)
+JOINT_TURN_X_RAD = (0.0, -math.pi / 2, math.pi / 2, math.pi / 2, -math.pi / 2, math.pi / 2, math.pi / 2)
+# TCP at (0.48, 0, 0.22) m, looking straight down, fingers opening along y.
+HOME_RAD = (0.0, -0.0456, 0.0, -2.4288, 0.0, 2.3832, 0.7854)
+
+
+@dataclass(frozen=True)
+class Link:
+    """Mass [kg], centre of mass [m] and inertia xx yy zz xy xz yz [kg m^2], in the joint's frame."""
+
+    mass: float
+    com: tuple[float, float, float]
+    inertia: tuple[float, float, float, float, float, float]
+
+
+LINKS = (
+    Link(4.970684, (0.003875, 0.002081, -0.04762), (0.70337, 0.70661, 0.009117, -0.000139, 0.006772, 0.019169)),
+    Link(0.646926, (-0.003141, -0.02872, 0.003495), (0.007962, 0.02811, 0.025995, -0.003925, 0.010254, 0.000704)),
+    Link(3.228604, (0.027518, 0.039252, -0.066502), (0.037242, 0.036155, 0.01083, -0.004761, -0.011396, -0.012805)),
+    Link(3.587895, (-0.05317, 0.104419, 0.027454), (0.025853, 0.019552, 0.028323, 0.007796, -0.001332, 0.008641)),
+    Link(1.225946, (-0.011953, 0.041065, -0.038437), (0.035549, 0.029474, 0.008627, -0.002117, -0.004037, 0.000229)),
+    Link(1.666555, (0.060149, -0.014117, -0.010517), (0.001964, 0.004354, 0.005433, 0.000109, -0.001158, 0.000341)),
+    Link(0.735522, (0.010517, -0.004252, 0.061597), (0.012516, 0.010027, 0.004815, -0.000428, -0.001196, -0.000741)),
+)
+# Capsules for looks: (link, from, to, radius), in the link's frame [m]; link 0 is the base.
+SHAPES = (
+    (0, (-0.03, 0, 0.06), (0.0, 0, 0.06), 0.065),
+    (1, (0, 0, -0.24), (0, 0, -0.03), 0.058),
+    (2, (0, 0, -0.05), (0, 0, 0.05), 0.06),
+    (2, (0, -0.06, 0), (0, -0.16, 0), 0.055),
+    (3, (0, 0, -0.13), (0, 0, -0.03), 0.053),
+    (4, (0, 0, -0.04), (0, 0, 0.04), 0.056),
+    (4, (-0.0825, 0.08, 0), (-0.0825, 0.12, 0), 0.052),
+    (5, (0, 0, -0.24), (0, 0.03, -0.12), 0.05),
+    (5, (0, 0.05, -0.1), (0, 0.02, 0.0), 0.045),
+    (6, (0, 0, -0.04), (0, 0, 0.03), 0.048),
+    (6, (0.088, 0, -0.01), (0.088, 0.04, 0.0), 0.045),
+    (7, (0, 0, 0.03), (0, 0, 0.085), 0.042),
+)
+WHITE, DARK = (0.93, 0.94, 0.95, 1.0), (0.17, 0.18, 0.2, 1.0)
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Servo gains: arm groups are joints 1-4, 5-6, 7 in the order of the tuples.
+
+    Attributes:
+        stiffness: [N m/rad].
+        damping: [N m s/rad].
+        gripper_stiffness: [N/m] of the opening width.
+        gripper_damping: [N s/m] of the opening width.
+        gripper_force_n: limit on the force of each finger.
+    """
+
+    stiffness: tuple[float, float, float] = (1200.0, 1000.0, 400.0)
+    damping: tuple[float, float, float] = (110.0, 90.0, 30.0)
+    gripper_stiffness: float = 4000.0
+    gripper_damping: float = 40.0
+    gripper_force_n: float = 30.0
+
+
+def serial_arm() -> SerialArm:
+    """Return the kinematic chain from the base to the TCP."""
+    return SerialArm(
+        offset=torch.tensor(JOINT_OFFSET_M, dtype=torch.float64),
+        rotation=torch.stack([rotation_about_x(turn) for turn in JOINT_TURN_X_RAD]),
+        tool_offset=torch.tensor([0.0, 0.0, FLANGE_M + HAND_TO_TCP_M], dtype=torch.float64),
+        tool_rotation=rotation_about_z(-math.pi / 4),
+        lower=torch.tensor(LOWER_RAD, dtype=torch.float64),
+        upper=torch.tensor(UPPER_RAD, dtype=torch.float64),
+    )
+
+
+def add_franka(spec: mujoco.MjSpec, gains: Gains | None = None) -> None:
+    """Add the arm at the origin of the world, its actuators and its TCP sensors to a scene.
+
+    Actuators integrate their control, a velocity, into a commanded joint angle (or width), kept in
+    `act`: one control value ramps the command linearly over the substeps of a control step.
+    """
+    gains = gains or Gains()
+    spec.compiler.degree = False
+    body = spec.worldbody.add_body(name="base")
+    _add_shapes(body, 0)
+    for index, link in enumerate(LINKS):
+        half_turn = 0.5 * JOINT_TURN_X_RAD[index]
+        body = body.add_body(
+            name=f"link{index + 1}",
+            pos=JOINT_OFFSET_M[index],
+            quat=[math.cos(half_turn), math.sin(half_turn), 0, 0],
+            gravcomp=1,
+            mass=link.mass,
+            ipos=link.com,
+            fullinertia=link.inertia,
+            explicitinertial=True,
+        )
+        body.add_joint(
+            name=ARM_JOINTS[index],
+            type=mujoco.mjtJoint.mjJNT_HINGE,
+            axis=[0, 0, 1],
+            limited=True,
+            range=[LOWER_RAD[index], UPPER_RAD[index]],
+            armature=0.1,
+            damping=1.0,
+        )
+        _add_shapes(body, index + 1)
+        _add_arm_servo(spec, index, gains)
+    _add_hand(spec, body, gains)
+
+
+def _add_shapes(body: mujoco.MjsBody, link: int) -> None:
+    for owner, start, end, radius in SHAPES:
+        if owner == link:
+            body.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+                fromto=[*start, *end],
+                size=[radius, 0, 0],
+                rgba=DARK if link in (0, 7) else WHITE,
+                contype=0,
+                conaffinity=0,
+                group=2,
+                mass=0,
+            )
+
+
+def _add_arm_servo(spec: mujoco.MjSpec, index: int, gains: Gains) -> None:
+    group = 0 if index < 4 else 1 if index < 6 else 2
+    kp, kv = gains.stiffness[group], gains.damping[group]
+    actuator = spec.add_actuator(
+        name=ARM_JOINTS[index],
+        target=ARM_JOINTS[index],
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        dyntype=mujoco.mjtDyn.mjDYN_INTEGRATOR,
+        gaintype=mujoco.mjtGain.mjGAIN_FIXED,
+        biastype=mujoco.mjtBias.mjBIAS_AFFINE,
+        forcerange=[-TORQUE_NM[index], TORQUE_NM[index]],
+        forcelimited=True,
+        actrange=[LOWER_RAD[index], UPPER_RAD[index]],
+        actlimited=True,
+    )
+    actuator.gainprm[0] = kp
+    actuator.biasprm[1], actuator.biasprm[2] = -kp, -kv
+
+
+def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody, gains: Gains) -> None:
+    eighth = -math.pi / 8
+    hand = flange.add_body(
+        name="hand",
+        pos=[0, 0, FLANGE_M],
+        quat=[math.cos(eighth), 0, 0, math.sin(eighth)],
+        gravcomp=1,
+        mass=0.73,
+        ipos=[-0.01, 0, 0.03],
+        inertia=[0.001, 0.0025, 0.0017],
+        explicitinertial=True,
+    )
+    hand.add_geom(
+        name="palm",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[0, 0, 0.033],
+        size=[0.022, 0.1, 0.033],
+        rgba=DARK,
+        contype=HAND,
+        conaffinity=LEG | TOP | TABLE,
+        mass=0,
+    )
+    hand.add_site(name="tcp", pos=[0, 0, HAND_TO_TCP_M], size=[0.004, 0, 0], group=4)
+    hand.add_camera(name="wrist", pos=[0.07, 0, 0.02], quat=_look_along_z(), fovy=75)
+    for side, name in ((1, FINGER_JOINTS[0]), (-1, FINGER_JOINTS[1])):
+        _add_finger(hand, name, side)
+    mirror = spec.add_equality(
+        type=mujoco.mjtEq.mjEQ_JOINT,
+        objtype=mujoco.mjtObj.mjOBJ_JOINT,
+        name1=FINGER_JOINTS[0],
+        name2=FINGER_JOINTS[1],
+        solref=[0.01, 1],
+    )
+    mirror.data[:5] = [0, 1, 0, 0, 0]  # left = right
+    width = spec.add_tendon(name="width")
+    for name in FINGER_JOINTS:
+        width.wrap_joint(name, 1.0)
+    _add_gripper_servo(spec, gains)
+    tcp = {"objtype": mujoco.mjtObj.mjOBJ_SITE, "objname": "tcp"}
+    spec.add_sensor(name="tcp_pos_w", type=mujoco.mjtSensor.mjSENS_FRAMEPOS, **tcp)
+    spec.add_sensor(name="tcp_quat_w", type=mujoco.mjtSensor.mjSENS_FRAMEQUAT, **tcp)
+    spec.add_sensor(name="tcp_linvel_w", type=mujoco.mjtSensor.mjSENS_FRAMELINVEL, **tcp)
+    spec.add_sensor(name="tcp_angvel_w", type=mujoco.mjtSensor.mjSENS_FRAMEANGVEL, **tcp)
+
+
+def _add_gripper_servo(spec: mujoco.MjSpec, gains: Gains) -> None:
+    """Add the servo of the opening width; its control is a width velocity, as the arm's are."""
+    servo = spec.add_actuator(
+        name="gripper",
+        target="width",
+        trntype=mujoco.mjtTrn.mjTRN_TENDON,
+        dyntype=mujoco.mjtDyn.mjDYN_INTEGRATOR,
+        gaintype=mujoco.mjtGain.mjGAIN_FIXED,
+        biastype=mujoco.mjtBias.mjBIAS_AFFINE,
+        forcerange=[-gains.gripper_force_n, gains.gripper_force_n],
+        forcelimited=True,
+        actrange=[0, MAX_WIDTH_M],
+        actlimited=True,
+    )
+    servo.gainprm[0] = gains.gripper_stiffness
+    servo.biasprm[1], servo.biasprm[2] = -gains.gripper_stiffness, -gains.gripper_damping
+
+
+def _look_along_z() -> list[float]:
+    """Return the orientation of a camera that looks along its parent's z (cameras look along -z)."""
+    return [0.0, math.sqrt(0.5), math.sqrt(0.5), 0.0]
+
+
+def _add_finger(hand: mujoco.MjsBody, name: str, side: int) -> None:
+    finger = hand.add_body(
+        name=name,
+        pos=[0, 0, 0.0584],
+        gravcomp=1,
+        mass=0.015,
+        ipos=[0, side * 0.012, 0.025],
+        inertia=[3e-6, 3e-6, 1e-6],
+        explicitinertial=True,
+    )
+    finger.add_joint(
+        name=name,
+        type=mujoco.mjtJoint.mjJNT_SLIDE,
+        axis=[0, side, 0],
+        limited=True,
+        range=[0, MAX_WIDTH_M / 2],
+        armature=0.1,
+        damping=5.0,
+    )
+    box = mujoco.mjtGeom.mjGEOM_BOX
+    finger.add_geom(
+        type=box,
+        pos=[0, side * 0.0135, 0.027],
+        size=[0.0095, 0.0085, 0.027],
+        rgba=(0.72, 0.74, 0.77, 1.0),
+        contype=HAND,
+        conaffinity=TOP | TABLE,
+        mass=0,
+    )
+    finger.add_geom(
+        type=box,
+        pos=[0, side * 0.003, 0.044],
+        size=[0.0095, 0.003, 0.01],
+        rgba=DARK,
+        contype=0,
+        conaffinity=0,
+        mass=0,
+    )
+    for x in (-0.0065, 0.0065):
+        for z in (-0.0055, 0.0055):
+            finger.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_SPHERE,
+                pos=[x, side * 0.005, 0.045 + z],
+                size=[0.005, 0, 0],
+                contype=PAD,
+                conaffinity=LEG,
+                friction=[1.2, 0.005, 0.0001],
+                solref=[0.01, 1],
+                rgba=DARK,
+                group=3,
+                mass=0,
+            )

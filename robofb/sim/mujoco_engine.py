@@ -1,0 +1,102 @@
+"""MuJoCo on the CPU: many worlds of one model on a C thread pool (`mujoco.batch`)."""
+
+from __future__ import annotations
+
+import mujoco
+import mujoco.batch
+import numpy as np
+import torch
+from torch import Tensor
+
+from robofb.sim.engine import world_ids
+
+_VELOCITY_STAGE = mujoco.mjtStage.mjSTAGE_VEL.value
+_NO_STAGE = mujoco.mjtStage.mjSTAGE_NONE.value
+_DIVERGED = [
+    mujoco.mjtWarning.mjWARN_BADQPOS.value,
+    mujoco.mjtWarning.mjWARN_BADQVEL.value,
+    mujoco.mjtWarning.mjWARN_BADQACC.value,
+]
+
+
+class MujocoEngine:
+    """Step `num_worlds` copies of a model; the same results for any number of threads.
+
+    Tensors are float64 and live: `field` returns views into the simulator's own memory.
+
+    Args:
+        model: the compiled scene.
+        num_worlds: number of copies, B.
+        num_threads: C threads that share the worlds; 0 takes every CPU.
+    """
+
+    def __init__(self, model: mujoco.MjModel, num_worlds: int, num_threads: int = 0) -> None:
+        if num_worlds < 1:
+            raise ValueError(f"num_worlds must be at least 1, not {num_worlds}")
+        self.model = model
+        self.num_worlds = num_worlds
+        self.device = torch.device("cpu")
+        self._batch = mujoco.batch.Batch(model, nsim=num_worlds, nthread=num_threads, persistent=True)
+        self._fields: dict[str, Tensor] = {}
+        self._warned = np.zeros(num_worlds, dtype=np.int64)
+        self._batch.reset()
+
+    def field(self, name: str) -> Tensor:
+        """Return the live (B, ...) tensor of an MjData field; derived fields must not be written."""
+        if name not in self._fields:
+            array = self._batch.bind(name)
+            if not array.flags.writeable:
+                array = array.view()
+                array.flags.writeable = True  # torch warns of read-only memory; the contract forbids writes
+            self._fields[name] = torch.from_numpy(array)
+            self._batch.forward(stage=_VELOCITY_STAGE)
+        return self._fields[name]
+
+    def step(self, num_substeps: int) -> None:
+        """Advance every world by `num_substeps` of physics; position and velocity fields are current."""
+        self._batch.step(nstep=num_substeps, stage=_VELOCITY_STAGE)
+
+    def diverged(self) -> Tensor:
+        """Return (B,) bool: worlds that MuJoCo had to reset since the last call (bad state)."""
+        count = self._bad_states()
+        diverged = count > self._warned
+        self._warned = count
+        return torch.from_numpy(diverged)
+
+    def _bad_states(self) -> np.ndarray:
+        """Return MuJoCo's count of bad states so far, (B,) int64."""
+        return self._batch.warning[:, _DIVERGED, 1].sum(-1).astype(np.int64)  # last axis: info, count
+
+    def reset(self, ids: Tensor) -> None:
+        """Set worlds to the model's initial state, without computing derived fields."""
+        rows = world_ids(ids, self.num_worlds, self.device).numpy()
+        self._batch.reset(rows, stage=_NO_STAGE)
+        self._warned[rows] = self._bad_states()[rows]
+
+    def forward(self, ids: Tensor) -> None:
+        """Recompute position and velocity fields of some worlds from their state."""
+        self._batch.forward(world_ids(ids, self.num_worlds, self.device).numpy(), stage=_VELOCITY_STAGE)
+
+    def snapshot(self, ids: Tensor | None = None) -> Tensor:
+        """Return the full integration state (n, S) of some worlds (mjSTATE_INTEGRATION)."""
+        return torch.from_numpy(self._batch.state[world_ids(ids, self.num_worlds, self.device).numpy()].copy())
+
+    def restore(self, ids: Tensor, state: Tensor) -> None:
+        """Put worlds into states from `snapshot`; stepping on repeats the original bit for bit."""
+        rows = world_ids(ids, self.num_worlds, self.device).numpy()
+        if tuple(state.shape) != (len(rows), self._batch.nstate):
+            raise ValueError(f"state must be {(len(rows), self._batch.nstate)}, not {tuple(state.shape)}")
+        self._batch.state[rows] = state.numpy()
+        self._batch.forward(rows, stage=_VELOCITY_STAGE)
+
+    def world(self, index: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """Return model and data of one world, to render or to inspect."""
+        model, data = self._batch.get_model(index), self._batch.get_data(index)
+        mujoco.mj_forward(model, data)
+        return model, data
+
+    def close(self) -> None:
+        """Let go of the simulator; further calls fail. Safe twice."""
+        self._fields.clear()
+        if hasattr(self, "_batch"):
+            del self._batch

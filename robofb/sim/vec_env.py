@@ -1,0 +1,128 @@
+"""A Task on an Engine as a vector of environments that reset themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mujoco
+import torch
+from torch import Tensor
+
+from robofb.interfaces import Engine, Task
+from robofb.rng import EpisodeRng, derive_seeds
+from robofb.sim.mujoco_engine import MujocoEngine
+from robofb.types import Obs, Step
+
+RESET_STREAM = 1  # index of the start-state stream among those derived from an episode's seed
+
+
+class SimVecEnv:
+    """Run B copies of a task; satisfies `interfaces.VecEnv`.
+
+    Args:
+        task: what to do; holds no per-world state, so one task may serve several envs.
+        num_envs: number of copies, B.
+        engine: makes the simulator from (model, num_worlds).
+    """
+
+    def __init__(
+        self, task: Task, num_envs: int, engine: Callable[[mujoco.MjModel, int], Engine] = MujocoEngine
+    ) -> None:
+        self.task, self.spec, self.num_envs = task, task.spec, num_envs
+        self.engine = engine(task.build(), num_envs)
+        self.device = self.engine.device
+        zeros = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
+        self.episode, self.episode_seed, self.elapsed = zeros.clone(), zeros.clone(), zeros.clone()
+        self._best_stage = zeros.clone()
+        self._achieved = torch.zeros(num_envs, device=self.device)
+        self._seed = torch.tensor(0)
+        self._next_episode = 0
+
+    def reset(self, seed: int) -> Obs:
+        """Start episodes 0..B-1 of `seed` in every env."""
+        self._seed = torch.tensor(seed, dtype=torch.int64)
+        self._next_episode = 0
+        self._start(torch.arange(self.num_envs, device=self.device))
+        return self.task.observe(self.engine)
+
+    def step(self, action: Tensor) -> Step:
+        """Apply actions (B, A) for one control step; finished envs come back reset.
+
+        Raises:
+            ValueError: an action has another shape or is not finite.
+        """
+        expected = (self.num_envs, *self.spec.action.shape)
+        if tuple(action.shape) != expected:
+            raise ValueError(f"action must have shape {expected}, not {tuple(action.shape)}")
+        if not torch.isfinite(action).all():
+            raise ValueError(f"action is not finite in envs {(~torch.isfinite(action).all(-1)).nonzero().flatten().tolist()}")
+        self.task.apply(self.engine, action)
+        self.engine.step(self.task.num_substeps)
+        score = self.task.score(self.engine)
+        self.elapsed += 1
+        reward = (score.achieved - self._achieved).clamp_min(0.0)
+        self._achieved = torch.maximum(self._achieved, score.achieved)
+        self._best_stage = torch.maximum(self._best_stage, score.stage)
+        diverged = self.engine.diverged()
+        success = score.success & ~diverged
+        terminated = success | score.failure | diverged
+        truncated = (self.elapsed >= self.spec.max_steps) & ~terminated
+        info = {
+            "success": success,
+            "stage": self._best_stage.clone(),
+            "episode": self.episode.clone(),
+            "length": self.elapsed.clone(),
+            **score.metrics,
+        }
+        final_obs = obs = self.task.observe(self.engine)
+        done = terminated | truncated
+        if done.any():
+            self._start(done.nonzero().squeeze(-1))
+            obs = self.task.observe(self.engine)
+        return Step(obs, reward, terminated, truncated, final_obs, info)
+
+    def _start(self, ids: Tensor) -> None:
+        """Begin the next numbered episodes in envs `ids`."""
+        self.episode[ids] = self._next_episode + torch.arange(len(ids), device=self.device)
+        self._next_episode += len(ids)
+        self.episode_seed[ids] = derive_seeds(self._seed.to(self.device), self.episode[ids])
+        self.elapsed[ids] = 0
+        self._best_stage[ids] = 0
+        self._achieved[ids] = 0.0
+        self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(self.episode_seed[ids], RESET_STREAM)))
+
+    def observe(self) -> Obs:
+        """Return the present observations without stepping."""
+        return self.task.observe(self.engine)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything needed to continue the running episodes exactly."""
+        return {
+            "engine": self.engine.snapshot(),
+            "seed": self._seed.clone(),
+            "next_episode": self._next_episode,
+            "episode": self.episode.clone(),
+            "episode_seed": self.episode_seed.clone(),
+            "elapsed": self.elapsed.clone(),
+            "best_stage": self._best_stage.clone(),
+            "achieved": self._achieved.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> Obs:
+        """Continue from `state_dict`; return the observations at that moment."""
+        self._seed, self._next_episode = state["seed"].clone(), state["next_episode"]
+        for name, tensor in (
+            ("episode", self.episode),
+            ("episode_seed", self.episode_seed),
+            ("elapsed", self.elapsed),
+            ("best_stage", self._best_stage),
+            ("achieved", self._achieved),
+        ):
+            tensor.copy_(state[name])
+        self.engine.restore(torch.arange(self.num_envs, device=self.device), state["engine"])
+        return self.task.observe(self.engine)
+
+    def close(self) -> None:
+        """Release the simulator."""
+        self.engine.close()
