@@ -8,12 +8,13 @@ The folder is complete in itself: it can be copied to another machine and opened
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -46,10 +47,15 @@ def new_run_path(task: str, method: str, seed: int, root: str | Path = "runs") -
 
 
 def plain(value: Any) -> Any:
-    """Return JSON-ready values: numbers of numpy and torch unwrapped, nan and inf as text."""
+    """Return JSON-ready values: numbers of numpy and torch unwrapped, nan and inf as text.
+
+    Takes mappings (a DictConfig too), dataclasses, sequences, paths and scalars.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
@@ -81,19 +87,20 @@ class Run:
         self._wandb: Any = None
 
     @classmethod
-    def create(cls, path: str | Path, config: Mapping[str, Any], kind: str) -> Run:
+    def create(cls, path: str | Path, config: Any, kind: str) -> Run:
         """Start a run in a new or empty folder.
 
         Args:
             path: folder of the run; see `new_run_path`.
-            config: plain values, all that is needed to do this again.
+            config: mapping or dataclass of plain values, all that is needed to do this again.
             kind: what the run holds, such as "bc" or "residual".
 
         Raises:
             UserError: where the folder holds files already or cannot be written.
         """
-        path, config = Path(path), plain(config)
-        mode = config.get("wandb", "off")
+        path = Path(path)
+        values: dict[str, Any] = plain(config)
+        mode = values.get("wandb", "off")
         if mode not in WANDB_MODES:
             raise UserError(f"wandb={mode}: choose one of {', '.join(WANDB_MODES)}")
         with file_errors(f"cannot make the run folder {path}"):
@@ -102,10 +109,10 @@ class Run:
                 raise UserError(
                     f"run folder {path} is not empty: continue it with resume={path}, or give another out="
                 )
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         write_atomically(path / "config.yaml", text)
         write_atomically(path / "meta.json", json.dumps({"kind": kind, **provenance.describe()}, indent=1))
-        return cls(path, config, kind)._attach()
+        return cls(path, values, kind)._attach()
 
     @classmethod
     def open(cls, path: str | Path) -> Run:

@@ -1,0 +1,190 @@
+"""The `robofb` command. Every verb imports its entry point only when it is called."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from robofb import __version__
+from robofb.errors import UserError
+from robofb.verbs import VERBS, Verb
+
+app = typer.Typer(
+    help="From demonstrations to a reliable robot policy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+train_app = typer.Typer(help="Train a policy.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at datasets.", no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"robofb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From demonstrations to a reliable robot policy."""
+
+
+class _VerbCommand(TyperCommand):
+    """A verb whose help also lists the keys of its config."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        verb = VERBS["_".join(ctx.command_path.split()[1:])]
+        typer.echo(_keys_text(verb))
+
+
+def _keys_text(verb: Verb) -> str:
+    """List every key with its default, its choices and its sentence."""
+    from robofb.config import key_help
+
+    lines = ["Keys (KEY=VALUE; inner ones as in policy.horizon=8):", ""]
+    for key in key_help(verb.name):
+        lines.append(f"  {key.name}={key.default}")
+        if key.doc:
+            lines.append(f"      {key.doc}")
+        if key.choices:
+            lines.append(f"      choices: {', '.join(key.choices)}")
+    return "\n".join(lines) + "\n"
+
+
+def _configured(verb: Verb) -> Callable[..., None]:
+    """Make the command of a verb that takes Hydra overrides."""
+
+    def command(
+        overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+        multirun: Annotated[
+            bool,
+            typer.Option(
+                "-m", "--multirun", help="Sweep: seed=1,2,3; in parallel with hydra/launcher=joblib."
+            ),
+        ] = False,
+        cfg: Annotated[bool, typer.Option("--cfg", help="Print the composed config and stop.")] = False,
+    ) -> None:
+        words = overrides or []
+        if multirun:
+            from robofb.config import sweep
+
+            sweep(verb.name, words, functools.partial(_sweep_job, verb))
+            return
+        from robofb.config import compose, load_object
+
+        composed = compose(verb.name, words)
+        if cfg:
+            from omegaconf import OmegaConf
+
+            typer.echo(OmegaConf.to_yaml(composed), nl=False)
+            return
+        _log_to_console()
+        load_object(verb.entry)(composed)
+
+    command.__doc__ = verb.summary
+    return command
+
+
+def _sweep_job(verb: Verb, cfg: Any) -> None:
+    """Run one combination of a sweep, maybe in a process of its own."""
+    from robofb.config import check, load_object
+
+    _log_to_console()
+    load_object(verb.entry)(check(verb, cfg))
+
+
+for _verb in VERBS.values():
+    _group, _, _word = _verb.name.rpartition(" ")
+    (train_app if _group == "train" else app).command(_word, cls=_VerbCommand)(_configured(_verb))
+app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("info")
+def data_info(
+    path: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a dataset holds: episodes, successes, lengths, keys, units, ranges."""
+    from robofb.store.info import describe, format_info
+
+    facts = describe(path)
+    typer.echo(json.dumps(facts, indent=1) if as_json else format_info(facts))
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check what works on this machine, and say how to fix what does not."""
+    from robofb.doctor import diagnose, format_findings
+
+    findings = diagnose()
+    if as_json:
+        typer.echo(json.dumps([finding.to_dict() for finding in findings], indent=1))
+    else:
+        typer.echo(format_findings(findings))
+    if any(finding.status == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Print log lines above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _log_to_console() -> None:
+    logger = logging.getLogger("robofb")
+    if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
+        handler = _ConsoleHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"robofb: {message}", err=True)
+    return code
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 a failed check, 2 a user's mistake, 130 Ctrl-C."""
+    try:
+        result = app(args=arguments, prog_name="robofb", standalone_mode=False)
+    except UserError as error:
+        return _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("stopped", 130)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's own usage errors
+            message = error.format_message()
+            return _fail(f"{message} (try 'robofb --help')", 2) if message else 2
+        raise
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `robofb` command."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

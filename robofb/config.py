@@ -1,0 +1,213 @@
+"""Compose what a verb runs with: its dataclass, the YAML groups and the user's overrides.
+
+Each verb has a primary config `configs/<verb>.yaml`, typed by a dataclass that lives beside the loop
+that reads it. The dataclass is imported, and registered with Hydra, only when its verb is composed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from robofb.config_errors import explain, explain_missing, unknown_key
+from robofb.errors import UserError
+from robofb.verbs import VERBS, Verb
+
+CONFIG_MODULE = "robofb.configs"
+_NEEDS_QUOTES = re.compile(r"[^A-Za-z0-9_./+-]")
+
+
+@dataclass(frozen=True)
+class KeyHelp:
+    """One key of a verb's config, for its help."""
+
+    name: str
+    default: str
+    choices: tuple[str, ...]
+    doc: str
+
+
+def find_verb(name: str) -> Verb:
+    """Return the verb called "train bc" or "train_bc"."""
+    key = name.replace(" ", "_")
+    if key not in VERBS:
+        raise UserError(f"no config for '{name}'; valid: {', '.join(VERBS)}")
+    return VERBS[key]
+
+
+def load_object(address: str) -> Any:
+    """Import "package.module:name"."""
+    module, _, name = address.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def compose(verb_name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return the checked config of a verb; `resume=<run>` starts from that run's own config.
+
+    Args:
+        verb_name: "collect", "train bc", "train residual", "eval" or "quickstart".
+        overrides: the user's words, such as "seed=7" or "policy.horizon=8".
+
+    Raises:
+        UserError: one line for an unknown key or choice, a bad value or a missing one.
+    """
+    verb = find_verb(verb_name)
+    words = [_quote(word, _text_keys(verb)) for word in overrides]
+    with _explained(verb, words):
+        with _hydra(verb):
+            cfg = hydra_compose(verb.config, overrides=words)
+        if resume := cfg.get("resume"):
+            _continue_from(cfg, resume, words)
+        return check(verb, cfg)
+
+
+def check(verb: Verb, cfg: DictConfig) -> DictConfig:
+    """Return `cfg` if it has every key of its dataclass, no other, and no value missing."""
+    valid = [field.name for field in fields(load_object(verb.schema))]
+    for key in cfg:
+        if key not in valid:
+            raise unknown_key(verb.name, str(key), valid)
+    for key in valid:
+        if key not in cfg.keys():  # noqa: SIM118 (`in cfg` is false for missing values)
+            raise UserError(f"{verb.name} cannot do without '{key}'")
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise explain_missing(verb.name, missing, {key.name: key.doc for key in _documented(verb)})
+    OmegaConf.to_object(cfg)  # runs the dataclass's own checks
+    return cfg
+
+
+def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], Any]) -> None:
+    """Run `job` for every combination of comma-separated values, by Hydra's launchers.
+
+    Args:
+        verb_name: as in `compose`.
+        overrides: such as "seed=1,2,3" and "hydra/launcher=joblib".
+        job: picklable; receives the raw config of one combination and should `check` it.
+    """
+    verb = find_verb(verb_name)
+    folder = f"runs/sweeps/{datetime.now():%Y-%m-%d-%H%M%S}-{verb.config}"
+    quiet = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
+    quiet += ["hydra.job.chdir=false", f"hydra.job.name={verb.config}", "hydra/job_logging=none"]
+    with _explained(verb, overrides), _hydra(verb) as hydra:
+        hydra.multirun(verb.config, job, [*quiet, *overrides], with_log_configuration=False)
+
+
+def key_help(verb_name: str) -> list[KeyHelp]:
+    """Return every key of a verb with its default, the choices of a group, and its sentence."""
+    verb = find_verb(verb_name)
+    with _hydra(verb):
+        loader = GlobalHydra.instance().config_loader()
+        cfg = hydra_compose(verb.config, return_hydra_config=True)
+        chosen = dict(cfg.hydra.runtime.choices)
+        options = {group: tuple(loader.get_group_options(group)) for group in loader.list_groups("")}
+    return [
+        KeyHelp(key.name, _shown_default(cfg, key.name, chosen), options.get(key.name, ()), key.doc)
+        for key in _documented(verb)
+    ]
+
+
+def _shown_default(cfg: DictConfig, key: str, chosen: dict[str, Any]) -> str:
+    if key in chosen:
+        return str(chosen[key])
+    if OmegaConf.is_missing(cfg, key):
+        return "required"
+    value = cfg[key]
+    return "null" if value is None else str(value)
+
+
+def _documented(verb: Verb) -> list[KeyHelp]:
+    """Read the sentences of the "Attributes:" section of the dataclass's docstring."""
+    schema = load_object(verb.schema)
+    names = [field.name for field in fields(schema)]
+    docs = dict.fromkeys(names, "")
+    current = ""
+    for line in (inspect.getdoc(schema) or "").partition("Attributes:")[2].splitlines():
+        name, colon, text = line.strip().partition(":")
+        listed = [word.strip() for word in name.split(",")]
+        if colon and listed[0] in docs and len(line) - len(line.lstrip()) <= 4:
+            for current in listed:
+                docs[current] = text.strip()
+        elif current and line.strip():
+            docs[current] += " " + line.strip()
+    return [KeyHelp(name, "", (), docs[name]) for name in names]
+
+
+@contextmanager
+def _hydra(verb: Verb) -> Iterator[Any]:
+    """Start Hydra on our configs with the verb's dataclass registered; may be nested, as in a sweep."""
+    ConfigStore.instance().store(name=f"{verb.config}_schema", node=load_object(verb.schema))
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+            yield GlobalHydra.instance().hydra
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+@contextmanager
+def _explained(verb: Verb, words: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(verb, error, lambda: _base(verb, words)) from error
+
+
+def _base(verb: Verb, words: Sequence[str]) -> DictConfig:
+    """Return the config with only the user's choices of groups: what the other keys may be."""
+    with _hydra(verb):
+        groups = GlobalHydra.instance().config_loader().list_groups("")
+        choices = [word for word in words if word.partition("=")[0] in groups and "," not in word]
+        return hydra_compose(verb.config, overrides=choices)
+
+
+def _text_keys(verb: Verb) -> set[str]:
+    """Return the keys that hold text, such as paths."""
+    schema = load_object(verb.schema)
+    hints = typing.get_type_hints(schema)
+    return {field.name for field in fields(schema) if hints[field.name] in (str, str | None)}
+
+
+def _quote(word: str, text_keys: set[str]) -> str:
+    """Quote a path that Hydra's grammar would stumble over: run=runs/lr=0.1, data=~/demos."""
+    key, equals, value = word.partition("=")
+    if not equals or key not in text_keys or value[:1] in ("'", '"', "$") or "," in value:
+        return word
+    if value.startswith("~"):
+        value = str(Path(value).expanduser())
+    if not _NEEDS_QUOTES.search(value):
+        return f"{key}={value}"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
+def _continue_from(cfg: DictConfig, resume: str, words: Sequence[str]) -> None:
+    """Put the config of a run in place of the defaults; what the user said now still counts."""
+    from robofb.run import Run
+
+    stored = Run.open(resume).config
+    given = {
+        override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(words))
+    }
+    for key in cfg:
+        if key in stored and key not in given and key != "out":
+            OmegaConf.update(cfg, str(key), stored[key], merge=False)
+    for key, override in given.items():
+        if "." in key:
+            OmegaConf.update(cfg, key, override.value())

@@ -1,0 +1,67 @@
+"""The verbs that take a config: what each does, the dataclass it reads and the function it calls.
+
+Only addresses stand here, so that listing the verbs imports none of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+        config: name of its primary config.
+        summary: one sentence for the help.
+        schema: "module:dataclass" that types the config.
+        entry: "module:function" that takes the composed config.
+    """
+
+    config: str
+    summary: str
+    schema: str
+    entry: str
+
+    @property
+    def name(self) -> str:
+        """The verb as the user types it."""
+        return self.config.replace("_", " ")
+
+
+VERBS = {
+    verb.config: verb
+    for verb in (
+        Verb(
+            "quickstart",
+            "Run the whole pipeline: demonstrations, diffusion policy, residual, report.",
+            "robofb.quickstart:QuickstartConfig",
+            "robofb.quickstart:quickstart",
+        ),
+        Verb(
+            "collect",
+            "Record demonstrations of a task into a dataset.",
+            "robofb.deploy.collect:CollectConfig",
+            "robofb.deploy.collect:collect",
+        ),
+        Verb(
+            "train_bc",
+            "Train a diffusion policy on a dataset.",
+            "robofb.train.bc:BcConfig",
+            "robofb.train.bc:train",
+        ),
+        Verb(
+            "train_residual",
+            "Train a residual policy by PPO on top of a frozen base run.",
+            "robofb.train.residual:ResidualConfig",
+            "robofb.train.residual:train",
+        ),
+        Verb(
+            "eval",
+            "Evaluate a run: success with its interval, failures by stage, video, report.",
+            "robofb.evaluate:EvalConfig",
+            "robofb.evaluate:main",
+        ),
+    )
+}
