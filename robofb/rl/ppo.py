@@ -1,0 +1,291 @@
+"""Proximal policy optimisation (Schulman et al., arXiv 1707.06347): act, record, compute_returns, update."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from robofb.rl.ppo_losses import (
+    clipped_surrogate_loss,
+    explained_variance,
+    gaussian_kl,
+    magnitude_penalty,
+    normalised,
+    value_loss,
+)
+from robofb.rl.rollout_buffer import Minibatch, RolloutBuffer
+from robofb.rl.running_stats import RewardScaler
+
+
+class Distribution(Protocol):
+    """A diagonal Gaussian over actions."""
+
+    @property
+    def mean(self) -> Tensor: ...
+
+    @property
+    def log_std(self) -> Tensor: ...
+
+    def sample(self, generator: torch.Generator) -> Tensor: ...
+
+    def log_prob(self, value: Tensor) -> Tensor: ...
+
+    def entropy(self) -> Tensor: ...
+
+
+class ActorCritic(Protocol):
+    """Networks that PPO can train: an `actor` and a `critic` module with no shared parameter."""
+
+    @property
+    def actor(self) -> nn.Module: ...
+
+    @property
+    def critic(self) -> nn.Module: ...
+
+    def distribution(self, obs: Tensor) -> Distribution:
+        """Return the distribution of actions for actor inputs (B, F)."""
+        ...
+
+    def value(self, critic_obs: Tensor) -> Tensor:
+        """Return values (B,) for critic inputs (B, Fc)."""
+        ...
+
+
+class NonFiniteError(Exception):
+    """A loss, gradient or weight became NaN or infinite.
+
+    Attributes:
+        state: what went in (such as the minibatch) and the learner's state: tensors and plain values.
+    """
+
+    def __init__(self, what: str, state: dict[str, Any]) -> None:
+        super().__init__(f"{what} is not finite")
+        self.state = state
+
+
+def learning_rate_factor(iteration: int, *, warmup: int, total: int | None) -> float:
+    """Return the factor on the learning rates: linear over `warmup` iterations, then cosine to 0 at `total`.
+
+    Without `total` it stays at 1 after the warm-up.
+    """
+    if iteration < warmup:
+        return (iteration + 1) / warmup
+    if total is None:
+        return 1.0
+    progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class PPO:
+    """Improve an actor-critic on rollouts of fixed length.
+
+    Args:
+        actor_critic: what is trained; its inputs and actions must be flat.
+        buffer: holds one rollout.
+        generator: draws exploration noise and the minibatches' order.
+        gamma, lam: discount and lambda of the advantage estimate.
+        clip: half-width of the probability ratio's interval.
+        epochs: largest number of passes over a rollout.
+        minibatch_size: samples per step; the whole rollout where None.
+        actor_lr, critic_lr: peak learning rates of AdamW (no weight decay).
+        lr_warmup_iterations: iterations over which both learning rates rise linearly.
+        lr_cosine_iterations: iteration at which both have fallen to 0; constant where None.
+        critic_warmup_iterations: first iterations in which only the critic learns.
+        target_kl: no further epoch once the mean KL(old || new) over an epoch exceeds this [nats].
+        entropy_coef, value_coef: weights of the entropy bonus and of the value loss.
+        grad_clip: largest gradient norm of each network.
+        l1_coef, l2_coef: weights of the penalty on mean actions.
+        scale_rewards: divide rewards by the running standard deviation of the return, clipped at 5.
+    """
+
+    def __init__(
+        self,
+        actor_critic: ActorCritic,
+        buffer: RolloutBuffer,
+        generator: torch.Generator,
+        *,
+        gamma: float = 0.995,
+        lam: float = 0.95,
+        clip: float = 0.2,
+        epochs: int = 8,
+        minibatch_size: int | None = 1024,
+        actor_lr: float = 5e-4,
+        critic_lr: float = 1e-3,
+        lr_warmup_iterations: int = 0,
+        lr_cosine_iterations: int | None = None,
+        critic_warmup_iterations: int = 0,
+        target_kl: float = 0.02,
+        entropy_coef: float = 0.0,
+        value_coef: float = 1.0,
+        grad_clip: float = 1.0,
+        l1_coef: float = 0.0,
+        l2_coef: float = 0.0,
+        scale_rewards: bool = False,
+    ) -> None:
+        self.actor_critic, self.buffer, self.generator = actor_critic, buffer, generator
+        self.gamma, self.lam, self.clip = gamma, lam, clip
+        self.epochs, self.minibatch_size = epochs, minibatch_size
+        self.peak_lrs = (actor_lr, critic_lr)
+        self.lr_warmup_iterations, self.lr_cosine_iterations = lr_warmup_iterations, lr_cosine_iterations
+        self.critic_warmup_iterations = critic_warmup_iterations
+        self.target_kl, self.grad_clip = target_kl, grad_clip
+        self.entropy_coef, self.value_coef = entropy_coef, value_coef
+        self.l1_coef, self.l2_coef = l1_coef, l2_coef
+        device = buffer.reward.device
+        self.scaler = RewardScaler(buffer.num_envs, gamma, device=device) if scale_rewards else None
+        self.iteration = 0
+        self._networks = (list(actor_critic.actor.parameters()), list(actor_critic.critic.parameters()))
+        groups = [{"params": network} for network in self._networks]
+        self.optimizer = torch.optim.AdamW(groups, lr=actor_lr, eps=1e-5, weight_decay=0.0)
+
+    @torch.no_grad()
+    def act(self, actor_obs: Tensor, critic_obs: Tensor) -> Tensor:
+        """Draw actions (B, A) for inputs (B, F) and (B, Fc), and remember how likely they were.
+
+        Raises:
+            NonFiniteError: an action became NaN or infinite.
+        """
+        distribution = self.actor_critic.distribution(actor_obs)
+        action = distribution.sample(self.generator)
+        self._require_finite(action, "an action", {"actor_obs": actor_obs, "action": action})
+        self.buffer.add_decision(
+            actor_obs,
+            critic_obs,
+            action,
+            distribution.mean,
+            distribution.log_prob(action),
+            self.actor_critic.value(critic_obs),
+        )
+        return action
+
+    @torch.no_grad()
+    def record(self, reward: Tensor, done: Tensor, timed_out: Tensor, final_critic_obs: Tensor) -> None:
+        """Remember what the last actions led to.
+
+        Args:
+            reward: (B,).
+            done: (B,) bool, the episode ended for whatever reason.
+            timed_out: (n,) int64, envs whose episode ended by the time limit alone.
+            final_critic_obs: (n, Fc) the critic's view of their last observations; their value stands for
+                the rewards that the time limit cut off.
+        """
+        if self.scaler is not None:
+            reward = self.scaler.scale(reward, done)
+        bootstrap = torch.zeros_like(reward)
+        if len(timed_out):
+            bootstrap[timed_out] = self.actor_critic.value(final_critic_obs)
+        self.buffer.add_outcome(reward, done, bootstrap)
+
+    @torch.no_grad()
+    def compute_returns(self, last_critic_obs: Tensor) -> None:
+        """Estimate advantages of the full rollout, given the critic's view (B, Fc) of what follows it."""
+        self.buffer.compute_returns(self.actor_critic.value(last_critic_obs), self.gamma, self.lam)
+
+    def update(self) -> dict[str, float]:
+        """Learn from the rollout, forget it, and return metrics averaged over the gradient steps.
+
+        Raises:
+            NonFiniteError: a loss, gradient or weight became NaN or infinite.
+        """
+        old_log_std = self.actor_critic.distribution(self.buffer.actor_obs[0]).log_std.detach().clone()
+        factor = learning_rate_factor(
+            self.iteration, warmup=self.lr_warmup_iterations, total=self.lr_cosine_iterations
+        )
+        for group, peak_lr in zip(self.optimizer.param_groups, self.peak_lrs, strict=True):
+            group["lr"] = factor * peak_lr
+        history: list[dict[str, float]] = []
+        num_epochs = 0
+        for _ in range(self.epochs):
+            steps = [
+                self._descend(batch, old_log_std)
+                for batch in self.buffer.minibatches(self.minibatch_size, self.generator)
+            ]
+            history += steps
+            num_epochs += 1
+            if sum(step["kl"] for step in steps) / len(steps) > self.target_kl:
+                break
+        self._require_finite(nn.utils.parameters_to_vector(self._networks[0] + self._networks[1]), "a weight")
+        metrics = {key: sum(step[key] for step in history) / len(history) for key in history[0]}
+        metrics |= self._rollout_metrics() | {"epochs": num_epochs, "lr_actor": factor * self.peak_lrs[0]}
+        self.iteration += 1
+        self.buffer.clear()
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the networks that learning continues from; call between rollouts."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "iteration": self.iteration,
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.iteration = state["iteration"]
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _descend(self, batch: Minibatch, old_log_std: Tensor) -> dict[str, float]:
+        """Take one gradient step on a minibatch; return its metrics, measured before the step."""
+        distribution = self.actor_critic.distribution(batch.actor_obs)
+        log_prob = distribution.log_prob(batch.action)
+        entropy = distribution.entropy().mean()
+        policy_loss = clipped_surrogate_loss(log_prob, batch.log_prob, normalised(batch.advantage), self.clip)
+        critic_loss = value_loss(self.actor_critic.value(batch.critic_obs), batch.returns)
+        actor_loss = (
+            policy_loss
+            - self.entropy_coef * entropy
+            + magnitude_penalty(distribution.mean, self.l1_coef, self.l2_coef)
+        )
+        loss = actor_loss + self.value_coef * critic_loss
+        self._require_finite(loss.detach(), "the loss", batch._asdict())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norms = torch.stack([nn.utils.clip_grad_norm_(network, self.grad_clip) for network in self._networks])
+        self._require_finite(norms, "a gradient", batch._asdict())
+        if self.iteration < self.critic_warmup_iterations:
+            for parameter in self._networks[0]:
+                parameter.grad = None
+        self.optimizer.step()
+        with torch.no_grad():
+            kl = gaussian_kl(batch.mean, old_log_std, distribution.mean, distribution.log_std)
+            ratio = torch.exp(log_prob - batch.log_prob)
+            return {
+                "policy_loss": float(policy_loss),
+                "value_loss": float(critic_loss),
+                "entropy": float(entropy),
+                "kl": float(kl.mean()),
+                "clip_fraction": float(((ratio - 1).abs() > self.clip).float().mean()),
+                "grad_norm_actor": float(norms[0]),
+                "grad_norm_critic": float(norms[1]),
+            }
+
+    def _rollout_metrics(self) -> dict[str, float]:
+        """Describe the rollout that was learnt from."""
+        buffer = self.buffer
+        std = self.actor_critic.distribution(buffer.actor_obs[0]).log_std.exp()
+        return {
+            "explained_variance": explained_variance(buffer.value, buffer.returns),
+            "mean_magnitude": float(buffer.mean.abs().mean()),
+            "saturation": float((buffer.mean.abs() > 1).float().mean()),
+            "std": float(std.mean()),
+        }
+
+    def _require_finite(self, values: Tensor, what: str, inputs: dict[str, Tensor] | None = None) -> None:
+        """Raise NonFiniteError, with all that is needed to study the cause, unless every value is finite."""
+        if values.isfinite().all():
+            return
+        state = {
+            "what": what,
+            "inputs": inputs or {},
+            "actor": self.actor_critic.actor.state_dict(),
+            "critic": self.actor_critic.critic.state_dict(),
+            "ppo": self.state_dict(),
+        }
+        raise NonFiniteError(what, state)

@@ -1,0 +1,292 @@
+"""Train a residual on a frozen chunk policy by PPO (ResiP; Ankile et al., arXiv 2407.16677)."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+from robofb import evaluate
+from robofb.errors import UserError
+from robofb.files import write_atomically
+from robofb.interfaces import VecEnv
+from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
+from robofb.rl.ppo import PPO, NonFiniteError
+from robofb.rl.rollout_buffer import RolloutBuffer
+from robofb.run import Run, new_run_path
+from robofb.stats import SuccessRate
+from robofb.train.interrupt import InterruptFlag
+from robofb.train.residual_config import ResidualConfig
+from robofb.train.residual_learner import ResidualLearner
+
+LOG = logging.getLogger(__name__)
+SATURATION_TO_WARN_OF = 0.2  # share of mean residuals beyond +-1, that is of corrections beyond `scale`
+
+
+def train(cfg: ResidualConfig) -> Run:
+    """Train a residual on the run `cfg.base`, or continue the run `cfg.resume`; return the run.
+
+    Raises:
+        UserError: a wrong base, an unusable folder, or weights that became NaN.
+        KeyboardInterrupt: after Ctrl-C, once everything is saved.
+    """
+    base_run = Run.open(cfg.base)
+    base: Any = evaluate.load_policy(base_run, cfg.base_checkpoint)
+    with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
+        evaluate.check_task(base.spec, env, f"base={cfg.base}")
+        policy = make_residual_policy(cfg, base)
+        with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:
+            agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
+
+            def select() -> SuccessRate:
+                return evaluate.evaluate(agent, select_env, cfg.select_episodes, cfg.select_seed).rate
+
+            with open_run(cfg, env.spec.task) as run:
+                learner = ResidualLearner(
+                    policy, env, make_ppo(cfg, policy, env), seed=cfg.seed, threads=cfg.threads
+                )
+                ResidualTraining(cfg, run, learner, select, base_run.config["policy"]).work()
+    return run
+
+
+def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolicy:
+    """Put a new residual on a base policy; `cfg.seed` gives its weights."""
+    policy = ResidualPolicy(
+        base,
+        critic_sees_time=cfg.critic_sees_time,
+        hidden=list(cfg.hidden),
+        scale=cfg.scale,
+        init_log_std=cfg.init_log_std,
+        learn_std=cfg.learn_std,
+        generator=torch.Generator().manual_seed(cfg.seed),
+    )
+    return policy.to(cfg.device)
+
+
+def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv) -> PPO:
+    """Build the optimiser's side of a residual: buffer, generator and PPO."""
+    networks, device = policy.actor_critic, torch.device(cfg.device)
+    buffer = RolloutBuffer(
+        cfg.rollout_steps,
+        env.num_envs,
+        networks.obs_dim,
+        networks.critic_obs_dim,
+        policy.spec.action.shape[0],
+        device=device,
+    )
+    iterations = -(-cfg.env_steps // (cfg.rollout_steps * env.num_envs))
+    return PPO(
+        policy.actor_critic,
+        buffer,
+        torch.Generator(device).manual_seed(cfg.seed),
+        gamma=cfg.gamma,
+        lam=cfg.lam,
+        clip=cfg.clip,
+        epochs=cfg.epochs,
+        minibatch_size=cfg.minibatch_size,
+        actor_lr=cfg.actor_lr,
+        critic_lr=cfg.critic_lr,
+        lr_warmup_iterations=cfg.lr_warmup_iterations,
+        lr_cosine_iterations=iterations if cfg.lr_cosine else None,
+        critic_warmup_iterations=cfg.critic_warmup_iterations,
+        target_kl=cfg.target_kl,
+        entropy_coef=cfg.entropy_coef,
+        value_coef=cfg.value_coef,
+        grad_clip=cfg.grad_clip,
+        l1_coef=cfg.l1_coef,
+        l2_coef=cfg.l2_coef,
+        scale_rewards=cfg.scale_rewards,
+    )
+
+
+def open_run(cfg: ResidualConfig, task: str) -> Run:
+    """Start the run folder, or open the one to resume."""
+    if cfg.resume:
+        return Run.open(cfg.resume).resume()
+    path = Path(cfg.out) if cfg.out else new_run_path(task, "residual", cfg.seed)
+    config: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
+    return Run.create(path, config, "residual")
+
+
+@dataclass
+class Progress:
+    """What a training has come to beside its weights.
+
+    Attributes:
+        seconds: wall time worked, resumed stretches together.
+        best: success at the best selection so far, None before the first.
+        hits: selections in a row that reached the target.
+        warned: the warning about saturation was given.
+    """
+
+    seconds: float = 0.0
+    best: float | None = None
+    hits: int = 0
+    warned: bool = False
+
+
+class ResidualTraining:
+    """The loop around `ResidualLearner.step`: budget, selection, log, checkpoints, Ctrl-C.
+
+    Args:
+        cfg: budgets and intervals.
+        run: where to log and save; continued from its latest checkpoint where `cfg.resume` is set.
+        learner: what learns.
+        select: evaluates the deterministic policy on the selection's episodes.
+        base_config: the base policy's config node, kept in every checkpoint to rebuild the base from.
+    """
+
+    def __init__(
+        self,
+        cfg: ResidualConfig,
+        run: Run,
+        learner: ResidualLearner,
+        select: Callable[[], SuccessRate],
+        base_config: Mapping[str, Any],
+    ) -> None:
+        self.cfg, self.run, self.learner, self.select = cfg, run, learner, select
+        self.base_config = dict(base_config)
+        self.progress = Progress()
+        self._saved_at = -1
+        if cfg.resume:
+            self._restore(run.load_checkpoint("latest"))
+        self._started = time.monotonic() - self.progress.seconds
+
+    def work(self) -> None:
+        """Train until a budget is spent or the target is reached twice in a row."""
+        cfg, learner = self.cfg, self.learner
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        bar = tqdm(
+            total=cfg.env_steps,
+            initial=learner.env_steps,
+            desc="residual PPO",
+            unit="step",
+            mininterval=0.5,
+            disable=None,
+        )
+        try:
+            with InterruptFlag() as interrupt, bar:
+                if self.progress.best is None:
+                    self.run.log(self._choose(), learner.env_steps)
+                while not self._finished():
+                    metrics = self._step()
+                    bar.update(learner.env_steps - bar.n)
+                    bar.set_postfix(success=f"{metrics.get('train/success', 0):.2f}", refresh=False)
+                    if learner.ppo.iteration % cfg.select_every == 0 or self._finished():
+                        metrics |= self._choose()
+                    elif learner.ppo.iteration % cfg.save_every == 0:
+                        self._save()
+                    self.run.log(metrics, learner.env_steps)
+                    if interrupt.raised:
+                        self._stop()
+        finally:
+            torch.set_num_threads(num_threads)
+        self._summarise()
+
+    def _step(self) -> dict[str, float]:
+        """Do one iteration; save what caused it where a number is no longer finite."""
+        try:
+            metrics = self.learner.step()
+        except NonFiniteError as error:
+            path = self.run.path / f"nonfinite_{self.learner.env_steps:09d}.pt"
+            content = io.BytesIO()
+            torch.save(error.state, content)
+            write_atomically(path, content.getvalue())
+            raise UserError(
+                f"training stopped after {self.learner.env_steps} env steps: {error}; "
+                f"what caused it is in {path}; a lower actor_lr or critic_lr may help"
+            ) from error
+        if metrics["ppo/saturation"] > SATURATION_TO_WARN_OF and not self.progress.warned:
+            self.progress.warned = True
+            LOG.warning(
+                "%.0f %% of the residuals lie beyond +-1 at %d env steps: "
+                "the base may need corrections larger than scale=%g",
+                100 * metrics["ppo/saturation"],
+                self.learner.env_steps,
+                self.cfg.scale,
+            )
+        return metrics
+
+    def _choose(self) -> dict[str, float]:
+        """Evaluate on the selection's episodes, save, and keep the best."""
+        start = time.monotonic()
+        success = self.select()
+        progress, target = self.progress, self.cfg.target_success
+        best = progress.best is None or success.rate >= progress.best
+        progress.best = success.rate if best else progress.best
+        progress.hits = progress.hits + 1 if target is not None and success.rate >= target else 0
+        self._save(best=best)
+        LOG.info(
+            "%d env steps: %d of %d selection episodes succeed (%.1f %%)",
+            self.learner.env_steps,
+            success.successes,
+            success.episodes,
+            100 * success.rate,
+        )
+        return {
+            "select/success": success.rate,
+            "select/low": success.low,
+            "select/high": success.high,
+            "seconds/selection": time.monotonic() - start,
+        }
+
+    def _finished(self) -> bool:
+        seconds, limit = time.monotonic() - self._started, self.cfg.time_limit_s
+        return (
+            self.learner.env_steps >= self.cfg.env_steps
+            or (limit is not None and seconds >= limit)
+            or self.progress.hits >= 2
+        )
+
+    def _stop(self) -> None:
+        """Save after Ctrl-C, say how to go on, and leave."""
+        if self._saved_at != self.learner.env_steps:
+            self._save()
+        LOG.info("saved; continue with: robofb train residual resume=%s", self.run.path)
+        raise KeyboardInterrupt
+
+    def _save(self, best: bool = False) -> None:
+        self.progress.seconds = time.monotonic() - self._started
+        policy = self.learner.policy
+        state = {
+            "spec": policy.spec.to_dict(),
+            "policy": policy.state_dict(),
+            "residual": policy.settings,
+            "base_policy": self.base_config,
+            "learner": self.learner.state_dict(),
+            "progress": vars(self.progress).copy(),
+        }
+        self.run.save_checkpoint(state, self.learner.env_steps, best=best)
+        self._saved_at = self.learner.env_steps
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        self.learner.policy.load_state_dict(checkpoint["policy"])
+        self.learner.load_state_dict(checkpoint["learner"])
+        self.progress = Progress(**checkpoint["progress"])
+
+    def _summarise(self) -> None:
+        """Write the training's cost to the summary; "other" is what is neither of the named parts."""
+        parts = self.learner.clock.seconds
+        total = sum(parts.values())
+        self.run.write_summary(
+            {
+                "residual_training": {
+                    "env_steps": self.learner.env_steps,
+                    "iterations": self.learner.ppo.iteration,
+                    "seconds": time.monotonic() - self._started,
+                    "seconds_by_part": parts,
+                    "share_by_part": {part: seconds / total for part, seconds in parts.items() if total > 0},
+                    "best_selection_success": self.progress.best,
+                }
+            }
+        )

@@ -1,0 +1,130 @@
+"""What `robofb train residual` reads, and the paper's values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from robofb.errors import UserError
+
+
+@dataclass
+class ResidualConfig:
+    """What `robofb train residual` reads. The defaults suit two CPU cores.
+
+    Attributes:
+        task: what to do; the base policy's own task.
+        engine: what simulates it.
+        base: run folder of the behaviour-cloned base policy.
+        base_checkpoint: "best", "latest" or a path.
+        num_envs: environments in lock step, B.
+        rollout_steps: control steps of each env in one iteration, T.
+        env_steps: budget of control steps, all envs together.
+        time_limit_s: budget of wall time [s], selection included; none where null.
+        target_success: stop once two selections in a row reach this rate; never where null.
+        gamma: discount of future reward per control step.
+        lam: lambda of generalised advantage estimation.
+        clip: half-width of PPO's interval of probability ratios.
+        epochs: most passes over a rollout.
+        minibatch_size: samples per gradient step; the whole rollout where null.
+        actor_lr: peak learning rate of the actor.
+        critic_lr: peak learning rate of the critic.
+        lr_warmup_iterations: iterations over which both learning rates rise.
+        lr_cosine: let both fall to 0 along a cosine over the budget of steps.
+        critic_warmup_iterations: first iterations in which only the critic learns.
+        target_kl: end an update once the policy has moved this far [nats].
+        entropy_coef: weight of the entropy bonus.
+        value_coef: weight of the value loss.
+        grad_clip: largest gradient norm of each network.
+        l1_coef: weight of the residual's mean magnitude in the loss.
+        l2_coef: weight of the residual's mean square in the loss.
+        scale_rewards: divide rewards by the running deviation of the return.
+        scale: normalised action = base + scale * residual.
+        init_log_std: logarithm of the initial exploration, before scaling.
+        learn_std: train the amount of exploration.
+        hidden: sizes of the hidden layers of actor and critic.
+        critic_sees_time: show the critic how much of the episode's time is left.
+        seed: of weights, exploration and training episodes.
+        select_every: iterations between the deterministic evaluations that choose `best`.
+        select_episodes: episodes of each of them.
+        select_seed: seed of these episodes; keep it apart from the seeds that are reported.
+        save_every: iterations between checkpoints.
+        device: where the networks run, such as cpu or cuda.
+        threads: torch's threads in the PPO update; one is used while physics runs.
+        out: run folder; a new one below runs/ where null.
+        resume: run folder to continue from its latest checkpoint.
+        wandb: mirror the metrics to Weights & Biases (off, offline or online).
+    """
+
+    task: Any = MISSING
+    engine: Any = MISSING
+    base: str = MISSING
+    base_checkpoint: str = "best"
+    num_envs: int = 64
+    rollout_steps: int = 80
+    env_steps: int = 1_000_000
+    time_limit_s: float | None = None
+    target_success: float | None = None
+    gamma: float = 0.995
+    lam: float = 0.95
+    clip: float = 0.2
+    epochs: int = 8
+    minibatch_size: int | None = 1024
+    actor_lr: float = 5e-4
+    critic_lr: float = 1e-3
+    lr_warmup_iterations: int = 0
+    lr_cosine: bool = False
+    critic_warmup_iterations: int = 0
+    target_kl: float = 0.02
+    entropy_coef: float = 0.0
+    value_coef: float = 1.0
+    grad_clip: float = 1.0
+    l1_coef: float = 0.0
+    l2_coef: float = 0.0
+    scale_rewards: bool = False
+    scale: float = 0.2
+    init_log_std: float = -1.2
+    learn_std: bool = True
+    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    critic_sees_time: bool = True
+    seed: int = 0
+    select_seed: int = 1_000_003
+    select_every: int = 15
+    select_episodes: int = 128
+    save_every: int = 10
+    device: str = "cpu"
+    threads: int = 1
+    out: str | None = None
+    resume: str | None = None
+    wandb: str = "off"
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "rollout_steps", "epochs", "select_every", "select_episodes", "save_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+
+    @classmethod
+    def paper(cls, **changes: Any) -> ResidualConfig:
+        """Return the paper's values for one_leg (700-step episodes), meant for a GPU."""
+        values: dict[str, Any] = {
+            "num_envs": 1024,
+            "rollout_steps": 700,
+            "env_steps": 1_000_000_000,
+            "gamma": 0.999,
+            "epochs": 50,
+            "minibatch_size": None,
+            "actor_lr": 3e-4,
+            "critic_lr": 5e-3,
+            "lr_warmup_iterations": 5,
+            "lr_cosine": True,
+            "target_kl": 0.1,
+            "scale_rewards": True,
+            "scale": 0.1,
+            "init_log_std": -1.0,
+            "learn_std": False,
+            "critic_sees_time": False,
+            "device": "cuda",
+        }
+        return cls(**{**values, **changes})
