@@ -45,8 +45,7 @@ class EpisodeStore:
         self._attributes = load_attributes(root)
         self.spec = EnvSpec.from_dict(self._attributes["spec"])
         self.meta: dict[str, Any] = self._attributes["meta"]
-        self._entries = load_index(root)
-        self._lines = [entry.to_json() for entry in self._entries]
+        self._load_index()
         self._arrays = {name: FlatArray(root / name) for name in array_specs(self.spec)}
         for name, array in self._arrays.items():
             if len(array) < self._committed_rows(name) and name != ENDS:
@@ -238,7 +237,8 @@ class EpisodeStore:
             raise UserError(explain(error, what)) from None
         finally:
             if len(self) == number:
-                self._forget_failed()
+                clear_staging(self.path)  # a full disk needs the room
+                self._load_index()  # Ctrl-C may have struck just after the commit
         return number
 
     def _entry(self, episode: Episode) -> EpisodeEntry:
@@ -252,7 +252,8 @@ class EpisodeStore:
 
     def _commit(self, episode: Episode, entry: EpisodeEntry) -> None:
         number, start = len(self), entry.end - len(episode)
-        lines = [*self._lines, entry.to_json()]
+        line = entry.to_json()
+        lines = [*self._lines, line]
         steps = {**episode.obs, "timestamp": episode.timestamps}
         whole = {"action": episode.action, "reward": episode.reward, "source": episode.source}
         with ThreadPoolExecutor(_SYNC_THREADS) as pool:
@@ -269,19 +270,18 @@ class EpisodeStore:
             rows.publish()
             index.publish()
             self._entries.append(entry)
-            self._lines = lines
+            self._lines.append(line)
             with suppress(OSError):  # a copy for other readers; the next append or open mends it
                 ends.publish()
+
+    def _load_index(self) -> None:
+        self._entries: list[EpisodeEntry] = load_index(self.path)
+        self._lines: list[str] = [entry.to_json() for entry in self._entries]
 
     def _committed_rows(self, name: str) -> int:
         if name.startswith("data/"):
             return self._entries[-1].end if self._entries else 0
         return len(self._entries)
-
-    def _forget_failed(self) -> None:
-        clear_staging(self.path)
-        for array in self._arrays.values():
-            array.forget()
 
     def _repair(self) -> None:
         """Remove rows and files of an append that was never committed; rebuild the copy of the ends."""

@@ -70,8 +70,8 @@ class FlatArray:
     def stage(self, staging: Staging, start: int, rows: np.ndarray) -> None:
         """Stage files in which `rows` stand at `start` and the array ends with them.
 
-        Rows before `start` keep their values: a shared chunk is written anew as a whole. Call
-        `forget` if the files are not published.
+        Rows before `start` keep their values: a shared chunk is written anew as a whole. If the
+        files are never published, staging other rows at the same `start` puts all right again.
         """
         stop = start + len(rows)
         for index, first, last in self._spans(start, stop):
@@ -95,10 +95,6 @@ class FlatArray:
             number = path.name.partition(".")[0]
             if number.isdigit() and int(number) * self.chunk_rows >= stop:
                 path.unlink()
-
-    def forget(self) -> None:
-        """Drop what is held in memory of the files on disk."""
-        self._cache = None
 
     def _spans(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """Return (chunk, first row, row after the last) for each chunk that start..stop touches."""
