@@ -1,0 +1,62 @@
+"""Robots and tasks. Importing this registers every task of `configs/task` with Gymnasium.
+
+`import robofb.envs; gymnasium.make_vec("robofb/OneLegInsert-v0", num_envs=64, randomness="med")`
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import gymnasium
+import yaml
+
+from robofb.errors import UserError
+from robofb.interfaces import Task
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks, those of their configs."""
+    return sorted(entry.name[:-5] for entry in _configs().iterdir() if entry.name.endswith(".yaml"))
+
+
+def make_task(name: str, **changes: Any) -> Task:
+    """Build a task from its config, with some values changed.
+
+    Raises:
+        UserError: there is no such task, or it has no such setting.
+    """
+    if name not in task_names():
+        raise UserError(f"task must be one of {', '.join(task_names())}, not {name!r}")
+    values = yaml.safe_load(_configs().joinpath(f"{name}.yaml").read_text())
+    module, _, class_name = values.pop("_target_").rpartition(".")
+    for key in changes:
+        if key not in values:
+            raise UserError(f"task {name} has no setting {key!r}; it has {', '.join(values)}")
+    task: Task = getattr(importlib.import_module(module), class_name)(**{**values, **changes})
+    return task
+
+
+def _configs() -> Any:
+    return files("robofb.configs").joinpath("task")
+
+
+def gymnasium_id(name: str) -> str:
+    """Return the Gymnasium id of a task: one_leg_insert is robofb/OneLegInsert-v0."""
+    return f"robofb/{''.join(word.capitalize() for word in name.split('_'))}-v0"
+
+
+def _register() -> None:
+    for name in task_names():
+        if gymnasium_id(name) not in gymnasium.registry:
+            gymnasium.register(
+                id=gymnasium_id(name),
+                entry_point="robofb.sim.gym:RobofbEnv",
+                vector_entry_point="robofb.sim.gym:RobofbVectorEnv",
+                kwargs={"task": partial(make_task, name)},
+            )
+
+
+_register()

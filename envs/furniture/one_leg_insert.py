@@ -15,7 +15,7 @@ from robofb.envs.furniture.task import (
     pose_names,
 )
 from robofb.geometry import matrix_to_rot6d, quat_from_yaw, quat_to_matrix
-from robofb.interfaces import Engine
+from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import free_joint_slices, sensor_slice
 from robofb.types import ArraySpec, EnvSpec, Obs, Score
@@ -148,6 +148,12 @@ class OneLegInsert(FurnitureTask):
             stage=stage,
             metrics={"success_loose": loose, "penetration": penetration.float(), "refused": seated & ~success},
         )
+
+    def expert(self, num_envs: int, noise: float) -> Agent:
+        """Return the scripted expert; see `OneLegInsertExpert`."""
+        from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert  # it imports this module
+
+        return OneLegInsertExpert(num_envs, noise)
 
     def _parts(self, engine: Engine) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return positions (B, 3) and rotations (B, 3, 3) of leg and top in the base frame."""

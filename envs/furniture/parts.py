@@ -66,7 +66,7 @@ def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> None:
     )
     centre = leg.peg_radius - leg.capsule_radius
     for index in range(leg.num_capsules):
-        angle = 2 * math.pi * (index + 0.5) / leg.num_capsules
+        angle = 2 * math.pi * index / leg.num_capsules  # towards the walls of an aligned hole
         x, y = centre * math.cos(angle), centre * math.sin(angle)
         body.add_geom(
             type=CAPSULE,

@@ -12,7 +12,7 @@ from torch import Tensor
 from robofb.envs.furniture.parts import add_table
 from robofb.envs.robots import franka
 from robofb.errors import UserError
-from robofb.geometry import quat_to_matrix, quat_to_rot6d, rot6d_to_matrix
+from robofb.geometry import matrix_to_quat, quat_to_matrix, quat_to_rot6d, rot6d_to_matrix
 from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import joint_indices, sensor_slice
@@ -180,7 +180,7 @@ def _add_looks(spec: mujoco.MjSpec) -> None:
     )
     spec.add_material(name="table", rgba=[0.62, 0.65, 0.68, 1], specular=0.1, shininess=0.1)
     spec.worldbody.add_light(pos=[0.3, -0.6, 1.6], dir=[0.1, 0.4, -1], diffuse=[0.5, 0.5, 0.5])
-    _add_camera(spec, "front", eye=(1.25, -0.1, 0.55), target=(0.42, 0.0, 0.10), fovy=42)
+    _add_camera(spec, "front", eye=(1.05, -0.30, 0.42), target=(0.44, 0.01, 0.09), fovy=40)
 
 
 def _add_camera(
@@ -191,5 +191,5 @@ def _add_camera(
     right = torch.linalg.cross(forward, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64))
     right = right / right.norm()
     up = torch.linalg.cross(right, forward)
-    camera = spec.worldbody.add_camera(name=name, pos=eye, fovy=fovy)
-    camera.alt.xyaxes = [*right.tolist(), *up.tolist()]
+    quat = matrix_to_quat(torch.stack([right, up, -forward], -1))
+    spec.worldbody.add_camera(name=name, pos=eye, quat=quat.tolist(), fovy=fovy)

@@ -70,12 +70,13 @@ class MujocoEngine:
     def reset(self, ids: Tensor) -> None:
         """Set worlds to the model's initial state, without computing derived fields."""
         rows = world_ids(ids, self.num_worlds, self.device).numpy()
-        self._batch.reset(rows, stage=_NO_STAGE)
+        self._batch.reset(np.unique(rows), stage=_NO_STAGE)
         self._warned[rows] = self._bad_states()[rows]
 
     def forward(self, ids: Tensor) -> None:
         """Recompute position and velocity fields of some worlds from their state."""
-        self._batch.forward(world_ids(ids, self.num_worlds, self.device).numpy(), stage=_VELOCITY_STAGE)
+        rows = world_ids(ids, self.num_worlds, self.device).numpy()
+        self._batch.forward(np.unique(rows), stage=_VELOCITY_STAGE)
 
     def snapshot(self, ids: Tensor | None = None) -> Tensor:
         """Return the full integration state (n, S) of some worlds (mjSTATE_INTEGRATION)."""
@@ -87,13 +88,7 @@ class MujocoEngine:
         if tuple(state.shape) != (len(rows), self._batch.nstate):
             raise ValueError(f"state must be {(len(rows), self._batch.nstate)}, not {tuple(state.shape)}")
         self._batch.state[rows] = state.numpy()
-        self._batch.forward(rows, stage=_VELOCITY_STAGE)
-
-    def world(self, index: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Return model and data of one world, to render or to inspect."""
-        model, data = self._batch.get_model(index), self._batch.get_data(index)
-        mujoco.mj_forward(model, data)
-        return model, data
+        self._batch.forward(np.unique(rows), stage=_VELOCITY_STAGE)  # wants sorted indices
 
     def close(self) -> None:
         """Let go of the simulator; further calls fail. Safe twice."""

@@ -1,0 +1,184 @@
+"""Record demonstrations of a task into a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+from tqdm import tqdm
+
+from robofb.errors import UserError
+from robofb.interfaces import Agent
+from robofb.rng import derive_seeds
+from robofb.sim.vec_env import SimVecEnv
+from robofb.store.episodes import EpisodeStore
+from robofb.types import SOURCE_SCRIPTED, Episode, Obs
+
+
+@dataclass
+class CollectConfig:
+    """What `robofb collect` reads.
+
+    Attributes:
+        task: what to demonstrate.
+        engine: the simulator.
+        out: dataset folder, data/<task> by default; an existing dataset of the same task is continued.
+        episodes: successful episodes that the dataset shall hold in the end.
+        noise: size of the scripted expert's human-like errors; 0 is perfect, 1 a practised person.
+        num_envs: episodes recorded at a time.
+        seed: of start states and errors.
+        max_attempts: give up after this many attempts per wanted episode.
+    """
+
+    task: Any = field(default_factory=dict)
+    engine: Any = field(default_factory=dict)
+    out: str | None = None
+    episodes: int = 50
+    noise: float = 1.0
+    num_envs: int = 32
+    seed: int = 0
+    max_attempts: int = 10
+
+
+@dataclass
+class Collected:
+    """What a collection did: the dataset's folder, episodes kept and failures thrown away."""
+
+    path: str
+    kept: int
+    discarded: int
+
+
+def collect(cfg: CollectConfig) -> Collected:
+    """Record until the dataset holds `cfg.episodes` successes; failures are discarded and counted.
+
+    Ctrl-C keeps every finished episode; the same command goes on from there.
+
+    Raises:
+        UserError: the task has no scripted expert, the dataset is of another task, or the expert fails
+            so often that `cfg.max_attempts` per episode are used up.
+    """
+    torch.set_num_threads(1)
+    task = instantiate(cfg.task)
+    if not hasattr(task, "expert"):
+        raise UserError(f"task {task.spec.task} has no scripted expert")
+    env = SimVecEnv(task, cfg.num_envs, engine=instantiate(cfg.engine))
+    agent = task.expert(cfg.num_envs, cfg.noise)
+    meta = {
+        "robot": "franka",
+        "randomness": str(cfg.task.randomness),
+        "teleop": "scripted",
+        "noise": cfg.noise,
+        "seed": cfg.seed,
+        "rotation": "6D, first two columns",
+        "frame": "robot base",
+    }
+    out = Path(cfg.out or f"data/{task.spec.task}")
+    with _open_or_create(out, env, meta) as store:
+        outcome = record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
+    env.close()
+    print(f"{len(store)} episodes in {out}; {outcome.discarded} failed attempts discarded")
+    return outcome
+
+
+def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
+    if path.is_dir() and any(path.iterdir()):
+        return EpisodeStore.open(path, "a", spec=env.spec)
+    return EpisodeStore.create(path, env.spec, meta)
+
+
+def record_successes(
+    agent: Agent,
+    env: SimVecEnv,
+    store: EpisodeStore,
+    episodes: int,
+    seed: int,
+    max_attempts: int,
+    meta: dict[str, Any],
+) -> Collected:
+    """Append successful episodes of `agent` until `store` holds `episodes`.
+
+    Raises:
+        UserError: after `max_attempts` attempts per missing episode.
+    """
+    missing = episodes - len(store)
+    discarded = kept = 0
+    start_seed = int(derive_seeds(seed, len(store)))  # a continued dataset gets new start states
+    obs = env.reset(start_seed)
+    agent.reset(torch.ones(env.num_envs, dtype=torch.bool), env.episode_seed)
+    recorder = Recorder(env, obs)
+    with tqdm(total=episodes, initial=len(store), desc="demonstrations", disable=None, mininterval=0.5) as bar:
+        while kept < missing:
+            seeds = env.episode_seed.clone()
+            action = agent.next(obs)
+            step = env.step(action)
+            recorder.add(action, step.reward, step.final_obs)
+            for world in step.done.nonzero().flatten().tolist():
+                success = bool(step.info["success"][world])
+                episode = recorder.cut(world, success, bool(step.terminated[world]), {
+                    **meta, "episode_seed": int(seeds[world])
+                })
+                if success and kept < missing:
+                    store.append(episode)
+                    kept += 1
+                    bar.update()
+                discarded += not success
+            obs = step.obs
+            recorder.restart(step.done, obs)
+            agent.reset(step.done, env.episode_seed)
+            if discarded > max_attempts * max(missing, 1):
+                raise UserError(
+                    f"gave up after {discarded} failed attempts with {len(store)} of {episodes} episodes: "
+                    "lower noise or raise max_attempts"
+                )
+    return Collected(str(store.path), kept, discarded)
+
+
+class Recorder:
+    """Keep what happened in every env since its episode began, and cut finished episodes out.
+
+    Args:
+        env: whose steps are recorded.
+        obs: its first observations.
+    """
+
+    def __init__(self, env: SimVecEnv, obs: Obs) -> None:
+        self.control_dt_s = env.spec.control_dt
+        self._obs: list[list[dict[str, np.ndarray]]] = [[] for _ in range(env.num_envs)]
+        self._action: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]
+        self._reward: list[list[float]] = [[] for _ in range(env.num_envs)]
+        self.restart(torch.ones(env.num_envs, dtype=torch.bool), obs)
+
+    def restart(self, mask: Tensor, obs: Obs) -> None:
+        """Begin new episodes in the envs of `mask` (B,) with first observations `obs`."""
+        for world in mask.nonzero().flatten().tolist():
+            self._obs[world] = [{key: value[world].numpy().copy() for key, value in obs.items()}]
+            self._action[world], self._reward[world] = [], []
+
+    def add(self, action: Tensor, reward: Tensor, next_obs: Obs) -> None:
+        """Append one control step of every env: action, its reward and the observations after it."""
+        actions, rewards = action.float().cpu().numpy(), reward.cpu().numpy()
+        arrays = {key: value.cpu().numpy() for key, value in next_obs.items()}
+        for world in range(len(actions)):
+            self._obs[world].append({key: value[world].copy() for key, value in arrays.items()})
+            self._action[world].append(actions[world].copy())
+            self._reward[world].append(float(rewards[world]))
+
+    def cut(self, world: int, success: bool, terminated: bool, meta: dict[str, Any]) -> Episode:
+        """Return the finished episode of one env."""
+        steps = len(self._action[world])
+        return Episode(
+            obs={key: np.stack([row[key] for row in self._obs[world]]) for key in self._obs[world][0]},
+            action=np.stack(self._action[world]),
+            reward=np.asarray(self._reward[world], np.float32),
+            terminated=terminated,
+            success=success,
+            timestamps=np.arange(steps + 1) * self.control_dt_s,
+            source=np.full(steps, SOURCE_SCRIPTED, np.uint8),
+            meta=meta,
+        )

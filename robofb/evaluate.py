@@ -1,0 +1,247 @@
+"""Measure how often an agent succeeds: one code path for every policy, exactly repeatable."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor
+from tqdm import tqdm
+
+from robofb.errors import UserError
+from robofb.interfaces import Agent, Policy, VecEnv
+from robofb.policies.executor import ChunkExecutor
+from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.run import Run
+from robofb.sim.vec_env import SimVecEnv
+from robofb.stats import SuccessRate
+from robofb.types import EnvSpec
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outcome of N numbered episodes; entry n belongs to episode n of `seed`.
+
+    Attributes:
+        seed: of the episodes' start states and of every random draw in them.
+        success: (N,) bool.
+        stage: (N,) int64, how many of `stages` each episode reached at its best.
+        length: (N,) int64, control steps.
+        metrics: further (N,) values read at each episode's last step.
+        stages: names of the task's stages.
+        control_dt_s: time of one control step.
+        seconds: wall time of the evaluation.
+    """
+
+    seed: int
+    success: np.ndarray
+    stage: np.ndarray
+    length: np.ndarray
+    metrics: dict[str, np.ndarray]
+    stages: tuple[str, ...]
+    control_dt_s: float
+    seconds: float
+
+    @property
+    def rate(self) -> SuccessRate:
+        """Successes with their Wilson interval."""
+        return SuccessRate(int(self.success.sum()), len(self.success))
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Return how many episodes failed at each stage: the first one they did not reach."""
+        missed = self.stage[~self.success]
+        return {name: int((missed == index).sum()) for index, name in enumerate(self.stages)}
+
+    @property
+    def successes_per_10_min(self) -> float:
+        """Return the rate of successes per ten minutes of robot time, resets not counted."""
+        return float(self.success.sum()) * 600.0 / (float(self.length.sum()) * self.control_dt_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready facts: {successes, episodes, low, high} and what explains them."""
+        return {
+            **self.rate.to_dict(),
+            "seed": self.seed,
+            "failures": self.failures,
+            "mean_steps_of_success": float(self.length[self.success].mean()) if self.success.any() else None,
+            "successes_per_10_min": self.successes_per_10_min,
+            "means": {name: float(values.mean()) for name, values in self.metrics.items()},
+            "seconds": self.seconds,
+        }
+
+
+def evaluate(
+    agent: Agent, env: VecEnv, episodes: int, seed: int, *, progress: str | None = None
+) -> Evaluation:
+    """Run episodes 0..N-1 of `seed`, whatever the number of envs, and judge each at its end.
+
+    Args:
+        agent: chooses the actions; reset whenever an env starts an episode.
+        env: its size changes the speed, never the result.
+        progress: label of a progress bar, or None for no bar.
+
+    Raises:
+        UserError: fewer than one episode is asked for.
+    """
+    if episodes < 1:
+        raise UserError(f"episodes must be at least 1, not {episodes}")
+    started = time.monotonic()
+    obs = env.reset(seed)
+    agent.reset(torch.ones(env.num_envs, dtype=torch.bool, device=env.device), env.episode_seed)
+    results: dict[str, Tensor] = {}
+    finished = 0
+    with tqdm(total=episodes, desc=progress, disable=None if progress else True, mininterval=0.5) as bar:
+        while finished < episodes:
+            step = env.step(agent.next(obs))
+            obs = step.obs
+            if not step.done.any():
+                continue
+            counted = step.done & (step.info["episode"] < episodes)
+            for name, values in step.info.items():
+                results.setdefault(name, values.new_zeros(episodes))[step.info["episode"][counted]] = values[
+                    counted
+                ]
+            finished += int(counted.sum())
+            bar.update(int(counted.sum()))
+            agent.reset(step.done, env.episode_seed)
+    arrays = {name: values.cpu().numpy() for name, values in results.items()}
+    return Evaluation(
+        seed=seed,
+        success=arrays.pop("success"),
+        stage=arrays.pop("stage"),
+        length=arrays.pop("length"),
+        metrics={name: values for name, values in arrays.items() if name != "episode"},
+        stages=env.spec.stages,
+        control_dt_s=env.spec.control_dt,
+        seconds=time.monotonic() - started,
+    )
+
+
+def make_env(task: Any, engine: Any, num_envs: int) -> SimVecEnv:
+    """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`)."""
+    return SimVecEnv(instantiate(task), num_envs, engine=instantiate(engine))
+
+
+def load_policy(run: Run, which: str = "best") -> Policy:
+    """Return the frozen chunk policy of a BC run.
+
+    Raises:
+        UserError: the run holds something else, or its checkpoint is damaged.
+    """
+    if run.kind != "bc":
+        raise UserError(f"{run.path} is a {run.kind} run; a base policy comes from a bc run")
+    checkpoint = run.load_checkpoint(which)
+    policy = instantiate(checkpoint["config"]["policy"], spec=EnvSpec.from_dict(checkpoint["spec"]))
+    policy.load_state_dict(checkpoint["policy"])
+    return policy.eval().requires_grad_(False)
+
+
+def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
+    """Return the policy of a residual run: its base and its correction, both from its own checkpoint.
+
+    Raises:
+        UserError: the run holds something else, or its checkpoint is damaged.
+    """
+    if run.kind != "residual":
+        raise UserError(f"{run.path} is a {run.kind} run, not a residual run")
+    checkpoint = run.load_checkpoint(which)
+    base = instantiate(checkpoint["base_policy"], spec=EnvSpec.from_dict(checkpoint["spec"]))
+    policy = ResidualPolicy(base, **checkpoint["residual"])
+    policy.load_state_dict(checkpoint["policy"])
+    return policy.eval().requires_grad_(False)
+
+
+def load_agent(run: Run, num_envs: int, which: str = "best", execute: int | None = None) -> Agent:
+    """Return the agent that a run trained, ready for `num_envs` envs.
+
+    Raises:
+        UserError: the run holds no policy, or `execute` does not fit it.
+    """
+    if run.kind == "bc":
+        return ChunkExecutor(load_policy(run, which), num_envs, execute=execute)
+    if run.kind == "residual":
+        return ResidualAgent(load_residual(run, which), num_envs, execute=execute)
+    raise UserError(f"{run.path} is a {run.kind} run: only bc and residual runs can be evaluated")
+
+
+def check_task(spec: EnvSpec, env: VecEnv, what: str) -> None:
+    """Refuse a policy or dataset that was made for another task.
+
+    Raises:
+        UserError: task, observations or actions differ.
+    """
+    if spec.task != env.spec.task:
+        raise UserError(f"{what} is for task {spec.task}, not {env.spec.task}")
+    for key, wanted in spec.obs.items():
+        if key not in env.spec.obs:
+            raise UserError(f"{what} needs observation {key!r}; {spec.task} has {', '.join(env.spec.obs)}")
+        if env.spec.obs[key].shape != wanted.shape:
+            raise UserError(f"{what} has {key} of shape {wanted.shape}, the task {env.spec.obs[key].shape}")
+    if spec.action.shape != env.spec.action.shape:
+        raise UserError(f"{what} has actions of shape {spec.action.shape}, the task {env.spec.action.shape}")
+
+
+@dataclass
+class EvalConfig:
+    """What `robofb eval` reads.
+
+    Attributes:
+        run: run folder of a bc or residual policy.
+        checkpoint: latest, best, or a checkpoint's path.
+        episodes: number of episodes; 256 or more for a figure to be quoted.
+        seed: of the episodes; choose another than training's.
+        num_envs: simulated together; changes the speed, not the result.
+        execute: actions executed per chunk; null takes the policy's own.
+        task: the task; null takes the one that the run was trained on.
+        engine: the simulator.
+        video: also film the first episodes.
+        threads: torch's CPU threads.
+    """
+
+    run: str = "???"
+    checkpoint: str = "best"
+    episodes: int = 256
+    seed: int = 10_000
+    num_envs: int = 64
+    execute: int | None = None
+    task: Any = None
+    engine: Any = field(default_factory=dict)
+    video: bool = True
+    threads: int = 1
+
+
+def main(cfg: EvalConfig) -> Evaluation:
+    """Evaluate a run, write the outcome and a report into its folder, and print the rate."""
+    torch.set_num_threads(cfg.threads)
+    run = Run.open(cfg.run)
+    task = cfg.task or OmegaConf.create(run.config["task"])
+    env = make_env(task, cfg.engine, cfg.num_envs)
+    agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
+    check_task(agent.policy.spec, env, f"the policy in {run.path}")
+    result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
+    env.close()
+    run.write_summary({"eval": {**result.to_dict(), "checkpoint": str(cfg.checkpoint)}})
+    print(f"success {result.rate}")
+    print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
+    if cfg.video:
+        path = film(run, task, cfg.engine, cfg.checkpoint, seed=cfg.seed)
+        print(f"video {path}")
+    return result
+
+
+def film(run: Run, task: Any, engine: Any, which: str = "best", *, seed: int, num_episodes: int = 6) -> Path:
+    """Film the first episodes of `seed` side by side into the run's video folder; return the file."""
+    from robofb.sim.film import film_episodes
+
+    env = make_env(task, engine, num_episodes)
+    agent = load_agent(run, num_episodes, which)
+    path = film_episodes(agent, env, seed, run.videos / f"{which}-seed{seed}.mp4")
+    env.close()
+    return path

@@ -1,0 +1,89 @@
+"""Kinematics against MuJoCo and finite differences."""
+
+import math
+
+import mujoco
+import numpy as np
+import torch
+
+from robofb.envs.furniture.one_leg_insert import OneLegInsert
+from robofb.envs.robots import franka
+from robofb.geometry import rotation_angle, rotvec_to_matrix
+from robofb.sim.ik import rotation_about_x, rotation_about_z, solve_differential_ik
+
+ARM = franka.serial_arm()
+HOME = torch.tensor(franka.HOME_RAD, dtype=torch.float64)
+
+
+def random_joints(count: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    share = torch.rand(count, 7, dtype=torch.float64, generator=generator)
+    return ARM.lower + share * (ARM.upper - ARM.lower)
+
+
+def test_forward_kinematics_equals_mujocos():
+    model = OneLegInsert().build()
+    data = mujoco.MjData(model)
+    joints = random_joints(20)
+    tool, rotation, *_ = ARM.forward(joints)
+    for row in range(20):
+        data.qpos[:7] = joints[row].numpy()
+        mujoco.mj_kinematics(model, data)
+        np.testing.assert_allclose(tool[row], data.site("tcp").xpos, atol=1e-9)
+        np.testing.assert_allclose(rotation[row].flatten(), data.site("tcp").xmat, atol=1e-6)
+
+
+def test_jacobian_equals_finite_differences():
+    joints = random_joints(5)
+    tool, rotation, origins, axes = ARM.forward(joints)
+    jacobian = ARM.jacobian(tool, origins, axes)
+    step = 1e-6
+    for joint in range(7):
+        moved = joints.clone()
+        moved[:, joint] += step
+        tool_after, rotation_after, *_ = ARM.forward(moved)
+        torch.testing.assert_close((tool_after - tool) / step, jacobian[:, :3, joint], atol=1e-5, rtol=0)
+        turn = (rotation_after @ rotation.transpose(1, 2) - torch.eye(3)) / step  # skew of the axis
+        axis = torch.stack([turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0]], -1)
+        torch.testing.assert_close(axis, jacobian[:, 3:, joint], atol=1e-5, rtol=0)
+
+
+def test_home_looks_straight_down_by_hand():
+    tool, rotation, *_ = ARM.forward(HOME[None])
+    np.testing.assert_allclose(tool[0], [0.48, 0.0, 0.22], atol=2e-4)
+    np.testing.assert_allclose(rotation[0], np.diag([1.0, -1.0, -1.0]), atol=1e-3)
+
+
+def test_reaches_a_near_pose():
+    tool, rotation, *_ = ARM.forward(HOME.expand(3, 7))
+    target = tool + torch.tensor([[0.02, 0.0, 0.0], [0.0, -0.02, 0.01], [0.0, 0.0, -0.03]])
+    wanted = rotvec_to_matrix(torch.tensor([0.0, 0.02, 0.05], dtype=torch.float64)) @ rotation
+    joints = HOME.expand(3, 7)
+    for _ in range(4):
+        joints = solve_differential_ik(ARM, joints, target, wanted)
+    reached, turned, *_ = ARM.forward(joints)
+    assert (reached - target).norm(dim=-1).max() < 1e-5
+    assert rotation_angle(turned, wanted).max() < 1e-4
+
+
+def test_motion_and_joints_stay_within_limits():
+    joints = random_joints(50)
+    far = torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64).expand(50, 3)
+    after = solve_differential_ik(ARM, joints, far, torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
+    assert (after - joints).abs().max() <= 0.2 + 1e-12
+    assert (after >= ARM.lower).all() and (after <= ARM.upper).all()
+
+
+def test_a_row_does_not_depend_on_its_batch():
+    joints, target = random_joints(33), torch.rand(33, 3, dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64)
+    together = solve_differential_ik(ARM, joints, target, eye.expand(33, 3, 3))
+    alone = torch.cat([solve_differential_ik(ARM, joints[i : i + 1], target[i : i + 1], eye[None]) for i in range(33)])
+    assert torch.equal(together, alone)
+
+
+def test_elementary_rotations_by_hand():
+    quarter = math.pi / 2
+    y, z = torch.tensor([0.0, 1, 0], dtype=torch.float64), torch.tensor([0.0, 0, 1], dtype=torch.float64)
+    torch.testing.assert_close(rotation_about_x(quarter) @ y, z)
+    torch.testing.assert_close(rotation_about_z(quarter) @ torch.tensor([1.0, 0, 0], dtype=torch.float64), y)

@@ -1,0 +1,123 @@
+"""The vector env's promises, on every task that has a config."""
+
+import pytest
+import torch
+
+import robofb.envs
+from robofb.envs.furniture.one_leg_insert import OneLegInsert
+from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert
+from robofb.evaluate import evaluate
+from robofb.interfaces import Task, VecEnv
+from robofb.sim.mujoco_engine import MujocoEngine
+from robofb.sim.vec_env import SimVecEnv
+
+
+def one_thread(model, num_worlds):
+    return MujocoEngine(model, num_worlds, num_threads=1)
+
+
+def actions(num_envs: int, steps: int, seed: int = 0) -> torch.Tensor:
+    """Return (steps, B, 10) pose actions that wander above the table."""
+    generator = torch.Generator().manual_seed(seed)
+    position = torch.tensor([0.45, 0.0, 0.15]) + 0.1 * torch.randn(steps, num_envs, 3, generator=generator)
+    down = torch.tensor([1.0, 0, 0, 0, -1, 0]).expand(steps, num_envs, 6)
+    gripper = torch.randn(steps, num_envs, 1, generator=generator)
+    return torch.cat([position, down, gripper], -1)
+
+
+@pytest.mark.parametrize("name", robofb.envs.task_names())
+def test_every_task_keeps_the_contract(name):
+    task = robofb.envs.make_task(name)
+    env = SimVecEnv(task, 2)
+    assert isinstance(task, Task) and isinstance(env, VecEnv)
+    assert env.spec.task == name
+    obs = env.reset(0)
+    for key, spec in env.spec.obs.items():
+        assert obs[key].shape == (2, *spec.shape) and str(obs[key].dtype) == f"torch.{spec.dtype}"
+    low, high = torch.tensor(env.spec.action.low), torch.tensor(env.spec.action.high)
+    step = env.step(((low + high) / 2).expand(2, -1))
+    for values in (step.reward, step.terminated, step.truncated, step.info["success"], step.info["stage"]):
+        assert values.shape == (2,)
+    assert torch.isfinite(step.obs["state"]).all()
+    kept = step.obs["state"].clone()
+    env.step(((low + high) / 2).expand(2, -1))
+    assert torch.equal(kept, step.obs["state"])  # observations are never views of the simulator
+    env.close()
+
+
+def test_episode_does_not_depend_on_number_of_envs_or_threads():
+    """Episode n of a seed is the same alone, among others, and when it comes late."""
+    outcomes = []
+    for num_envs, engine in ((3, one_thread), (8, MujocoEngine)):
+        env = SimVecEnv(OneLegInsert("med"), num_envs, engine)
+        result = evaluate(OneLegInsertExpert(num_envs, 1.0), env, 10, seed=4)
+        outcomes.append((result.success.tolist(), result.length.tolist(), result.metrics["penetration"].tolist()))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_seed_fixes_the_start_and_another_seed_changes_it():
+    env = SimVecEnv(OneLegInsert(), 4)
+    first, again, other = (env.reset(seed)["state"].clone() for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.isclose(first, other).all(-1).any()
+
+
+def test_time_limit_truncates_and_keeps_the_last_observation():
+    env = SimVecEnv(OneLegInsert(max_steps=3), 2)
+    env.reset(0)
+    moves = actions(2, 3)
+    for index in range(3):
+        step = env.step(moves[index])
+        assert step.truncated.tolist() == [index == 2] * 2
+        assert not step.terminated.any()
+    assert step.info["length"].tolist() == [3, 3] and step.info["episode"].tolist() == [0, 1]
+    assert env.episode.tolist() == [2, 3] and env.elapsed.tolist() == [0, 0]
+    gap = (step.final_obs["state"][:, :3] - step.obs["state"][:, :3]).norm(dim=-1)
+    assert (gap > 0.01).all()  # the arm is back at its start in obs, where it was in final_obs
+
+
+def test_reset_of_one_env_does_not_touch_another():
+    """Env 0 is driven into the ground state by success, env 1 must go on as if alone."""
+    env, alone = SimVecEnv(OneLegInsert(max_steps=6), 2), SimVecEnv(OneLegInsert(max_steps=6), 2)
+    env.reset(0)
+    alone.reset(0)
+    env.elapsed[0] = 3  # env 0 reaches its limit after three more steps
+    for move in actions(2, 5):
+        got, expected = env.step(move), alone.step(move)
+        assert torch.equal(got.final_obs["state"][1], expected.final_obs["state"][1])
+
+
+def test_state_dict_continues_exactly():
+    env = SimVecEnv(OneLegInsert(max_steps=7), 3)
+    env.reset(3)
+    moves = actions(3, 12)
+    for move in moves[:5]:
+        env.step(move)
+    saved = env.state_dict()
+    expected = [env.step(move) for move in moves[5:]]
+    fresh = SimVecEnv(OneLegInsert(max_steps=7), 3)
+    fresh.load_state_dict(saved)
+    for move, want in zip(moves[5:], expected, strict=True):
+        got = fresh.step(move)
+        assert torch.equal(got.obs["state"], want.obs["state"]) and torch.equal(got.reward, want.reward)
+        assert torch.equal(got.info["episode"], want.info["episode"])
+
+
+def test_divergence_ends_the_episode_without_success():
+    env = SimVecEnv(OneLegInsert(), 2)
+    env.reset(0)
+    env.engine.field("qvel")[1, 0] = float("nan")
+    step = env.step(actions(2, 1)[0])
+    assert step.terminated.tolist() == [False, True] and not step.info["success"].any()
+    assert torch.isfinite(step.obs["state"]).all()
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [(torch.zeros(2, 9), r"shape \(2, 10\)"), (torch.full((2, 10), float("nan")), r"not finite in envs \[0, 1\]")],
+)
+def test_bad_actions_are_refused(action, message):
+    env = SimVecEnv(OneLegInsert(), 2)
+    env.reset(0)
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
