@@ -16,16 +16,19 @@ SAMPLER_STREAM = 2
 """Index under which the sampler's noise is derived from an episode's seed; 1 is the start state's."""
 
 DEFAULT_TILE = 32
-"""Rows per network call. A row's result is bit-equal at every position of a batch of 4 rows or more (Linear
-and Conv1d, 1 and 2 threads, oneMKL on AVX-512: measured for 4 to 1024 rows); only 1 or 2 rows take another
-kernel. A constant row count keeps that true of other libraries too, and a multiple of 16 leaves no remainder
-for vectorised elementwise code."""
+"""Rows per network call. Measured with oneMKL on AVX-512, 1 and 2 threads: a row's result is bit-equal at
+every position of a tile of 32 or more, for Conv1d, elementwise functions, and Linear layers whose input width
+is a multiple of 4 or whose output is wider than 11 (other Linear layers differ in the last bit). Batches of 1
+or 2 rows take other kernels, hence the constant size; 16 rows leave a remainder to vectorised functions."""
 
 
 def tiles_of(rows: Tensor, tile: int) -> Tensor:
-    """Cut rows (n,) int64, n >= 1, into (ceil(n / tile), tile), filling the last tile with the first row."""
+    """Cut rows (n,) int64, n >= 1, into (ceil(n / tile), tile); the last row fills up the last tile.
+
+    So no row stands in two tiles: one whose random stream is drawn from once per tile draws once.
+    """
     padding = -len(rows) % tile
-    return torch.cat([rows, rows[:1].expand(padding)]).reshape(-1, tile)
+    return torch.cat([rows, rows[-1:].expand(padding)]).reshape(-1, tile)
 
 
 def forward_in_tiles(function: Callable[[Tensor], Tensor], x: Tensor, tile: int) -> Tensor:
@@ -37,16 +40,16 @@ def forward_in_tiles(function: Callable[[Tensor], Tensor], x: Tensor, tile: int)
 class ChunkExecutor:
     """Keep each env's observation history and queue of planned actions; replan where the queue is empty.
 
-    Implements `interfaces.Agent`. Env k's actions depend on its own observations and seeds alone: bit for
-    bit the same whatever `num_envs` is and whichever other envs replan with it. Call `reset` for every env
-    before the first `next`.
+    Implements `interfaces.Agent`. An env's actions depend on its own observations and seeds alone: bit for
+    bit the same whatever `num_envs` is, in whichever slot, and whichever others replan with it.
+    Call `reset` for every env before the first `next`.
 
     Args:
         policy: plans chunks (B, H, A) from histories (B, To, ...).
         num_envs: B.
         execute: Ta, actions taken from each chunk, at most the horizon; the policy's own where None.
         device: where observations and actions live.
-        tile: rows per call of the policy. 1 gives the least latency for a single robot.
+        tile: rows per call of the policy; see `DEFAULT_TILE`. 1 gives the least latency for a single robot.
 
     Raises:
         UserError: `execute` lies outside 1..horizon.
@@ -157,7 +160,7 @@ class ChunkExecutor:
         return histories
 
     def _plan(self, history: Obs, rows: Tensor) -> Tensor:
-        """Return the chunks (n, Ta, A) of `rows` (n,), n >= 1. Padding repeats a row, drawing nothing."""
+        """Return the chunks (n, Ta, A) of `rows` (n,), n >= 1. Padding draws nothing."""
         chunks = [
             self.policy.act({key: value[tile] for key, value in history.items()}, self._rng.select(tile))
             for tile in tiles_of(rows, self.tile)
