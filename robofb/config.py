@@ -10,7 +10,7 @@ import importlib
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -123,13 +123,11 @@ def key_help(verb_name: str) -> list[KeyHelp]:
     ]
 
 
-def _shown_default(cfg: DictConfig, key: str, chosen: dict[str, Any]) -> str:
-    if key in chosen:
-        return str(chosen[key])
+def _shown_default(cfg: DictConfig, key: str, chosen: Mapping[str, Any]) -> str:
     if OmegaConf.is_missing(cfg, key):
         return "required"
-    value = cfg[key]
-    return "null" if value is None else str(value)
+    value = chosen.get(key, cfg[key])
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def _documented(verb: Verb) -> list[KeyHelp]:
