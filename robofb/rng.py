@@ -34,7 +34,7 @@ def derive_seeds(seed: int | Tensor, index: int | Tensor) -> Tensor:
     The same pair always gives the same seed; use distinct indices for distinct purposes.
     """
     base = splitmix64(torch.as_tensor(seed, dtype=torch.int64))
-    return splitmix64(base ^ splitmix64(torch.as_tensor(index, dtype=torch.int64).to(base.device)))
+    return splitmix64(base ^ torch.as_tensor(index, dtype=torch.int64).to(base.device))
 
 
 class EpisodeRng:

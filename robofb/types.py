@@ -118,7 +118,8 @@ class Score(NamedTuple):
         success: (B,) bool, the episode's goal is reached.
         failure: (B,) bool, the episode can no longer succeed.
         stage: (B,) int64, how many of `EnvSpec.stages` the present state has reached.
-        metrics: further (B,) or (B, k) tensors for `Step.info`.
+        metrics: further (B,) tensors, not negative; `Step.info` holds each one's maximum over the
+            episode so far.
     """
 
     achieved: Tensor

@@ -146,7 +146,11 @@ class OneLegInsert(FurnitureTask):
             success=success,
             failure=fallen,
             stage=stage,
-            metrics={"success_loose": loose, "penetration": penetration.float(), "refused": seated & ~success},
+            metrics={
+                "success_loose": loose | success,
+                "penetration": penetration.float(),
+                "refused": seated & ~success,
+            },
         )
 
     def expert(self, num_envs: int, noise: float) -> Agent:

@@ -36,6 +36,7 @@ class SimVecEnv:
         self.episode, self.episode_seed, self.elapsed = zeros.clone(), zeros.clone(), zeros.clone()
         self._best_stage = zeros.clone()
         self._achieved = torch.zeros(num_envs, device=self.device)
+        self._peak: dict[str, Tensor] = {}
         self._seed = torch.tensor(0)
         self._next_episode = 0
 
@@ -64,6 +65,7 @@ class SimVecEnv:
         reward = (score.achieved - self._achieved).clamp_min(0.0)
         self._achieved = torch.maximum(self._achieved, score.achieved)
         self._best_stage = torch.maximum(self._best_stage, score.stage)
+        self._track(score.metrics)
         diverged = self.engine.diverged()
         success = score.success & ~diverged
         terminated = success | score.failure | diverged
@@ -73,7 +75,7 @@ class SimVecEnv:
             "stage": self._best_stage.clone(),
             "episode": self.episode.clone(),
             "length": self.elapsed.clone(),
-            **score.metrics,
+            **{name: values.clone() for name, values in self._peak.items()},
         }
         final_obs = obs = self.task.observe(self.engine)
         done = terminated | truncated
@@ -81,6 +83,11 @@ class SimVecEnv:
             self._start(done.nonzero().squeeze(-1))
             obs = self.task.observe(self.engine)
         return Step(obs, reward, terminated, truncated, final_obs, info)
+
+    def _track(self, metrics: dict[str, Tensor]) -> None:
+        """Keep each metric's maximum over the episode (any, for bool)."""
+        for name, values in metrics.items():
+            self._peak[name] = torch.maximum(self._peak.get(name, values), values)
 
     def _start(self, ids: Tensor) -> None:
         """Begin the next numbered episodes in envs `ids`."""
@@ -90,6 +97,8 @@ class SimVecEnv:
         self.elapsed[ids] = 0
         self._best_stage[ids] = 0
         self._achieved[ids] = 0.0
+        for values in self._peak.values():
+            values[ids] = 0
         self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(self.episode_seed[ids], RESET_STREAM)))
 
     def observe(self) -> Obs:
@@ -107,6 +116,7 @@ class SimVecEnv:
             "elapsed": self.elapsed.clone(),
             "best_stage": self._best_stage.clone(),
             "achieved": self._achieved.clone(),
+            "peak": {name: values.clone() for name, values in self._peak.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Obs:
@@ -120,6 +130,7 @@ class SimVecEnv:
             ("achieved", self._achieved),
         ):
             tensor.copy_(state[name])
+        self._peak = {name: values.to(self.device) for name, values in state["peak"].items()}
         self.engine.restore(torch.arange(self.num_envs, device=self.device), state["engine"])
         return self.task.observe(self.engine)
 
