@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, Protocol
 
@@ -217,7 +218,7 @@ class PPO:
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the networks that learning continues from; call between rollouts."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "generator": self.generator.get_state(),
             "iteration": self.iteration,
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
@@ -245,6 +246,16 @@ class PPO:
         )
         loss = actor_loss + self.value_coef * critic_loss
         self._require_finite(loss.detach(), "the loss", batch._asdict())
+        with torch.no_grad():
+            kl = gaussian_kl(batch.mean, old_log_std, distribution.mean, distribution.log_std).mean()
+            clipped = ((log_prob - batch.log_prob).exp() - 1).abs() > self.clip
+        metrics = {
+            "policy_loss": float(policy_loss.detach()),
+            "value_loss": float(critic_loss.detach()),
+            "entropy": float(entropy.detach()),
+            "kl": float(kl),
+            "clip_fraction": float(clipped.float().mean()),
+        }
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norms = torch.stack([nn.utils.clip_grad_norm_(network, self.grad_clip) for network in self._networks])
@@ -253,23 +264,12 @@ class PPO:
             for parameter in self._networks[0]:
                 parameter.grad = None
         self.optimizer.step()
-        with torch.no_grad():
-            kl = gaussian_kl(batch.mean, old_log_std, distribution.mean, distribution.log_std)
-            ratio = torch.exp(log_prob - batch.log_prob)
-            return {
-                "policy_loss": float(policy_loss),
-                "value_loss": float(critic_loss),
-                "entropy": float(entropy),
-                "kl": float(kl.mean()),
-                "clip_fraction": float(((ratio - 1).abs() > self.clip).float().mean()),
-                "grad_norm_actor": float(norms[0]),
-                "grad_norm_critic": float(norms[1]),
-            }
+        return metrics | {"grad_norm_actor": float(norms[0]), "grad_norm_critic": float(norms[1])}
 
     def _rollout_metrics(self) -> dict[str, float]:
         """Describe the rollout that was learnt from."""
         buffer = self.buffer
-        std = self.actor_critic.distribution(buffer.actor_obs[0]).log_std.exp()
+        std = self.actor_critic.distribution(buffer.actor_obs[0]).log_std.detach().exp()
         return {
             "explained_variance": explained_variance(buffer.value, buffer.returns),
             "mean_magnitude": float(buffer.mean.abs().mean()),

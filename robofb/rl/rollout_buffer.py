@@ -27,7 +27,7 @@ def generalised_advantages(
         lam: weight decay of longer estimates, lambda.
     """
     delta = reward + gamma * next_value - value
-    decay = gamma * lam * ~done
+    decay = gamma * lam * (~done).to(reward.dtype)
     advantage = torch.empty_like(delta)
     running = torch.zeros_like(delta[0])
     for t in reversed(range(len(delta))):

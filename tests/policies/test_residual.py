@@ -1,0 +1,143 @@
+"""Tests of robofb.policies.residual."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from fakes import BiasedPolicy, NetPolicy, PointEnv
+from torch import Tensor
+
+from robofb.errors import UserError
+from robofb.interfaces import Agent
+from robofb.normalize import Normalizer
+from robofb.policies.executor import ChunkExecutor
+from robofb.policies.residual import ResidualActorCritic, ResidualAgent, ResidualPolicy
+
+
+def everyone(num_envs: int) -> Tensor:
+    return torch.ones(num_envs, dtype=torch.bool)
+
+
+def trained(policy: ResidualPolicy) -> ResidualPolicy:
+    """Give the actor a last layer that is not zero."""
+    torch.nn.init.normal_(
+        policy.actor_critic.actor.mean[-1].weight, generator=torch.Generator().manual_seed(1)
+    )
+    return policy
+
+
+def actions_of(agent: Any, env: PointEnv, num_steps: int = 40) -> Tensor:
+    obs = env.reset(3)
+    agent.reset(everyone(env.num_envs), env.episode_seed)
+    actions = []
+    for _ in range(num_steps):
+        actions.append(agent.next(obs))
+        step = env.step(actions[-1])
+        agent.reset(step.done, env.episode_seed)
+        obs = step.obs
+    return torch.stack(actions)
+
+
+def test_untrained_residual_equals_its_base_bit_for_bit() -> None:
+    base = NetPolicy()
+    agent = ResidualAgent(ResidualPolicy(base), 7)
+    assert isinstance(agent, Agent)
+    assert torch.equal(actions_of(agent, PointEnv(7)), actions_of(ChunkExecutor(base, 7), PointEnv(7)))
+    assert not torch.equal(
+        actions_of(ResidualAgent(trained(ResidualPolicy(base)), 7), PointEnv(7)),
+        actions_of(ChunkExecutor(base, 7), PointEnv(7)),
+    )
+
+
+def test_evaluation_is_deterministic_and_does_not_depend_on_batch_or_slot() -> None:
+    policy = trained(ResidualPolicy(NetPolicy()))
+    large, small = ResidualAgent(policy, 40), ResidualAgent(policy, 2)
+    slots = torch.tensor([37, 4])
+    seeds = torch.arange(40) + 100
+    large.reset(everyone(40), seeds)
+    small.reset(everyone(2), seeds[slots])
+    state = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    for _ in range(10):
+        action = large.next({"state": state})
+        assert torch.equal(small.next({"state": state[slots]}), action[slots])
+        state = state * 0.9
+
+
+def test_correction_is_the_scaled_residual_in_normalised_units() -> None:
+    base = BiasedPolicy()
+    limits = {"min": [0.0, -1.0], "max": [1.0, 3.0], "mean": [0.5, 1.0], "std": [1.0, 1.0]}
+    base.normalizer = Normalizer({"action": limits})
+    policy = ResidualPolicy(base, scale=0.1)
+    corrected = policy.correct(torch.tensor([[0.5, 0.0]]), torch.tensor([[1.0, -2.0]]))
+    assert corrected[0].tolist() == pytest.approx([0.5 + 0.1 * 0.5, 0.0 - 0.2 * 2.0])
+    # the same, the long way round
+    normalised = base.normalizer(torch.tensor([[0.5, 0.0]]), "action") + 0.1 * torch.tensor([[1.0, -2.0]])
+    assert torch.allclose(corrected, base.normalizer.inverse(normalised, "action"))
+
+
+def test_features_hold_clamped_state_base_action_phase_and_time_left() -> None:
+    policy = ResidualPolicy(BiasedPolicy(execute=4))
+    agent = ResidualAgent(policy, 2)
+    agent.reset(everyone(2), torch.tensor([1, 2]))
+    obs = {"state": torch.tensor([[0.1, 0.2, 0.3, 0.4], [9.0, -9.0, 0.0, 0.0]])}
+    for _ in range(3):
+        agent.observe(obs)
+    agent.reset(torch.tensor([False, True]), torch.tensor([1, 2]))
+    agent.observe(obs)
+    features = agent.features
+    assert features.actor[0, :4].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert features.actor[1, :4].tolist() == [3.0, -3.0, 0.0, 0.0]
+    assert torch.equal(features.actor[:, 4:6], agent.base_action)  # the action's range is +-1
+    assert features.actor[:, 6].tolist() == [0.75, 0.0]
+    assert torch.equal(features.critic[:, :7], features.actor)
+    assert features.critic[:, 7].tolist() == [1 - 3 / 16, 1.0]
+    blind = ResidualPolicy(BiasedPolicy(), critic_sees_time=False)
+    assert torch.equal(
+        blind.features(obs, agent.base_action, agent.phase, agent.phase).critic, features.actor
+    )
+
+
+def test_final_features_are_those_that_the_next_observation_would_have_had() -> None:
+    agent = ResidualAgent(ResidualPolicy(NetPolicy(execute=3)), 4)
+    agent.reset(everyone(4), torch.arange(4))
+    for t in range(8):
+        obs = {"state": torch.full((4, 4), 0.1 * t)}
+        rows = torch.tensor([2, 0])
+        peeked = agent.final_features(obs, rows)
+        agent.observe(obs)
+        assert torch.equal(peeked.critic, agent.features.critic[rows])
+
+
+def test_heads_start_as_the_paper_has_them() -> None:
+    networks = ResidualActorCritic(7, 2, critic_obs_dim=8, hidden=(16, 16))
+    head = networks.critic[-1]
+    assert head.bias.tolist() == [0.25]
+    assert head.weight.norm().item() == pytest.approx(0.25)  # orthogonal with one row: its norm is the gain
+    assert networks.actor.mean[-1].bias is None
+    assert not networks.actor.mean[-1].weight.any()
+    assert not set(networks.actor.parameters()) & set(networks.critic.parameters())
+
+
+def test_another_replanning_horizon_than_trainings_is_refused() -> None:
+    policy = ResidualPolicy(NetPolicy(horizon=8, execute=4))
+    assert ResidualAgent(policy, 1, execute=4).execute == 4
+    with pytest.raises(UserError, match=r"execute=8.*every 4 actions.*use execute=4"):
+        ResidualAgent(policy, 1, execute=8)
+
+
+def test_base_is_frozen_and_the_residual_is_not() -> None:
+    policy = ResidualPolicy(NetPolicy()).train()
+    assert not policy.base.training
+    assert not any(parameter.requires_grad for parameter in policy.base.parameters())
+    assert all(parameter.requires_grad for parameter in policy.actor_critic.critic.parameters())
+
+
+def test_settings_and_weights_rebuild_it() -> None:
+    first = trained(ResidualPolicy(NetPolicy(execute=2), scale=0.3, hidden=[8], execute=3, init_log_std=-2.0))
+    second = ResidualPolicy(NetPolicy(execute=2), **first.settings)
+    second.load_state_dict(first.state_dict())
+    assert second.execute == 3
+    env = PointEnv(3)
+    assert torch.equal(actions_of(ResidualAgent(first, 3), env), actions_of(ResidualAgent(second, 3), env))
