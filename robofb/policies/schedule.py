@@ -1,0 +1,145 @@
+"""Noise schedule of DDPM training and coefficients of DDIM sampling, as tensors made once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robofb.errors import UserError
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""(noisy (B, H, A), step (B,) int64) -> what the network predicts, (B, H, A)."""
+
+
+def squared_cosine_betas(num_steps: int, max_beta: float = 0.999) -> Tensor:
+    """Return the noise variances (K,) of Nichol and Dhariwal's cosine schedule.
+
+    arXiv 2102.09672, equation 17: alpha_bar(t) = cos^2((t + 0.008) / 1.008 * pi / 2), t in [0, 1].
+    Equal to diffusers' "squaredcos_cap_v2"; a test holds them together.
+    """
+
+    def alpha_bar(t: float) -> float:
+        return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    ratios = [alpha_bar((k + 1) / num_steps) / alpha_bar(k / num_steps) for k in range(num_steps)]
+    return torch.tensor([min(1.0 - ratio, max_beta) for ratio in ratios], dtype=torch.float32)
+
+
+class Prediction(NamedTuple):
+    """Say what a network predicts, where x_k = signal * x_0 + noise_level * noise.
+
+    Attributes:
+        target: (x_0, noise) -> what training compares the prediction with.
+        to_sample: (signal, noise_level) -> (a, b) of x_0 = a * x_k + b * prediction.
+        to_noise: (signal, noise_level) -> (a, b) of noise = a * x_k + b * prediction.
+    """
+
+    target: Callable[[Tensor, Tensor], Tensor]
+    to_sample: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    to_noise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def _itself(signal: Tensor, noise_level: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.zeros_like(signal), torch.ones_like(signal)
+
+
+PREDICTIONS = {
+    "sample": Prediction(
+        target=lambda sample, noise: sample,
+        to_sample=_itself,
+        to_noise=lambda signal, noise_level: (1 / noise_level, -signal / noise_level),
+    ),
+    "epsilon": Prediction(
+        target=lambda sample, noise: noise,
+        to_sample=lambda signal, noise_level: (1 / signal, -noise_level / signal),
+        to_noise=_itself,
+    ),
+}
+
+
+def leading_steps(num_train_steps: int, num_inference_steps: int) -> Tensor:
+    """Return the steps (n,) that DDIM visits, noisiest first: 75, 50, 25, 0 for 4 of 100."""
+    stride = num_train_steps // num_inference_steps
+    return torch.arange(num_inference_steps - 1, -1, -1) * stride
+
+
+class DiffusionSchedule(nn.Module):
+    """Add noise in training and remove it by DDIM.
+
+    The tables are buffers outside the state dict, so they follow the module's device and the number
+    of inference steps may differ from training's.
+
+    Args:
+        prediction: "sample" or "epsilon", what the network predicts.
+        num_train_steps: K, noise levels of training.
+        num_inference_steps: network calls per sample.
+        clip: largest absolute value of the predicted clean sample while denoising.
+
+    Raises:
+        UserError: an unknown prediction, or a number of steps out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        prediction: str,
+        num_train_steps: int = 100,
+        num_inference_steps: int = 4,
+        clip: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if prediction not in PREDICTIONS:
+            raise UserError(f"prediction '{prediction}' is unknown; valid: {', '.join(PREDICTIONS)}")
+        if not 1 <= num_inference_steps <= num_train_steps:
+            raise UserError(
+                f"num_inference_steps {num_inference_steps}: valid are 1 to num_train_steps ({num_train_steps})"
+            )
+        self.prediction = PREDICTIONS[prediction]
+        self.num_train_steps = num_train_steps
+        self.clip = clip
+        alpha_bar = torch.cumprod(1.0 - squared_cosine_betas(num_train_steps), dim=0)  # (K,)
+        steps = leading_steps(num_train_steps, num_inference_steps)
+        for name, table in (
+            ("signal", alpha_bar.sqrt()),
+            ("noise_level", (1.0 - alpha_bar).sqrt()),
+            ("steps", steps),
+            ("coefficients", self._ddim_coefficients(alpha_bar, steps)),
+        ):
+            self.register_buffer(name, table, persistent=False)
+
+    def add_noise(self, sample: Tensor, noise: Tensor, step: Tensor) -> Tensor:
+        """Return x_k (B, H, A) of clean samples and noise (B, H, A) at steps (B,) int64."""
+        signal = self.get_buffer("signal")[step][:, None, None]
+        noise_level = self.get_buffer("noise_level")[step][:, None, None]
+        return signal * sample + noise_level * noise
+
+    def denoise(self, noise: Tensor, denoiser: Denoiser) -> Tensor:
+        """Return samples (B, H, A) from unit noise (B, H, A) by deterministic DDIM.
+
+        Song et al., arXiv 2010.02502, equation 12 with sigma = 0; the predicted clean sample is
+        clipped, the predicted noise is not recomputed from it (diffusers' default). Nothing here
+        reads a tensor on the host.
+        """
+        x = noise
+        steps = self.get_buffer("steps")[:, None].expand(-1, len(noise))
+        for step, coefficients in zip(steps, self.get_buffer("coefficients")):
+            prediction = denoiser(x, step)
+            clean_x, clean_prediction, keep, x_gain, prediction_gain = coefficients.unbind()
+            clean = torch.addcmul(clean_x * x, clean_prediction, prediction).clamp(-self.clip, self.clip)
+            x = torch.addcmul(keep * clean, x_gain, x).addcmul_(prediction_gain, prediction)
+        return x
+
+    def _ddim_coefficients(self, alpha_bar: Tensor, steps: Tensor) -> Tensor:
+        """Return (n, 5): x <- keep * clip(a x + b prediction) + gain_x * x + gain_prediction * prediction."""
+        stride = self.num_train_steps // len(steps)
+        here = alpha_bar[steps].to(torch.float64)
+        following = torch.cat([alpha_bar[steps[:-1] - stride].to(torch.float64), here.new_ones(1)])
+        signal, noise_level = here.sqrt(), (1 - here).sqrt()
+        next_noise_level = (1 - following).sqrt()
+        to_noise = torch.stack(self.prediction.to_noise(signal, noise_level)) * next_noise_level
+        to_sample = torch.stack(self.prediction.to_sample(signal, noise_level))
+        return torch.stack([*to_sample, following.sqrt(), *to_noise], dim=1).to(torch.float32)
