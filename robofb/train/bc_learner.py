@@ -1,0 +1,121 @@
+"""One training step of behaviour cloning: sample, loss, optimise, average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robofb.nets.ema import Ema
+from robofb.policies.diffusion import DiffusionPolicy
+from robofb.rl.ppo import NonFiniteError, learning_rate_factor
+from robofb.store.windows import Windows
+from robofb.types import Batch
+
+CHECK_EVERY_ON_GPU = 50  # steps between looks at the loss, each of which waits for the GPU
+
+
+class BcLearner:
+    """Train a chunk policy on windows by AdamW, with warm-up, cosine decay and an average of the weights.
+
+    Everything random comes from one generator, so a restored learner goes on exactly as the saved one.
+
+    Args:
+        policy: what is trained, on its device and with its statistics.
+        windows: the training data, on the same device.
+        batch_size: windows per step.
+        lr: peak learning rate.
+        weight_decay: of AdamW.
+        warmup_steps: steps over which the learning rate rises.
+        total_steps: step at which it has fallen to 0.
+        ema_decay: see `Ema`.
+        grad_clip: largest norm of the gradient.
+        seed: of batches, noise levels and noise.
+        precision: bfloat16 computes products and convolutions of the loss in it; weights, their
+            gradients and the optimiser stay float32.
+    """
+
+    def __init__(
+        self,
+        policy: DiffusionPolicy,
+        windows: Windows,
+        *,
+        batch_size: int,
+        lr: float,
+        weight_decay: float,
+        warmup_steps: int,
+        total_steps: int,
+        ema_decay: float,
+        grad_clip: float,
+        seed: int,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.policy, self.windows, self.batch_size = policy, windows, batch_size
+        self.lr, self.warmup_steps, self.total_steps = lr, warmup_steps, total_steps
+        self.grad_clip, self.precision = grad_clip, precision
+        self.device = windows.device
+        self.parameters = list(policy.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        self.ema = Ema(policy, ema_decay)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.steps = 0
+        self._check_every = 1 if self.device.type == "cpu" else CHECK_EVERY_ON_GPU
+
+    def step(self) -> dict[str, Tensor]:
+        """Do one optimiser step and return its metrics, on the device.
+
+        Raises:
+            NonFiniteError: the loss became NaN or infinite; this step changed no weight.
+        """
+        before = self.generator.get_state()
+        batch = self.windows.sample(self.batch_size, self.generator)
+        loss = self._loss(batch)
+        self._check_finite(loss, batch, before)
+        grad_norm = self._optimise(loss)
+        self.ema.update(self.policy)
+        self.steps += 1
+        return {"loss": loss.detach(), "grad_norm": grad_norm}
+
+    @property
+    def present_lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.lr * learning_rate_factor(self.steps, warmup=self.warmup_steps, total=self.total_steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "model": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+            "generator": self.generator.get_state(),
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.policy.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
+        self.generator.set_state(state["generator"])
+        self.steps = state["steps"]
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.policy.loss(batch, self.generator)[0]
+
+    def _optimise(self, loss: Tensor) -> Tensor:
+        """Apply the gradient and return its norm before clipping."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.present_lr
+        loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return grad_norm
+
+    def _check_finite(self, loss: Tensor, batch: Batch, generator_before: Tensor) -> None:
+        if self.steps % self._check_every == 0 and not torch.isfinite(loss.detach()):
+            batch_state = {"obs": dict(batch.obs), "action": batch.action, "weight": batch.weight}
+            state = {**self.state_dict(), "generator": generator_before, "batch": batch_state}
+            raise NonFiniteError("the loss", state)
