@@ -31,7 +31,6 @@ from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
 
 CONFIG_MODULE = "robofb.configs"
-_NEEDS_QUOTES = re.compile(r"[^A-Za-z0-9_./+-]")
 
 
 @dataclass(frozen=True)
@@ -183,15 +182,16 @@ def _text_keys(verb: Verb) -> set[str]:
 
 
 def _quote(word: str, text_keys: set[str]) -> str:
-    """Quote a path that Hydra's grammar would stumble over: run=runs/lr=0.1, data=~/demos."""
+    """Quote a path, which Hydra's grammar may stumble over: run=runs/lr=0.1, data=~/demos, out=1e3.
+
+    A comma stays bare, for it may be a sweep; so do null and what the user quoted or interpolates.
+    """
     key, equals, value = word.partition("=")
-    if not equals or key not in text_keys or value[:1] in ("'", '"', "$") or "," in value:
+    if not equals or key not in text_keys or value in ("", "null") or value[0] in "'\"$=" or "," in value:
         return word
     if value.startswith("~"):
         value = str(Path(value).expanduser())
-    if not _NEEDS_QUOTES.search(value):
-        return f"{key}={value}"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
     return f"{key}='{escaped}'"
 
 
