@@ -43,7 +43,7 @@ def train(cfg: ResidualConfig) -> Run:
     base: Any = evaluate.load_policy(base_run, cfg.base_checkpoint)
     with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
         evaluate.check_task(base.spec, env, f"base={cfg.base}")
-        policy = make_residual_policy(cfg, base)
+        policy = make_residual_policy(cfg, base).to(env.device)
         with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:
             agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
 
@@ -60,7 +60,7 @@ def train(cfg: ResidualConfig) -> Run:
 
 def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolicy:
     """Put a new residual on a base policy; `cfg.seed` gives its weights."""
-    policy = ResidualPolicy(
+    return ResidualPolicy(
         base,
         critic_sees_time=cfg.critic_sees_time,
         hidden=list(cfg.hidden),
@@ -69,25 +69,24 @@ def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolic
         learn_std=cfg.learn_std,
         generator=torch.Generator().manual_seed(cfg.seed),
     )
-    return policy.to(cfg.device)
 
 
 def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv) -> PPO:
     """Build the optimiser's side of a residual: buffer, generator and PPO."""
-    networks, device = policy.actor_critic, torch.device(cfg.device)
+    networks = policy.actor_critic
     buffer = RolloutBuffer(
         cfg.rollout_steps,
         env.num_envs,
         networks.obs_dim,
         networks.critic_obs_dim,
         policy.spec.action.shape[0],
-        device=device,
+        device=env.device,
     )
     iterations = -(-cfg.env_steps // (cfg.rollout_steps * env.num_envs))
     return PPO(
         policy.actor_critic,
         buffer,
-        torch.Generator(device).manual_seed(cfg.seed),
+        torch.Generator(env.device).manual_seed(cfg.seed),
         gamma=cfg.gamma,
         lam=cfg.lam,
         clip=cfg.clip,
@@ -111,7 +110,10 @@ def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv) -> PPO:
 def open_run(cfg: ResidualConfig, task: str) -> Run:
     """Start the run folder, or open the one to resume."""
     if cfg.resume:
-        return Run.open(cfg.resume).resume()
+        run = Run.open(cfg.resume)
+        if run.kind != "residual":
+            raise UserError(f"resume={cfg.resume}: a {run.kind} run; train residual continues residual runs")
+        return run.resume()
     path = Path(cfg.out) if cfg.out else new_run_path(task, "residual", cfg.seed)
     config: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
     return Run.create(path, config, "residual")

@@ -51,7 +51,6 @@ class ResidualConfig:
         select_episodes: episodes of each of them.
         select_seed: seed of these episodes; keep it apart from the seeds that are reported.
         save_every: iterations between checkpoints.
-        device: where the networks run, such as cpu or cuda.
         threads: torch's threads in the PPO update; one is used while physics runs.
         out: run folder; a new one below runs/ where null.
         resume: run folder to continue from its latest checkpoint.
@@ -94,7 +93,6 @@ class ResidualConfig:
     select_every: int = 15
     select_episodes: int = 128
     save_every: int = 10
-    device: str = "cpu"
     threads: int = 1
     out: str | None = None
     resume: str | None = None
@@ -125,6 +123,5 @@ class ResidualConfig:
             "init_log_std": -1.0,
             "learn_std": False,
             "critic_sees_time": False,
-            "device": "cuda",
         }
         return cls(**{**values, **changes})
