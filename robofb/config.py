@@ -57,8 +57,10 @@ def load_object(address: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def compose(verb_name: str, overrides: Sequence[str] = ()) -> DictConfig:
+def compose(verb_name: str, overrides: Sequence[str] = ()) -> Any:
     """Return the checked config of a verb; `resume=<run>` starts from that run's own config.
+
+    It is a DictConfig with the fields of the verb's dataclass.
 
     Args:
         verb_name: "collect", "train bc", "train residual", "eval" or "quickstart".

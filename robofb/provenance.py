@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "mujoco", "gymnasium", "numpy", "scipy", "diffusers", "zarr", "hydra-core", "omegaconf")
+PACKAGES = ("torch", "mujoco", "gymnasium", "numpy", "zarr", "numcodecs", "hydra-core", "omegaconf")
 
 
 def versions() -> dict[str, str]:

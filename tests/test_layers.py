@@ -1,6 +1,9 @@
 """The dependency rule of the package, read from its import statements."""
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ ALLOWED = {  # third-party package: modules of the core that may import it
     "mujoco_warp": {"sim.warp_engine"},
     "typer": {"cli"},
 }
+IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp"}
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
 LAZY = {"diffusers", "wandb", "warp", "mujoco_warp", "matplotlib"}  # only inside functions
 
@@ -129,6 +133,25 @@ def test_nothing_imports_a_bare_envs_deploy_or_configs():
     for file in files:
         bare = {name.split(".")[0] for name in imports(file)} & {"envs", "deploy", "configs"}
         assert bare == set(), f"{file} imports a bare {bare}: write robofb.envs and so on"
+
+
+def test_every_package_that_is_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    core = {importable(text) for text in project["dependencies"]}
+    optional = {importable(text) for name in extras if name != "dev" for text in extras[name]}
+    for module, file in MODULES.items():
+        known = core | {"robofb", *sys.stdlib_module_names}
+        missing = {name.split(".")[0] for name in imports(file, top_level_only=True)} - known
+        assert missing == set(), f"robofb.{module} imports {missing}, which pyproject.toml does not declare"
+        missing = {name.split(".")[0] for name in imports(file)} - known - optional
+        assert missing == set(), f"robofb.{module} imports {missing}, which no extra declares"
+
+
+def importable(requirement: str) -> str:
+    """Return the name under which a requirement is imported."""
+    name = re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower()
+    return IMPORT_NAMES.get(name, name.replace("-", "_"))
 
 
 def test_production_never_imports_tests():
