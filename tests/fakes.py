@@ -113,9 +113,9 @@ class NetPolicy(FakePolicy):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.net = nn.Sequential(
-                nn.Linear(4 * obs_history + 3, 53),
+                nn.Linear(4 * obs_history + 3, 54),
                 nn.SiLU(),
-                nn.Linear(53, 64),
+                nn.Linear(54, 64),
                 nn.Tanh(),
                 nn.Linear(64, 2 * horizon),
             )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robofb.errors import UserError
 from robofb.interfaces import Policy
-from robofb.policies.executor import DEFAULT_TILE, ChunkExecutor, forward_in_tiles
+from robofb.policies.executor import ChunkExecutor, forward_in_tiles
 from robofb.policies.gaussian import Gaussian, GaussianActor, relu_mlp
 from robofb.types import EnvSpec, Obs
 
@@ -211,7 +211,7 @@ class ResidualAgent:
         *,
         execute: int | None = None,
         device: torch.device | str = "cpu",
-        tile: int = DEFAULT_TILE,
+        tile: int | None = None,
     ) -> None:
         if execute is not None and execute != policy.execute:
             raise UserError(

@@ -77,7 +77,7 @@ def run(policy: NetPolicy, start_seed: int, num_envs: int, slots: list[int], til
     return torch.stack(actions)
 
 
-@given(seed=st.integers(0, 2**40), order=st.permutations(range(64)), tile=st.sampled_from([32, 64]))
+@given(seed=st.integers(0, 2**40), order=st.permutations(range(64)), tile=st.sampled_from([16, 32, 64]))
 @settings(max_examples=15, deadline=None)
 def test_actions_do_not_depend_on_batch_or_slot(seed: int, order: list[int], tile: int) -> None:
     policy = NetPolicy()
