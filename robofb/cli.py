@@ -84,7 +84,7 @@ def _configured(verb: Verb) -> Callable[..., None]:
 
             sweep(verb.name, words, functools.partial(_sweep_job, verb))
             return
-        from robofb.config import compose, load_object
+        from robofb.config import compose
 
         composed = compose(verb.name, words)
         if cfg:
@@ -92,19 +92,33 @@ def _configured(verb: Verb) -> Callable[..., None]:
 
             typer.echo(OmegaConf.to_yaml(composed), nl=False)
             return
-        _log_to_console()
-        load_object(verb.entry)(composed)
+        _call(verb, composed)
 
     command.__doc__ = verb.summary
     return command
 
 
-def _sweep_job(verb: Verb, cfg: Any) -> None:
-    """Run one combination of a sweep, maybe in a process of its own."""
-    from robofb.config import check, load_object
+def _call(verb: Verb, cfg: Any) -> None:
+    """Call a verb's entry point; tell where the run is that it made."""
+    from robofb.config import load_object
+    from robofb.run import Run
 
     _log_to_console()
-    load_object(verb.entry)(check(verb, cfg))
+    result = load_object(verb.entry)(cfg)
+    if isinstance(result, Run):
+        typer.echo(f"run {result.path}")
+
+
+def _sweep_job(verb: Verb, cfg: Any) -> None:
+    """Run one combination of a sweep, maybe in a process of its own."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from robofb.config import check
+
+    typer.echo(
+        f"sweep job {HydraConfig.get().job.num}: {' '.join(HydraConfig.get().overrides.task)}", err=True
+    )
+    _call(verb, check(verb, cfg))
 
 
 for _verb in VERBS.values():

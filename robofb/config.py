@@ -105,7 +105,12 @@ def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], 
     verb = find_verb(verb_name)
     folder = f"runs/sweeps/{datetime.now():%Y-%m-%d-%H%M%S}-{verb.config}"
     quiet = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
-    quiet += ["hydra.job.chdir=false", f"hydra.job.name={verb.config}", "hydra/job_logging=none"]
+    quiet += [
+        "hydra.job.chdir=false",
+        f"hydra.job.name={verb.config}",
+        "hydra/job_logging=none",
+        "hydra/hydra_logging=none",
+    ]
     with _explained(verb, overrides), _hydra(verb) as hydra:
         hydra.multirun(verb.config, job, [*quiet, *overrides], with_log_configuration=False)
 
