@@ -112,7 +112,9 @@ def record_successes(
     obs = env.reset(start_seed)
     agent.reset(torch.ones(env.num_envs, dtype=torch.bool), env.episode_seed)
     recorder = Recorder(env, obs)
-    with tqdm(total=episodes, initial=len(store), desc="demonstrations", disable=None, mininterval=0.5) as bar:
+    with tqdm(
+        total=episodes, initial=len(store), desc="demonstrations", disable=None, mininterval=0.5
+    ) as bar:
         while kept < missing:
             seeds = env.episode_seed.clone()
             action = agent.next(obs)
@@ -120,9 +122,9 @@ def record_successes(
             recorder.add(action, step.reward, step.final_obs)
             for world in step.done.nonzero().flatten().tolist():
                 success = bool(step.info["success"][world])
-                episode = recorder.cut(world, success, bool(step.terminated[world]), {
-                    **meta, "episode_seed": int(seeds[world])
-                })
+                episode = recorder.cut(
+                    world, success, bool(step.terminated[world]), {**meta, "episode_seed": int(seeds[world])}
+                )
                 if success and kept < missing:
                     store.append(episode)
                     kept += 1

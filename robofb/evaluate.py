@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,14 @@ def load_policy(run: Run, which: str = "best") -> Policy:
     if run.kind != "bc":
         raise UserError(f"{run.path} is a {run.kind} run; a base policy comes from a bc run")
     checkpoint = run.load_checkpoint(which)
-    policy = instantiate(checkpoint["config"]["policy"], spec=EnvSpec.from_dict(checkpoint["spec"]))
+    policy = _build(checkpoint["config"]["policy"], checkpoint["spec"])
     policy.load_state_dict(checkpoint["policy"])
     return policy.eval().requires_grad_(False)
+
+
+def _build(node: Any, spec: Mapping[str, Any]) -> Any:
+    """Build a policy from its config node, a partial `_target_` that lacks the spec alone."""
+    return instantiate(node)(EnvSpec.from_dict(spec))
 
 
 def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
@@ -152,13 +158,14 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
     if run.kind != "residual":
         raise UserError(f"{run.path} is a {run.kind} run, not a residual run")
     checkpoint = run.load_checkpoint(which)
-    base = instantiate(checkpoint["base_policy"], spec=EnvSpec.from_dict(checkpoint["spec"]))
-    policy = ResidualPolicy(base, **checkpoint["residual"])
+    policy = ResidualPolicy(_build(checkpoint["base_policy"], checkpoint["spec"]), **checkpoint["residual"])
     policy.load_state_dict(checkpoint["policy"])
     return policy.eval().requires_grad_(False)
 
 
-def load_agent(run: Run, num_envs: int, which: str = "best", execute: int | None = None) -> Agent:
+def load_agent(
+    run: Run, num_envs: int, which: str = "best", execute: int | None = None
+) -> ChunkExecutor | ResidualAgent:
     """Return the agent that a run trained, ready for `num_envs` envs.
 
     Raises:

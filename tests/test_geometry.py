@@ -36,7 +36,9 @@ def test_agrees_with_scipy():
     vector = torch.randn(200, 3, dtype=torch.float64)
     np.testing.assert_allclose(g.quat_to_matrix(a), scipy_rotation(a).as_matrix(), atol=1e-12)
     np.testing.assert_allclose(
-        g.quat_to_matrix(g.quat_multiply(a, b)), (scipy_rotation(a) * scipy_rotation(b)).as_matrix(), atol=1e-12
+        g.quat_to_matrix(g.quat_multiply(a, b)),
+        (scipy_rotation(a) * scipy_rotation(b)).as_matrix(),
+        atol=1e-12,
     )
     np.testing.assert_allclose(g.rotate(a, vector), scipy_rotation(a).apply(vector.numpy()), atol=1e-12)
     np.testing.assert_allclose(

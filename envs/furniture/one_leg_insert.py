@@ -67,9 +67,7 @@ class OneLegInsert(FurnitureTask):
         self._hole = torch.tensor([self.top.hole_xy, self.top.hole_xy, 0.0], dtype=torch.float64)
         self.spec = EnvSpec(
             task="one_leg_insert",
-            obs={
-                "state": ArraySpec((len(STATE_NAMES),), unit="m, m/s, rad/s, 1 by name", names=STATE_NAMES)
-            },
+            obs={"state": ArraySpec((len(STATE_NAMES),), unit="m, m/s, rad/s, 1 by name", names=STATE_NAMES)},
             action=ACTION_SPEC,
             control_dt=CONTROL_DT_S,
             max_steps=max_steps,

@@ -68,7 +68,11 @@ class OneLegInsertExpert:
         self._table = {
             name: torch.tensor(values)
             for name, values in (
-                ("speed", _SPEED), ("tolerance", _TOLERANCE), ("least", _LEAST), ("most", _MOST), ("next", _NEXT)
+                ("speed", _SPEED),
+                ("tolerance", _TOLERANCE),
+                ("least", _LEAST),
+                ("most", _MOST),
+                ("next", _NEXT),
             )
         }
 
@@ -82,7 +86,9 @@ class OneLegInsertExpert:
         for tensor in (self.phase, self._steps, self._pause, self._drift):
             tensor[rows] = 0
         self._fresh[rows] = True
-        scale = torch.tensor([0.003, 0.0, 0.004])  # along the pads and up the leg; across is centred by closing
+        scale = torch.tensor(
+            [0.003, 0.0, 0.004]
+        )  # along the pads and up the leg; across is centred by closing
         self._grasp_error[rows] = self.noise * scale * rng.normal(3)
         self._yaw_error[rows] = self.noise * math.radians(3) * rng.normal(1)[:, 0]
         self._hole_error[rows] = self.noise * 0.0008 * rng.normal(2)
@@ -107,7 +113,9 @@ class OneLegInsertExpert:
         grasp, grasp_rotation = self._grasp_pose(leg, leg_rotation, tcp_rotation)
         above = torch.zeros(self.num_envs, 3)
         above[:, 2] = torch.where(self.phase == Phase.REACH, 0.06, 0.0)
-        carried, carried_rotation, gap = self._carry_pose(leg, leg_rotation, top, top_rotation, tcp, tcp_rotation)
+        carried, carried_rotation, gap = self._carry_pose(
+            leg, leg_rotation, top, top_rotation, tcp, tcp_rotation
+        )
         lift = torch.cat([leg[:, :2], torch.full((self.num_envs, 1), 0.11)], -1) + (tcp - leg)
         picking = (self.phase <= Phase.CLOSE)[:, None]
         lifting = (self.phase == Phase.LIFT)[:, None]
@@ -129,7 +137,13 @@ class OneLegInsertExpert:
         return leg + GRASP_HEIGHT_M * leg_rotation[:, :, 2] + error, rotation
 
     def _carry_pose(
-        self, leg: Tensor, leg_rotation: Tensor, top: Tensor, top_rotation: Tensor, tcp: Tensor, tcp_rotation: Tensor
+        self,
+        leg: Tensor,
+        leg_rotation: Tensor,
+        top: Tensor,
+        top_rotation: Tensor,
+        tcp: Tensor,
+        tcp_rotation: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the TCP pose that brings the held leg to its goal above or in the hole, and the gap [m]."""
         normal = top_rotation[:, :, 2]
@@ -144,7 +158,9 @@ class OneLegInsertExpert:
         axis = leg_rotation[:, :, 2]
         correction = rotvec_to_matrix(torch.linalg.cross(axis, normal))  # small tilts: sine = angle
         target = goal + (correction @ (tcp - leg).unsqueeze(-1)).squeeze(-1)
-        gap = (leg - goal).norm(dim=-1) + 0.02 * (correction @ axis.unsqueeze(-1)).squeeze(-1).sub(axis).norm(dim=-1)
+        gap = (leg - goal).norm(dim=-1) + 0.02 * (correction @ axis.unsqueeze(-1)).squeeze(-1).sub(axis).norm(
+            dim=-1
+        )
         return target, correction @ tcp_rotation, gap
 
     def _advance(self, distance: Tensor) -> None:

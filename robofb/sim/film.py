@@ -45,10 +45,12 @@ def film_episodes(
             frames.append(_grid(tiles, columns))
             step = env.step(agent.next(obs))
             obs = step.obs
-            for world in np.flatnonzero(running):
+            for world in np.flatnonzero(running).tolist():
                 if step.done[world]:  # the world is reset already: keep its last picture
                     colour = _SUCCESS if step.info["success"][world] else _FAILURE
-                    tiles[world] = _bordered(tiles[world][_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX], colour)
+                    tiles[world] = _bordered(
+                        tiles[world][_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX], colour
+                    )
                     running[world] = False
                 else:
                     tiles[world] = _bordered(renderer.frame(world, camera), _RUNNING)

@@ -93,12 +93,11 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
             info,
         )
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """Return an (H, W, 3) uint8 picture in mode "rgb_array"."""
         if self.render_mode != "rgb_array":
             return None
         if self._renderer is None:
-            assert isinstance(self._env.engine, MujocoEngine)
             self._renderer = Renderer(self._env.engine)
         return self._renderer.frame(0, self._camera)
 

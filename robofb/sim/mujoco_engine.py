@@ -80,7 +80,9 @@ class MujocoEngine:
 
     def snapshot(self, ids: Tensor | None = None) -> Tensor:
         """Return the full integration state (n, S) of some worlds (mjSTATE_INTEGRATION)."""
-        return torch.from_numpy(self._batch.state[world_ids(ids, self.num_worlds, self.device).numpy()].copy())
+        return torch.from_numpy(
+            self._batch.state[world_ids(ids, self.num_worlds, self.device).numpy()].copy()
+        )
 
     def restore(self, ids: Tensor, state: Tensor) -> None:
         """Put worlds into states from `snapshot`; stepping on repeats the original bit for bit."""

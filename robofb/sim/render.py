@@ -8,10 +8,9 @@ from typing import Any
 
 import mujoco
 import numpy as np
-import torch
 
 from robofb.errors import UserError
-from robofb.sim.mujoco_engine import MujocoEngine
+from robofb.interfaces import Engine
 
 
 class Renderer:
@@ -25,7 +24,7 @@ class Renderer:
         UserError: this machine has no OpenGL that works without a display.
     """
 
-    def __init__(self, engine: MujocoEngine, height: int = 240, width: int = 320) -> None:
+    def __init__(self, engine: Engine, height: int = 240, width: int = 320) -> None:
         self.engine = engine
         try:
             self._renderer: Any = mujoco.Renderer(engine.model, height, width)
@@ -46,11 +45,11 @@ class Renderer:
         names = [model.camera(index).name for index in range(model.ncam)]
         if camera not in names:
             raise UserError(f"camera must be one of {', '.join(names)}, not {camera!r}")
-        state = self.engine.snapshot(torch.tensor([world]))[0].numpy()
-        mujoco.mj_setState(model, self._data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._data.qpos[:] = self.engine.field("qpos")[world].cpu().numpy()
         mujoco.mj_forward(model, self._data)
         self._renderer.update_scene(self._data, camera)
-        return self._renderer.render()
+        picture: np.ndarray = self._renderer.render()
+        return picture
 
     def close(self) -> None:
         """Free the OpenGL context; safe twice."""

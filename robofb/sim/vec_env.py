@@ -56,8 +56,9 @@ class SimVecEnv:
         expected = (self.num_envs, *self.spec.action.shape)
         if tuple(action.shape) != expected:
             raise ValueError(f"action must have shape {expected}, not {tuple(action.shape)}")
-        if not torch.isfinite(action).all():
-            raise ValueError(f"action is not finite in envs {(~torch.isfinite(action).all(-1)).nonzero().flatten().tolist()}")
+        finite = torch.isfinite(action).all(-1)
+        if not finite.all():
+            raise ValueError(f"action is not finite in envs {(~finite).nonzero().flatten().tolist()}")
         self.task.apply(self.engine, action)
         self.engine.step(self.task.num_substeps)
         score = self.task.score(self.engine)

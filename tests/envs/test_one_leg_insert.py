@@ -19,7 +19,7 @@ X = torch.tensor([[1.0, 0, 0]], dtype=torch.float64)
 
 
 def scene(shift_m=(0.0, 0.0, 0.0), tilt_rad: float = 0.0, **settings) -> tuple[OneLegInsert, MujocoEngine]:
-    """Put the leg into the hole, seated to the shoulder, then displaced; the top lies at the origin of yaw."""
+    """Put the leg into the hole, seated to the shoulder, then displaced."""
     task = OneLegInsert(**settings)
     engine = MujocoEngine(task.build(), 1)
     top, qpos = TableTop(), engine.field("qpos")
@@ -61,7 +61,9 @@ def test_success_through_penetration_is_refused():
     for bound, success in ((0.0008, False), (0.0025, True)):
         task, engine = scene((0.0015, 0, 0.002), max_penetration_m=bound)
         score = task.score(engine)
-        assert score.metrics["penetration"].item() == pytest.approx(0.0010, abs=2e-4)  # 1.5 mm - 0.5 mm clearance
+        assert score.metrics["penetration"].item() == pytest.approx(
+            0.0010, abs=2e-4
+        )  # 1.5 mm - 0.5 mm clearance
         assert score.success.item() is success and score.metrics["refused"].item() is not success
 
 

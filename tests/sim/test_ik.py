@@ -78,7 +78,9 @@ def test_a_row_does_not_depend_on_its_batch():
     joints, target = random_joints(33), torch.rand(33, 3, dtype=torch.float64)
     eye = torch.eye(3, dtype=torch.float64)
     together = solve_differential_ik(ARM, joints, target, eye.expand(33, 3, 3))
-    alone = torch.cat([solve_differential_ik(ARM, joints[i : i + 1], target[i : i + 1], eye[None]) for i in range(33)])
+    alone = torch.cat(
+        [solve_differential_ik(ARM, joints[i : i + 1], target[i : i + 1], eye[None]) for i in range(33)]
+    )
     assert torch.equal(together, alone)
 
 

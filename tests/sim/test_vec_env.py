@@ -51,7 +51,9 @@ def test_episode_does_not_depend_on_number_of_envs_or_threads():
     for num_envs, engine in ((3, one_thread), (8, MujocoEngine)):
         env = SimVecEnv(OneLegInsert("med"), num_envs, engine)
         result = evaluate(OneLegInsertExpert(num_envs, 1.0), env, 10, seed=4)
-        outcomes.append((result.success.tolist(), result.length.tolist(), result.metrics["penetration"].tolist()))
+        outcomes.append(
+            (result.success.tolist(), result.length.tolist(), result.metrics["penetration"].tolist())
+        )
     assert outcomes[0] == outcomes[1]
 
 
@@ -114,7 +116,10 @@ def test_divergence_ends_the_episode_without_success():
 
 @pytest.mark.parametrize(
     ("action", "message"),
-    [(torch.zeros(2, 9), r"shape \(2, 10\)"), (torch.full((2, 10), float("nan")), r"not finite in envs \[0, 1\]")],
+    [
+        (torch.zeros(2, 9), r"shape \(2, 10\)"),
+        (torch.full((2, 10), float("nan")), r"not finite in envs \[0, 1\]"),
+    ],
 )
 def test_bad_actions_are_refused(action, message):
     env = SimVecEnv(OneLegInsert(), 2)

@@ -1,0 +1,114 @@
+"""Control steps/s of the whole SimVecEnv.step against raw batched MuJoCo on the same trajectories.
+
+python benchmarks/sim.py [--num-envs 64 128] [--steps 150] [--repeats 5]
+
+The expert plays once and its actions are kept. Then, in turns: the vector env replays them (inverse
+kinematics, physics, reward, observation, reset), and bare `mujoco.batch` replays the controls that came
+out of it, with each reset's state written into its rows: both compute the same trajectories bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import dataclass
+
+import mujoco
+import mujoco.batch
+import numpy as np
+import torch
+from results import save_result
+
+from robofb.envs import make_task
+from robofb.sim.vec_env import SimVecEnv
+
+
+@dataclass
+class Recording:
+    """What the expert did: actions, controls and the states that resets put in, step by step."""
+
+    start: np.ndarray  # (B, S)
+    actions: list[torch.Tensor]  # (B, A) each
+    controls: list[np.ndarray]  # (B, nu) each
+    resets: list[tuple[np.ndarray, np.ndarray]]  # rows (n,), states (n, S)
+    end: np.ndarray  # (B, S)
+
+
+def record(env: SimVecEnv, steps: int) -> Recording:
+    """Play the expert in `env` and keep what a replay needs."""
+    agent = env.task.expert(env.num_envs, 1.0)
+    obs = env.reset(0)
+    agent.reset(torch.ones(env.num_envs, dtype=torch.bool), env.episode_seed)
+    recording = Recording(env.engine.snapshot().numpy(), [], [], [], np.empty(0))
+    for _ in range(steps):
+        action = agent.next(obs)
+        env.task.apply(env.engine, action)  # as the step does again; a reset would clear its controls
+        recording.actions.append(action)
+        recording.controls.append(env.engine.field("ctrl").numpy().copy())
+        step = env.step(action)
+        rows = step.done.nonzero().squeeze(-1)
+        recording.resets.append((rows.numpy(), env.engine.snapshot(rows).numpy()))
+        agent.reset(step.done, env.episode_seed)
+        obs = step.obs
+    recording.end = env.engine.snapshot().numpy()
+    return recording
+
+
+def time_env(env: SimVecEnv, recording: Recording) -> float:
+    """Return the seconds that `SimVecEnv.step` takes for the recorded actions."""
+    env.reset(0)
+    start = time.perf_counter()
+    for action in recording.actions:
+        env.step(action)
+    seconds = time.perf_counter() - start
+    np.testing.assert_array_equal(env.engine.snapshot().numpy(), recording.end)
+    return seconds
+
+
+def time_raw(batch: mujoco.batch.Batch, recording: Recording, num_substeps: int) -> float:
+    """Return the seconds that bare batched stepping takes for the recorded controls."""
+    batch.state[:] = recording.start
+    control = batch.bind("ctrl")
+    start = time.perf_counter()
+    for controls, (rows, states) in zip(recording.controls, recording.resets, strict=True):
+        control[:] = controls
+        batch.step(nstep=num_substeps)
+        if len(rows):
+            batch.state[rows] = states
+    seconds = time.perf_counter() - start
+    np.testing.assert_array_equal(batch.state, recording.end)
+    return seconds
+
+
+def measure(num_envs: int, steps: int, repeats: int) -> dict[str, float]:
+    """Time env and raw in turns; return control steps/s of both and their ratio (of medians)."""
+    env = SimVecEnv(make_task("one_leg_insert"), num_envs)
+    recording = record(env, steps)
+    batch = mujoco.batch.Batch(env.engine.model, nsim=num_envs, nthread=0)
+    env_seconds, raw_seconds = [], []
+    for _ in range(repeats):
+        env_seconds.append(time_env(env, recording))
+        raw_seconds.append(time_raw(batch, recording, env.task.num_substeps))
+    control_steps = num_envs * steps
+    rate, raw_rate = (control_steps / statistics.median(times) for times in (env_seconds, raw_seconds))
+    return {"steps_per_s": rate, "raw_steps_per_s": raw_rate, "ratio_to_raw_rollout": rate / raw_rate}
+
+
+def main() -> None:
+    """Measure and print one JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--num-envs", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    sizes = {str(num_envs): measure(num_envs, args.steps, args.repeats) for num_envs in args.num_envs}
+    ratio = min(size["ratio_to_raw_rollout"] for size in sizes.values())
+    save_result("sim", {"ratio_to_raw_rollout": ratio, "num_envs": sizes, "repeats": args.repeats})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""The whole pipeline in one command: demonstrations, diffusion policy, residual, report."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from robofb import config
+from robofb.errors import UserError
+from robofb.evaluate import Evaluation, evaluate, film, load_agent, make_env
+from robofb.report import Curve, PolicyResult, ReportData, write_report
+from robofb.run import Run, is_run, new_run_path
+from robofb.stats import SuccessRate, compare_paired
+
+LOG = logging.getLogger(__name__)
+REPORT_SEED = 20_000_000  # reported episodes; checkpoints are chosen on other seeds
+STAGES = ("demonstrations", "train_bc", "evaluate_bc", "train_residual", "evaluate_residual", "report")
+
+
+@dataclass
+class QuickstartConfig:
+    """What `robofb quickstart` reads.
+
+    Attributes:
+        seed: of everything random in the pipeline.
+        out: folder of the results, runs/quickstart-resip/<date>-s<seed> by default; one that holds an
+            unfinished pipeline is continued.
+        episodes: episodes of each of the two reported evaluations.
+        num_envs: environments simulated together in the evaluations.
+        video: film both policies for the report.
+        collect: overrides of `robofb collect`.
+        bc: overrides of `robofb train bc`.
+        residual: overrides of `robofb train residual`.
+    """
+
+    seed: int = 0
+    out: str | None = None
+    episodes: int = 512
+    num_envs: int = 64
+    video: bool = True
+    collect: dict[str, Any] = field(default_factory=dict)
+    bc: dict[str, Any] = field(default_factory=dict)
+    residual: dict[str, Any] = field(default_factory=dict)
+
+
+def quickstart(cfg: QuickstartConfig) -> Run:
+    """Run the pipeline, or continue it in `cfg.out`; print the report's path and the two success rates.
+
+    Raises:
+        UserError: `cfg.out` holds something else or another seed's pipeline.
+    """
+    with _open(cfg) as run:
+        pipeline = Pipeline(cfg, run)
+        try:
+            pipeline.demonstrations()
+            pipeline.train_bc()
+            base = pipeline.evaluate_bc()
+            pipeline.train_residual()
+            residual = pipeline.evaluate_residual()
+            report = pipeline.report(base, residual)
+        except KeyboardInterrupt:
+            LOG.info("continue with: robofb quickstart out=%s", run.path)
+            raise
+    print(f"\ndiffusion policy  {base.rate}")
+    print(f"with residual     {residual.rate}")
+    print(f"report            {report}")
+    return run
+
+
+def _open(cfg: QuickstartConfig) -> Run:
+    path = Path(cfg.out) if cfg.out else new_run_path("quickstart", "resip", cfg.seed)
+    if not is_run(path):
+        return Run.create(path, _plain(cfg), "quickstart")
+    run = Run.open(path)
+    if run.kind != "quickstart":
+        raise UserError(f"out={path} holds a {run.kind} run, not a quickstart")
+    for key in ("seed", "collect", "bc", "residual"):
+        if run.config[key] != _plain(cfg)[key]:
+            raise UserError(
+                f"out={path} was started with {key}={run.config[key]}, not {_plain(cfg)[key]}: "
+                "give the same value or another out"
+            )
+    return run.resume()
+
+
+def _plain(cfg: QuickstartConfig) -> dict[str, Any]:
+    container: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
+    return dict(container)
+
+
+class Pipeline:
+    """The stages, each timed in summary.json and skipped or continued where it is done.
+
+    Args:
+        cfg: settings.
+        run: the folder; stages keep their own runs in `bc` and `residual`, the dataset is in `data`.
+    """
+
+    def __init__(self, cfg: QuickstartConfig, run: Run) -> None:
+        self.cfg, self.run = cfg, run
+        self.data, self.bc, self.residual = (run.path / name for name in ("data", "bc", "residual"))
+
+    def demonstrations(self) -> None:
+        """Record scripted demonstrations until there are enough."""
+        with self._stage("demonstrations"):
+            self._do("collect", self.data, self.cfg.collect)
+
+    def train_bc(self) -> None:
+        """Clone the demonstrations."""
+        with self._stage("train_bc"):
+            self._do("train_bc", self.bc, {"data": self.data, **self.cfg.bc})
+
+    def evaluate_bc(self) -> Evaluation:
+        """Evaluate the diffusion policy on the reported episodes."""
+        return self._evaluate("bc", self.bc)
+
+    def train_residual(self) -> None:
+        """Train the residual on the frozen policy."""
+        with self._stage("train_residual"):
+            self._do("train_residual", self.residual, {"base": self.bc, **self.cfg.residual})
+
+    def evaluate_residual(self) -> Evaluation:
+        """Evaluate base and residual together on the same episodes as the base alone."""
+        return self._evaluate("residual", self.residual)
+
+    def report(self, base: Evaluation, residual: Evaluation) -> Path:
+        """Film both policies and write report.html."""
+        with self._stage("report"):
+            videos = self._film() if self.cfg.video else {}
+            comparison = compare_paired(base.success.tolist(), residual.success.tolist())
+            self.run.write_summary({"paired": vars(comparison), "peak_memory_gb": _peak_memory_gb()})
+            data = report_data(self.run, Run.open(self.bc), Run.open(self.residual), base, residual, videos)
+            path = write_report(self.run.path / "report.html", data)
+        write_report(
+            path, report_data(self.run, Run.open(self.bc), Run.open(self.residual), base, residual, videos)
+        )
+        return path
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Announce a stage and add its wall time to the summary, also when it is interrupted."""
+        LOG.info("[%d/%d] %s", STAGES.index(name) + 1, len(STAGES), name.replace("_", " "))
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = dict(self.run.summary().get("seconds", {}))
+            seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
+            seconds["total"] = sum(value for key, value in seconds.items() if key != "total")
+            self.run.write_summary({"seconds": seconds})
+
+    def _do(self, verb: str, out: Path, overrides: Mapping[str, Any]) -> None:
+        """Run a verb into `out`; where its run exists already, continue that."""
+        words = {"seed": self.cfg.seed, "out": out, **overrides}
+        said = [f"resume={out}"] if is_run(out) else [f"{key}={value}" for key, value in words.items()]
+        config.load_object(config.find_verb(verb).entry)(config.compose(verb, said))
+
+    def _evaluate(self, name: str, path: Path) -> Evaluation:
+        cfg = self.cfg
+        with self._stage(f"evaluate_{name}"):
+            torch.set_num_threads(1)
+            task, engine = self._scene()
+            env = make_env(task, engine, cfg.num_envs)
+            agent = load_agent(Run.open(path), cfg.num_envs)
+            result = evaluate(agent, env, cfg.episodes, REPORT_SEED + cfg.seed, progress=f"evaluate {name}")
+            env.close()
+        self.run.write_summary({name: result.to_dict()})
+        LOG.info("success %s", result.rate)
+        return result
+
+    def _scene(self) -> tuple[DictConfig, DictConfig]:
+        """Return task and engine, as the residual and the evaluations use them."""
+        composed = config.compose("collect", [f"{key}={value}" for key, value in self.cfg.collect.items()])
+        return composed.task, composed.engine
+
+    def _film(self) -> dict[str, Path]:
+        task, engine = self._scene()
+        videos = {}
+        for name, path in (("bc", self.bc), ("residual", self.residual)):
+            try:
+                videos[name] = film(Run.open(path), task, engine, seed=REPORT_SEED + self.cfg.seed)
+            except UserError as error:
+                LOG.warning("no video: %s", error)
+        return videos
+
+
+def report_data(
+    run: Run, bc: Run, residual: Run, base: Evaluation, final: Evaluation, videos: Mapping[str, Path]
+) -> ReportData:
+    """Gather what the report shows from the run folders and the two evaluations."""
+    summary, meta = run.summary(), run.meta
+    selection = [row for row in residual.metrics() if "select/success" in row]
+    policies = [
+        PolicyResult(
+            name=name,
+            rate=result.rate,
+            failures=result.failures,
+            loose_rate=SuccessRate(int(result.metrics["success_loose"].sum()), len(result.success)),
+            video=videos.get(key),
+            note=f"episodes 0-{len(result.success) - 1} of seed {result.seed}",
+        )
+        for name, key, result in (
+            ("Diffusion policy", "bc", base),
+            ("With residual (ResiP)", "residual", final),
+        )
+    ]
+    curve = Curve(
+        name="With residual, selection episodes",
+        env_steps=[row["step"] for row in selection],
+        seconds=[row["seconds"] for row in selection],
+        rates=[row["select/success"] for row in selection],
+        episodes=residual.config["select_episodes"],
+    )
+    return ReportData(
+        title=f"{bc.config['task']['_target_'].rpartition('.')[2]}: from demonstrations to a residual policy",
+        lead=(
+            f"A diffusion policy cloned from {run.config['collect'].get('episodes', 50)} scripted "
+            "demonstrations, then corrected step by step by a residual trained with PPO from sparse reward. "
+            "Both are judged on the same start states, unseen by training and by the choice of checkpoints."
+        ),
+        policies=policies,
+        curves=[curve],
+        seconds={key: value for key, value in summary["seconds"].items() if key != "total"},
+        facts={
+            "seed": str(run.config["seed"]),
+            "environment steps": f"{residual.summary()['residual_training']['env_steps']:,}",
+            "peak memory": f"{summary['peak_memory_gb']:.1f} GB",
+            "wall time": f"{summary['seconds']['total'] / 60:.1f} min",
+            "machine": str(meta.get("machine", "")),
+        },
+        configs={each.kind: (each.path / "config.yaml").read_text() for each in (run, bc, residual)},
+        versions={key: str(value) for key, value in meta.items() if key not in ("id", "kind")},
+    )
+
+
+def _peak_memory_gb() -> float:
+    """Return this process's largest resident memory so far [GB]."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9

@@ -1,0 +1,87 @@
+"""Recording demonstrations: only successes, exactly what happened, and going on where it stopped."""
+
+import numpy as np
+import pytest
+import torch
+
+from robofb import config
+from robofb.deploy.collect import collect
+from robofb.envs import make_task
+from robofb.errors import UserError
+from robofb.rng import derive_seeds
+from robofb.sim.vec_env import SimVecEnv
+from robofb.store.episodes import EpisodeStore
+from robofb.types import SOURCE_SCRIPTED
+
+
+def run(out, *words: str):
+    return collect(config.compose("collect", [f"out={out}", "num_envs=4", *words]))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    out = tmp_path_factory.mktemp("data") / "d"
+    outcome = run(out, "episodes=4", "noise=1.0", "seed=3")
+    return out, outcome
+
+
+def test_keeps_only_successes_and_says_what_it_did(dataset):
+    out, outcome = dataset
+    store = EpisodeStore.open(out)
+    assert (len(store), outcome.kept) == (4, 4)
+    assert all(store.successes)
+    assert store.spec.task == "one_leg_insert"
+    for episode in store:
+        assert episode.terminated and episode.reward.sum() == 1.0 and episode.reward[-1] == 1.0
+        assert (episode.source == SOURCE_SCRIPTED).all()
+        np.testing.assert_allclose(np.diff(episode.timestamps), 0.1)
+        assert episode.meta["randomness"] == "low" and episode.meta["robot"] == "franka"
+
+
+def test_replaying_the_recorded_actions_gives_the_recorded_states(dataset):
+    """The simulator is deterministic: from the recorded episode's seed the same course follows."""
+    out, _ = dataset
+    episode = EpisodeStore.open(out)[0]
+    env = SimVecEnv(make_task("one_leg_insert"), 4)
+    start_seed = int(derive_seeds(3, 0))
+    env.reset(start_seed)
+    row = env.episode_seed.tolist().index(episode.meta["episode_seed"])
+    np.testing.assert_array_equal(env.observe()["state"][row].numpy(), episode.obs["state"][0])
+    actions = torch.zeros(4, 10)
+    for index, action in enumerate(episode.action):
+        actions[:] = torch.from_numpy(action.copy())
+        step = env.step(actions)
+        if index < len(episode) - 1 and not step.done.any():
+            np.testing.assert_array_equal(
+                step.final_obs["state"][row].numpy(), episode.obs["state"][index + 1]
+            )
+    assert step.info["success"][row] or step.info["episode"][row] > 3
+
+
+def test_goes_on_with_new_start_states(dataset):
+    out, _ = dataset
+    run(out, "episodes=6", "noise=1.0", "seed=3")
+    store = EpisodeStore.open(out)
+    assert len(store) == 6
+    assert len({episode.meta["episode_seed"] for episode in store}) == 6
+    assert run(out, "episodes=6", "noise=1.0", "seed=3").kept == 0
+
+
+def test_same_seed_same_data(tmp_path):
+    for name in ("a", "b"):
+        run(tmp_path / name, "episodes=2", "seed=5")
+    first, second = (EpisodeStore.open(tmp_path / name)[1] for name in ("a", "b"))
+    np.testing.assert_array_equal(first.action, second.action)
+    np.testing.assert_array_equal(first.obs["state"], second.obs["state"])
+
+
+def test_hopeless_expert_is_given_up(tmp_path):
+    with pytest.raises(UserError, match="gave up after .* lower noise or raise max_attempts"):
+        run(tmp_path / "x", "episodes=1", "noise=30", "max_attempts=1")
+
+
+def test_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError):
+        run(tmp_path, "episodes=1")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
