@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def load(folder: Path, which: str | Path = "latest") -> dict[str, Any]:
     others = [name for name in _names(folder) if name != path.name]
     hint = f"; also in {folder}: {', '.join(others)}" if others else ""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the check sums
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("wrong check sum")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint {path}{hint}") from error

@@ -196,6 +196,15 @@ class TestCheckpoints:
         assert "step_000000001.pt" in one_line(error)
         assert run.load_checkpoint("step_000000001.pt")["step"] == 1
 
+    @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+    def test_flipped_byte_is_noticed(self, run, place):
+        path = run.save_checkpoint({"policy": {"weight": torch.ones(3000)}}, 1)
+        content = bytearray(path.read_bytes())
+        content[int(place * len(content))] ^= 0x55
+        path.write_bytes(bytes(content))
+        with pytest.raises(UserError, match="is cut off, damaged or not one of robofb's"):
+            run.load_checkpoint()
+
     def test_pickle_that_runs_code_is_refused(self, run, tmp_path):
         class Bomb:
             def __reduce__(self):
