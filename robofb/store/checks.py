@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from robofb.errors import UserError
@@ -41,6 +43,27 @@ def _check_array(name: str, array: np.ndarray, rows: int, shape: tuple[int, ...]
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         step = int(np.argwhere(~np.isfinite(array))[0][0])
         raise UserError(f"{name} holds NaN or infinity at step {step}")
+
+
+def check_finite(
+    key: str, rows: np.ndarray, lengths: np.ndarray, episodes: Sequence[int], where: str
+) -> None:
+    """Raise UserError naming the episode and step of the first NaN or infinity in stored steps.
+
+    Args:
+        key: name of the array.
+        rows: (sum of lengths, ...) steps of the episodes, one after another.
+        lengths: steps of each episode.
+        episodes: number of each episode.
+        where: name of the dataset, for the message.
+    """
+    if rows.dtype.kind != "f" or np.isfinite(rows).all():
+        return
+    row = int(np.argwhere(~np.isfinite(rows))[0][0])
+    ends = np.cumsum(lengths)
+    place = int(np.searchsorted(ends, row, side="right"))
+    step = row - int(ends[place] - lengths[place])
+    raise UserError(f"{where}: {key} holds NaN or infinity in episode {episodes[place]}, step {step}")
 
 
 def check_same_spec(stored: EnvSpec, wanted: EnvSpec, where: str) -> None:

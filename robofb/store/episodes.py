@@ -15,7 +15,7 @@ from tqdm import tqdm
 from robofb.errors import UserError
 from robofb.normalize import low_dim_specs
 from robofb.store.atomic import Staging, clear_staging, explain
-from robofb.store.checks import check_episode, check_same_spec
+from robofb.store.checks import check_episode, check_finite, check_same_spec
 from robofb.store.flat_array import FlatArray
 from robofb.store.index import INDEX_FILE, EpisodeEntry, dump_index, load_index
 from robofb.store.layout import (
@@ -191,6 +191,17 @@ class EpisodeStore:
                 progress.update(int(length))
         return rows
 
+    def read_finite(self, key: str, episodes: Sequence[int] | None = None) -> np.ndarray:
+        """Do what `read` does, and refuse NaN: what a foreign tool wrote may hold some.
+
+        Raises:
+            UserError: names the episode and step.
+        """
+        rows = self.read(key, episodes)
+        numbers = range(len(self)) if episodes is None else episodes
+        check_finite(key, rows, self.episode_lengths[list(numbers)], numbers, str(self.path))
+        return rows
+
     def final_timestamps(self) -> np.ndarray:
         """Return (N,) float64, time of the observation after each episode's last step [s]."""
         return self._arrays["final/timestamp"].read(0, len(self))
@@ -207,7 +218,7 @@ class EpisodeStore:
             raise UserError(f"{self.path} holds no episodes to take statistics of")
         result = {}
         for key in low_dim_specs(self.spec):
-            rows = self.read(key, episodes).astype(np.float64)
+            rows = self.read_finite(key, episodes).astype(np.float64)
             values = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
             result[key] = {name: value.astype(np.float32) for name, value in values.items()}
         return result

@@ -31,7 +31,8 @@ class Windows:
         device: where the tensors live.
 
     Raises:
-        UserError: no episodes, an unknown or repeated episode number, or a size below 1.
+        UserError: no episodes, an unknown or repeated episode number, or a size below 1, or
+            NaN in the data.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Windows:
         )
 
     def _load(self, store: EpisodeStore, key: str, episodes: list[int]) -> Tensor:
-        return torch.from_numpy(store.read(key, episodes)).to(self.device)
+        return torch.from_numpy(store.read_finite(key, episodes)).to(self.device)
 
 
 def split_episodes(num_episodes: int, validation_fraction: float, seed: int) -> tuple[list[int], list[int]]:
