@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
-class Ema:
+
+class Ema(Generic[ModelT]):
     """Follow a model's weights by an average that is steadier than they are.
 
     After update n (1, 2, ...) of the followed weights w: average <- d * average + (1 - d) * w with
@@ -23,13 +25,13 @@ class Ema:
         model: a copy that holds the average; in evaluation mode, without gradients.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: ModelT, decay: float) -> None:
+        self.model: ModelT = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.num_updates = 0
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self, model: ModelT) -> None:
         """Move the average towards the present weights of `model`."""
         self.num_updates += 1
         decay = min(self.decay, self.num_updates / (self.num_updates + 9))

@@ -54,9 +54,10 @@ class Level(nn.Module):
         self.second = ResidualBlock(outputs, outputs, cond_dim, kernel, groups)
         self.resample = resample
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        """Apply both blocks, without the change of resolution."""
-        return self.second(self.first(x, cond), cond)
+    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features before and after the change of resolution."""
+        features = self.second(self.first(x, cond), cond)
+        return features, self.resample(features)
 
 
 class UNet1D(nn.Module):
@@ -101,14 +102,19 @@ class UNet1D(nn.Module):
                 f"horizon {horizon}: a UNet of {len(channels)} levels needs a multiple of {divisor}"
             )
         self.step = nn.Sequential(
-            StepEmbedding(step_dim), nn.Linear(step_dim, 4 * step_dim), nn.Mish(), nn.Linear(4 * step_dim, step_dim)
+            StepEmbedding(step_dim),
+            nn.Linear(step_dim, 4 * step_dim),
+            nn.Mish(),
+            nn.Linear(4 * step_dim, step_dim),
         )
         self.activate = nn.Mish()
         sizes = {"cond_dim": step_dim + cond_dim, "kernel": kernel, "groups": groups}
-        last = len(channels) - 1
+        halvings = [_conv(here, here, 3, stride=2) for here in channels[:-1]]
         self.down = nn.ModuleList(
-            Level(above, here, **sizes, resample=_conv(here, here, 3, stride=2) if depth < last else nn.Identity())
-            for depth, (above, here) in enumerate(pairwise([action_dim, *channels]))
+            Level(above, here, **sizes, resample=resample)
+            for above, here, resample in zip(
+                [action_dim, *channels[:-1]], channels, [*halvings, nn.Identity()], strict=True
+            )
         )
         self.middle = nn.ModuleList(ResidualBlock(channels[-1], channels[-1], **sizes) for _ in range(2))
         self.up = nn.ModuleList(
@@ -118,7 +124,7 @@ class UNet1D(nn.Module):
         self.head = nn.Sequential(
             ConvBlock(channels[0], channels[0], kernel, groups), _conv(channels[0], action_dim, 1)
         )
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, noisy: Tensor, step: Tensor, cond: Tensor) -> Tensor:
         """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,) int64, conditions (B, C)."""
@@ -126,12 +132,10 @@ class UNet1D(nn.Module):
         x = noisy.transpose(1, 2).unsqueeze(2)  # (B, A, 1, H), channels innermost
         skips = []
         for level in self.down:
-            x = level(x, cond)
-            skips.append(x)
-            x = level.resample(x)
+            features, x = level(x, cond)
+            skips.append(features)
         for block in self.middle:
             x = block(x, cond)
         for level in self.up:
-            x = level(torch.cat([x, skips.pop()], dim=1), cond)
-            x = level.resample(x)
+            _, x = level(torch.cat([x, skips.pop()], dim=1), cond)
         return self.head(x).squeeze(2).transpose(1, 2)
