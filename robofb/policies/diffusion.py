@@ -127,7 +127,9 @@ def _check_keys(spec: EnvSpec, obs_keys: Sequence[str]) -> tuple[str, ...]:
     for key in obs_keys:
         if key not in flat:
             kind = "is an image" if key in spec.obs else "is not observed"
-            raise UserError(f"obs_keys: '{key}' {kind} in task {spec.task}; valid: {', '.join(flat) or 'none'}")
+            raise UserError(
+                f"obs_keys: '{key}' {kind} in task {spec.task}; valid: {', '.join(flat) or 'none'}"
+            )
     if not obs_keys:
         raise UserError(f"obs_keys is empty; valid: {', '.join(flat)}")
     return tuple(obs_keys)

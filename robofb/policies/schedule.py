@@ -96,7 +96,8 @@ class DiffusionSchedule(nn.Module):
             raise UserError(f"prediction '{prediction}' is unknown; valid: {', '.join(PREDICTIONS)}")
         if not 1 <= num_inference_steps <= num_train_steps:
             raise UserError(
-                f"num_inference_steps {num_inference_steps}: valid are 1 to num_train_steps ({num_train_steps})"
+                f"num_inference_steps {num_inference_steps}: "
+                f"valid are 1 to num_train_steps ({num_train_steps})"
             )
         self.prediction = PREDICTIONS[prediction]
         self.num_train_steps = num_train_steps
