@@ -1,0 +1,80 @@
+"""What `robofb train bc` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from robofb.errors import UserError
+from robofb.train.device import PRECISIONS
+
+
+@dataclass
+class BcConfig:
+    """What `robofb train bc` reads. The defaults suit two CPU cores.
+
+    Attributes:
+        task: what the demonstrations show; null takes the dataset's word for it.
+        data: folder of the dataset.
+        policy: what is trained.
+        steps: optimiser steps.
+        batch_size: windows per step.
+        lr: peak learning rate of AdamW; it falls to 0 along a cosine.
+        weight_decay: of AdamW.
+        warmup_steps: steps over which the learning rate rises.
+        ema_decay: of the average of the weights, which is what acts.
+        grad_clip: largest gradient norm.
+        validation_fraction: share of the episodes held out.
+        validation_windows: most held-out steps at which chunks are compared.
+        validate_every: steps between validations, which choose `best`.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between lines in metrics.jsonl.
+        seed: of weights, split, batches and noise.
+        precision: float32, bfloat16 (autocast), or auto: bfloat16 where the hardware computes in it.
+        compile: run the network through torch.compile.
+        device: cpu, cuda, or auto (a GPU where there is one).
+        threads: torch's threads on the CPU; 0 leaves the choice to torch.
+        out: run folder; a new one below runs/ where null.
+        resume: run folder to continue from its latest checkpoint.
+        wandb: mirror the metrics to Weights & Biases (off, offline or online).
+    """
+
+    task: Any = None
+    data: str = MISSING
+    policy: Any = MISSING
+    steps: int = 2000
+    batch_size: int = 256
+    lr: float = 2e-3
+    weight_decay: float = 1e-6
+    warmup_steps: int = 100
+    ema_decay: float = 0.995
+    grad_clip: float = 1.0
+    validation_fraction: float = 0.1
+    validation_windows: int = 256
+    validate_every: int = 250
+    checkpoint_every: int = 1000
+    log_every: int = 50
+    seed: int = 0
+    precision: str = "auto"
+    compile: bool = False
+    device: str = "auto"
+    threads: int = 0
+    out: str | None = None
+    resume: str | None = None
+    wandb: str = "off"
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch_size": 1, "warmup_steps": 0, "validation_windows": 1, "threads": 0}
+        least |= {"validate_every": 1, "checkpoint_every": 1, "log_every": 1}
+        for key, low in least.items():
+            if getattr(self, key) < low:
+                raise UserError(f"{key}={getattr(self, key)}: must be at least {low}")
+        for key in ("lr", "grad_clip"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"{key}={getattr(self, key)}: must be positive")
+        if not 0 <= self.ema_decay < 1:
+            raise UserError(f"ema_decay={self.ema_decay}: must be at least 0 and below 1")
+        if self.precision not in ("auto", *PRECISIONS):
+            raise UserError(f"precision={self.precision}: choose one of auto, {', '.join(PRECISIONS)}")
