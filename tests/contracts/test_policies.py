@@ -1,0 +1,191 @@
+"""Hold every policy that has a config to the contract of `interfaces.Policy`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra.utils import instantiate
+
+from robofb.errors import UserError
+from robofb.interfaces import Policy
+from robofb.policies.executor import ChunkExecutor
+from robofb.rng import EpisodeRng, derive_seeds
+from robofb.types import ArraySpec, Batch, EnvSpec
+
+SMALL = {"channels": [16, 24, 32], "width": 32}  # sizes are no part of the contract, and large ones are slow
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "policy"
+SPEC = EnvSpec(
+    task="contract",
+    obs={"state": ArraySpec((7,), unit="m")},
+    action=ArraySpec((3,), unit="m"),
+    control_dt=0.1,
+    max_steps=20,
+)
+BATCH = 5
+
+
+def build(name, seed=0):
+    torch.manual_seed(seed)
+    node = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    node["denoiser"] |= {key: value for key, value in SMALL.items() if key in node["denoiser"]}
+    policy = instantiate(node)(SPEC)
+    for parameter in policy.parameters():
+        if not parameter.any():  # training starts here at zero, where some inputs have no effect yet
+            torch.nn.init.normal_(parameter, std=0.1)
+    return policy
+
+
+def stats():
+    generator = torch.Generator().manual_seed(0)
+    result = {}
+    for key, size in (("state", 7), ("action", 3)):
+        low = torch.randn(size, generator=generator)
+        high = low + torch.rand(size, generator=generator) + 0.1
+        result[key] = {"min": low, "max": high, "mean": (low + high) / 2, "std": (high - low) / 4}
+    return result
+
+
+@pytest.fixture(scope="module", params=sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+def policy(request):
+    policy = build(request.param)
+    policy.set_stats(stats())
+    policy.config_name = request.param
+    return policy.eval()
+
+
+def observation(policy, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return {"state": torch.randn(BATCH, policy.obs_history, 7, generator=generator)}
+
+
+def batch(policy, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    action = torch.randn(BATCH, policy.horizon, 3, generator=generator)
+    mask = torch.ones(BATCH, policy.horizon, dtype=torch.bool)
+    mask[0, policy.horizon // 2 :] = False
+    return Batch(observation(policy, seed), action, mask, torch.ones(BATCH))
+
+
+def rng(count=BATCH, seed=4):
+    return EpisodeRng(derive_seeds(seed, torch.arange(count)))
+
+
+def test_is_a_policy(policy):
+    assert isinstance(policy, Policy)
+    assert isinstance(policy, torch.nn.Module)
+    assert policy.spec == SPEC
+    assert 1 <= policy.execute <= policy.horizon
+    assert policy.obs_history >= 1
+
+
+def test_acts_in_chunks_of_environment_units(policy):
+    obs = observation(policy)
+    before = obs["state"].clone()
+    chunk = policy.act(obs, rng())
+    assert chunk.shape == (BATCH, policy.horizon, 3)
+    assert chunk.dtype == torch.float32
+    assert bool(torch.isfinite(chunk).all())
+    assert not chunk.requires_grad
+    low, high = stats()["action"]["min"], stats()["action"]["max"]
+    outside = torch.maximum(low - chunk, chunk - high).amax()
+    assert outside < (high - low).max()
+    assert torch.equal(obs["state"], before)
+
+
+def test_acts_the_same_for_the_same_streams_and_otherwise_not(policy):
+    obs = observation(policy)
+    chunk = policy.act(obs, rng())
+    assert torch.equal(policy.act(obs, rng()), chunk)
+    assert not torch.equal(policy.act(obs, rng(seed=5)), chunk)
+    assert not torch.equal(policy.act(observation(policy, seed=2), rng()), chunk)
+
+
+def test_takes_all_randomness_from_the_streams_it_is_given(policy):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    policy.act(observation(policy), rng())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_acts_without_memory(policy):
+    obs = observation(policy)
+    weights = {name: value.clone() for name, value in policy.state_dict().items()}
+    first = policy.act(obs, rng())
+    policy.act(observation(policy, seed=9), rng(seed=9))
+    assert torch.equal(policy.act(obs, rng()), first)
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
+def test_a_row_does_not_depend_on_the_others(policy):
+    obs, streams = observation(policy), rng()
+    whole = policy.act(obs, rng())
+    rows = torch.tensor([3, 1])
+    part = policy.act({"state": obs["state"][rows]}, streams.select(rows))
+    torch.testing.assert_close(part, whole[rows], rtol=1e-4, atol=1e-4)
+
+
+def test_loss_is_a_scalar_whose_gradient_reaches_every_weight(policy):
+    policy.zero_grad()
+    loss, metrics = policy.loss(batch(policy), torch.Generator().manual_seed(0))
+    assert loss.shape == ()
+    assert bool(torch.isfinite(loss))
+    assert all(not value.requires_grad and value.numel() == 1 for value in metrics.values())
+    loss.backward()
+    for name, parameter in policy.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
+    policy.zero_grad()
+
+
+def test_loss_takes_all_randomness_from_its_generator(policy):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    losses = [policy.loss(batch(policy), torch.Generator().manual_seed(seed))[0].item() for seed in (1, 1, 2)]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_loss_changes_neither_batch_nor_weights(policy):
+    given = batch(policy)
+    weights = {name: value.clone() for name, value in policy.state_dict().items()}
+    policy.loss(given, torch.Generator().manual_seed(0))
+    assert torch.equal(given.action, batch(policy).action)
+    assert torch.equal(given.obs["state"], batch(policy).obs["state"])
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
+def test_one_step_of_gradient_descent_lowers_the_loss(policy):
+    trained = build(policy.config_name)
+    trained.set_stats(stats())
+
+    def loss():
+        return trained.loss(batch(policy), torch.Generator().manual_seed(0))[0]
+
+    before = loss()
+    before.backward()
+    with torch.no_grad():
+        size = sum(p.grad.square().sum() for p in trained.parameters()).sqrt()
+        for parameter in trained.parameters():
+            parameter -= 1e-2 * parameter.grad / size
+    assert loss() < before
+
+
+def test_weights_bring_the_statistics_with_them(policy, tmp_path):
+    torch.save(policy.state_dict(), tmp_path / "weights.pt")
+    fresh = build(policy.config_name, seed=1).eval()
+    with pytest.raises(UserError):
+        fresh.act(observation(policy), rng())
+    fresh.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert torch.equal(fresh.act(observation(policy), rng()), policy.act(observation(policy), rng()))
+
+
+def test_runs_in_the_executor(policy):
+    executor = ChunkExecutor(policy, 2, tile=2)
+    executor.reset(torch.ones(2, dtype=torch.bool), torch.tensor([1, 2]))
+    actions = [executor.next({"state": torch.zeros(2, 7)}) for _ in range(policy.execute + 1)]
+    assert all(action.shape == (2, 3) for action in actions)
+    assert executor.phase.tolist() == [0.0, 0.0]  # planned again
