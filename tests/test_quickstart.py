@@ -21,8 +21,8 @@ TINY = [
     "residual.env_steps=320",
     "+residual.num_envs=8",
     "+residual.rollout_steps=20",
-    "+residual.select_episodes=8",
-    "+residual.select_every=1",
+    "residual.select_episodes=8",
+    "residual.select_every=1",
 ]
 
 
