@@ -19,6 +19,7 @@ from robofb.errors import UserError
 from robofb.interfaces import Agent, Policy, VecEnv
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.report import PolicyResult, ReportData, write_report
 from robofb.run import Run
 from robofb.sim.vec_env import SimVecEnv
 from robofb.stats import SuccessRate
@@ -30,6 +31,7 @@ class Evaluation:
     """Outcome of N numbered episodes; entry n belongs to episode n of `seed`.
 
     Attributes:
+        task: name of the task.
         seed: of the episodes' start states and of every random draw in them.
         success: (N,) bool.
         stage: (N,) int64, how many of `stages` each episode reached at its best.
@@ -40,6 +42,7 @@ class Evaluation:
         seconds: wall time of the evaluation.
     """
 
+    task: str
     seed: int
     success: np.ndarray
     stage: np.ndarray
@@ -69,6 +72,7 @@ class Evaluation:
         """Return JSON-ready facts: {successes, episodes, low, high} and what explains them."""
         return {
             **self.rate.to_dict(),
+            "task": self.task,
             "seed": self.seed,
             "failures": self.failures,
             "mean_steps_of_success": float(self.length[self.success].mean()) if self.success.any() else None,
@@ -114,6 +118,7 @@ def evaluate(
             agent.reset(step.done, env.episode_seed)
     arrays = {name: values.cpu().numpy() for name, values in results.items()}
     return Evaluation(
+        task=env.spec.task,
         seed=seed,
         success=arrays.pop("success"),
         stage=arrays.pop("stage"),
@@ -228,7 +233,9 @@ def main(cfg: EvalConfig) -> Evaluation:
     """Evaluate a run, write the outcome and a report into its folder, and print the rate."""
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
-    task = cfg.task or OmegaConf.create(run.config["task"])
+    task = cfg.task or OmegaConf.create(run.config.get("task"))
+    if not task:
+        raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
     env = make_env(task, cfg.engine, cfg.num_envs)
     agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
     check_task(agent.policy.spec, env, f"the policy in {run.path}")
@@ -237,10 +244,36 @@ def main(cfg: EvalConfig) -> Evaluation:
     run.write_summary({"eval": {**result.to_dict(), "checkpoint": str(cfg.checkpoint)}})
     print(f"success {result.rate}")
     print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
-    if cfg.video:
-        path = film(run, task, cfg.engine, cfg.checkpoint, seed=cfg.seed)
-        print(f"video {path}")
+    video = film(run, task, cfg.engine, cfg.checkpoint, seed=cfg.seed) if cfg.video else None
+    print(f"report {write_report(run.path / 'report.html', _report_data(run, result, video))}")
     return result
+
+
+def _report_data(run: Run, result: Evaluation, video: Path | None) -> ReportData:
+    return ReportData(
+        title=f"{run.kind} policy on {result.task}",
+        policies=[policy_result(run.kind, result, video)],
+        seconds={"evaluation": result.seconds},
+        facts={
+            "run": str(run.path),
+            "successes per 10 min of robot time": f"{result.successes_per_10_min:.1f}",
+        },
+        configs={run.kind: (run.path / "config.yaml").read_text()},
+        versions={key: str(value) for key, value in run.meta.items() if key not in ("id", "kind")},
+    )
+
+
+def policy_result(name: str, result: Evaluation, video: Path | None) -> PolicyResult:
+    """Return an evaluation as the report shows it."""
+    loose = result.metrics.get("success_loose")
+    return PolicyResult(
+        name=name,
+        rate=result.rate,
+        failures=result.failures,
+        loose_rate=None if loose is None else SuccessRate(int(loose.sum()), len(loose)),
+        video=video,
+        note=f"episodes 0-{len(result.success) - 1} of seed {result.seed}",
+    )
 
 
 def film(run: Run, task: Any, engine: Any, which: str = "best", *, seed: int, num_episodes: int = 6) -> Path:

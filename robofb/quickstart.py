@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from robofb import config
 from robofb.errors import UserError
-from robofb.evaluate import Evaluation, evaluate, film, load_agent, make_env
-from robofb.report import Curve, PolicyResult, ReportData, write_report
+from robofb.evaluate import Evaluation, evaluate, film, load_agent, make_env, policy_result
+from robofb.report import Curve, ReportData, write_report
 from robofb.run import Run, is_run, new_run_path
-from robofb.stats import SuccessRate, compare_paired
+from robofb.stats import compare_paired
 
 LOG = logging.getLogger(__name__)
 REPORT_SEED = 20_000_000  # reported episodes; checkpoints are chosen on other seeds
@@ -201,18 +201,8 @@ def report_data(
     summary, meta = run.summary(), run.meta
     selection = [row for row in residual.metrics() if "select/success" in row]
     policies = [
-        PolicyResult(
-            name=name,
-            rate=result.rate,
-            failures=result.failures,
-            loose_rate=SuccessRate(int(result.metrics["success_loose"].sum()), len(result.success)),
-            video=videos.get(key),
-            note=f"episodes 0-{len(result.success) - 1} of seed {result.seed}",
-        )
-        for name, key, result in (
-            ("Diffusion policy", "bc", base),
-            ("With residual (ResiP)", "residual", final),
-        )
+        policy_result("Diffusion policy", base, videos.get("bc")),
+        policy_result("With residual (ResiP)", final, videos.get("residual")),
     ]
     curve = Curve(
         name="With residual, selection episodes",
@@ -222,7 +212,7 @@ def report_data(
         episodes=residual.config["select_episodes"],
     )
     return ReportData(
-        title=f"{bc.config['task']['_target_'].rpartition('.')[2]}: from demonstrations to a residual policy",
+        title=f"{base.task}: from demonstrations to a residual policy",
         lead=(
             f"A diffusion policy cloned from {run.config['collect'].get('episodes', 50)} scripted "
             "demonstrations, then corrected step by step by a residual trained with PPO from sparse reward. "

@@ -31,6 +31,7 @@ class ToGoal:
 
 def make(success: list[int], stage: list[int]) -> Evaluation:
     return Evaluation(
+        task="toy",
         seed=0,
         success=np.array(success, bool),
         stage=np.array(stage),
