@@ -104,6 +104,8 @@ class ResidualPolicy(nn.Module):
         execute: actions executed per chunk, in training and ever after; the base's own where None.
         obs_keys: flat observations that the residual sees, each normalised by the base's normaliser.
         critic_sees_time: also show the critic the share of the episode's time that is left.
+        correction: (A,) what one unit of residual adds to the action, in environment units; None for the
+            paper's choice, `scale` times half the range that the base's normaliser knows.
         hidden, scale, init_log_std, learn_std, generator: see `ResidualActorCritic`.
 
     Attributes:
@@ -119,6 +121,7 @@ class ResidualPolicy(nn.Module):
         critic_sees_time: bool = True,
         hidden: Sequence[int] = (256, 256),
         scale: float = 0.1,
+        correction: Sequence[float] | None = None,
         init_log_std: float = -1.0,
         learn_std: bool = False,
         generator: torch.Generator | None = None,
@@ -136,10 +139,13 @@ class ResidualPolicy(nn.Module):
             "critic_sees_time": critic_sees_time,
             "hidden": list(hidden),
             "scale": scale,
+            "correction": None if correction is None else list(correction),
             "init_log_std": init_log_std,
             "learn_std": learn_std,
         }
         action_dim = self.spec.action.shape[0]
+        if correction is not None and len(correction) != action_dim:
+            raise UserError(f"correction has {len(correction)} numbers for {action_dim} actions")
         obs_dim = sum(math.prod(self.spec.obs[key].shape) for key in self.obs_keys) + action_dim + 1
         self.actor_critic = ResidualActorCritic(
             obs_dim,
@@ -177,9 +183,11 @@ class ResidualPolicy(nn.Module):
     def correct(self, base_action: Tensor, residual: Tensor) -> Tensor:
         """Return the corrected action (B, A) in environment units.
 
-        base + scale * residual in normalised units, computed as a correction in environment units, so that
-        a zero residual returns the base action bit for bit.
+        base + scale * residual in normalised units (or base + correction * residual), computed as a
+        correction in environment units, so that a zero residual returns the base action bit for bit.
         """
+        if self.settings["correction"] is not None:
+            return base_action + residual * base_action.new_tensor(self.settings["correction"])
         one = torch.ones_like(base_action[:1])
         inverse = self.base.normalizer.inverse
         units_per_normalised = (inverse(one, "action") - inverse(-one, "action")) / 2  # (1, A)

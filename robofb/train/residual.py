@@ -65,6 +65,7 @@ def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolic
         critic_sees_time=cfg.critic_sees_time,
         hidden=list(cfg.hidden),
         scale=cfg.scale,
+        correction=None if cfg.correction is None else list(cfg.correction),
         init_log_std=cfg.init_log_std,
         learn_std=cfg.learn_std,
         generator=torch.Generator().manual_seed(cfg.seed),

@@ -42,6 +42,7 @@ class ResidualConfig:
         l2_coef: weight of the residual's mean square in the loss.
         scale_rewards: divide rewards by the running deviation of the return.
         scale: normalised action = base + scale * residual.
+        correction: what one unit of residual adds to each action, in environment units; null for `scale`.
         init_log_std: logarithm of the initial exploration, before scaling.
         learn_std: train the amount of exploration.
         hidden: sizes of the hidden layers of actor and critic.
@@ -84,6 +85,7 @@ class ResidualConfig:
     l2_coef: float = 0.0
     scale_rewards: bool = False
     scale: float = 0.2
+    correction: list[float] | None = None
     init_log_std: float = -1.2
     learn_std: bool = True
     hidden: list[int] = field(default_factory=lambda: [256, 256])

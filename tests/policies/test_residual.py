@@ -77,6 +77,16 @@ def test_correction_is_the_scaled_residual_in_normalised_units() -> None:
     assert torch.allclose(corrected, base.normalizer.inverse(normalised, "action"))
 
 
+def test_correction_in_environment_units_by_hand() -> None:
+    policy = ResidualPolicy(NetPolicy(), correction=[0.01, 0.2])
+    corrected = policy.correct(torch.tensor([[0.5, 0.0]]), torch.tensor([[1.0, -2.0]]))
+    assert corrected[0].tolist() == pytest.approx([0.51, -0.4])
+    rebuilt = ResidualPolicy(NetPolicy(), **policy.settings)
+    assert torch.equal(rebuilt.correct(torch.zeros(1, 2), torch.ones(1, 2)), torch.tensor([[0.01, 0.2]]))
+    with pytest.raises(UserError, match="correction has 3 numbers for 2 actions"):
+        ResidualPolicy(NetPolicy(), correction=[1.0, 1.0, 1.0])
+
+
 def test_features_hold_clamped_state_base_action_phase_and_time_left() -> None:
     policy = ResidualPolicy(BiasedPolicy(execute=4))
     agent = ResidualAgent(policy, 2)
