@@ -198,6 +198,7 @@ class ResidualTraining:
 
     def _step(self) -> dict[str, float]:
         """Do one iteration; save what caused it where a number is no longer finite."""
+        self._anneal()
         try:
             metrics = self.learner.step()
         except NonFiniteError as error:
@@ -219,6 +220,14 @@ class ResidualTraining:
                 self.cfg.scale,
             )
         return metrics
+
+    def _anneal(self) -> None:
+        """Set this iteration's exploration where it follows a schedule."""
+        first, last = self.cfg.init_log_std, self.cfg.final_log_std
+        if last is not None:
+            share = min(1.0, self.learner.env_steps / self.cfg.env_steps)
+            with torch.no_grad():
+                self.learner.policy.actor_critic.actor.log_std.fill_(first + share * (last - first))
 
     def _choose(self) -> dict[str, float]:
         """Evaluate on the selection's episodes, save, and keep the best."""

@@ -44,6 +44,8 @@ class ResidualConfig:
         scale: normalised action = base + scale * residual.
         correction: what one unit of residual adds to each action, in environment units; null for `scale`.
         init_log_std: logarithm of the initial exploration, before scaling.
+        final_log_std: let the exploration fall linearly to this over the budget of steps; null keeps it. Not
+            with learn_std.
         learn_std: train the amount of exploration.
         hidden: sizes of the hidden layers of actor and critic.
         critic_sees_time: show the critic how much of the episode's time is left.
@@ -87,6 +89,7 @@ class ResidualConfig:
     scale: float = 0.2
     correction: list[float] | None = None
     init_log_std: float = -1.2
+    final_log_std: float | None = None
     learn_std: bool = True
     hidden: list[int] = field(default_factory=lambda: [256, 256])
     critic_sees_time: bool = True
@@ -104,6 +107,10 @@ class ResidualConfig:
         for name in ("num_envs", "rollout_steps", "epochs", "select_every", "select_episodes", "save_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        if self.final_log_std is not None and self.learn_std:
+            raise UserError(
+                f"final_log_std={self.final_log_std}: a schedule needs learn_std=false, or leave it null"
+            )
 
     @classmethod
     def paper(cls, **changes: Any) -> ResidualConfig:

@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -188,29 +187,3 @@ class PerItem(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         return naive_window(*self.steps[index], *self.sizes)
-
-
-def test_gathering_is_ten_times_faster_than_a_per_item_loader(tmp_path):
-    with EpisodeStore.create(tmp_path / "d", COUNTER) as store:
-        for number in range(20):
-            store.append(counting_episode(100 * number, 60))
-        windows = Windows(store, obs_history=2, horizon=16)
-        items = PerItem(list(store), 2, 16)
-    loader = torch.utils.data.DataLoader(items, batch_size=256, shuffle=True)
-
-    def best_seconds(read):
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            read()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    def read_loader():
-        return [len(action) for _, action, _ in loader]
-
-    def read_windows():
-        return [len(windows.batch(index).action) for index in torch.randperm(len(windows)).split(256)]
-
-    assert sum(read_loader()) == sum(read_windows()) == 1200
-    assert best_seconds(read_loader) > 10 * best_seconds(read_windows)
