@@ -44,7 +44,8 @@ class OneLegInsert(FurnitureTask):
         min_tilt_cosine: success needs at least this cosine between peg and hole axes.
         max_off_axis_m: success needs the shoulder's centre nearer to the hole's axis than this.
         min_depth_share: success needs this share of the peg below the surface.
-        max_penetration_m: success is refused while parts or pads overlap deeper than this.
+        max_part_overlap_m: success is refused while leg and top overlap deeper than this.
+        max_pad_overlap_m: the same for leg and pads; these are soft and sink 1.2 mm in a plain grip.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class OneLegInsert(FurnitureTask):
         min_tilt_cosine: float = 0.996,
         max_off_axis_m: float = 0.002,
         min_depth_share: float = 0.6,
-        max_penetration_m: float = 0.002,
+        max_part_overlap_m: float = 0.001,
+        max_pad_overlap_m: float = 0.003,
     ) -> None:
         self.leg, self.top = Leg(), TableTop()
         super().__init__(randomness)
         self.min_tilt_cosine, self.max_off_axis_m = min_tilt_cosine, max_off_axis_m
         self.min_depth_m = min_depth_share * self.leg.peg_length
-        self.max_penetration_m = max_penetration_m
+        self.max_part_overlap_m, self.max_pad_overlap_m = max_part_overlap_m, max_pad_overlap_m
         self._leg_q, _ = free_joint_slices(self.model, "leg")
         self._top_q, _ = free_joint_slices(self.model, "top")
         self._contacts = [sensor_slice(self.model, name) for name in ("leg_top", "leg_left", "leg_right")]
@@ -121,19 +123,20 @@ class OneLegInsert(FurnitureTask):
         return {"state": torch.cat(values, -1).float()}
 
     def score(self, engine: Engine) -> Score:
-        """Judge seating strictly; `metrics` holds the paper's looser test and the penetration [m]."""
+        """Judge seating strictly; `metrics` holds the paper's looser test and the overlaps [m]."""
         leg, leg_rotation, top, top_rotation = self._parts(engine)
         shoulder = _into(top_rotation, leg - top) - self._hole
         cosine = (leg_rotation[:, :, 2] * top_rotation[:, :, 2]).sum(-1)
         tip, _ = self._peg_in_hole(leg, leg_rotation, top, top_rotation)
         off_axis = shoulder[:, :2].norm(dim=-1)
-        penetration = self._penetration(engine)
+        part_overlap, pad_overlap = self._overlaps(engine)
         seated = (
             (cosine > self.min_tilt_cosine)
             & (off_axis < self.max_off_axis_m)
             & (-tip[:, 2] >= self.min_depth_m)
         )
-        success = seated & (penetration <= self.max_penetration_m)
+        sound = (part_overlap <= self.max_part_overlap_m) & (pad_overlap <= self.max_pad_overlap_m)
+        success = seated & sound
         loose = (shoulder.abs().amax(-1) <= 0.005) & (cosine >= 0.94)
         lifted = leg[:, 2] > self.leg.peg_length + 0.02
         over_hole = (tip[:, :2].norm(dim=-1) < 0.015) & (tip[:, 2] < 0.02)
@@ -146,7 +149,8 @@ class OneLegInsert(FurnitureTask):
             stage=stage,
             metrics={
                 "success_loose": loose | success,
-                "penetration": penetration.float(),
+                "part_overlap": part_overlap.float(),
+                "pad_overlap": pad_overlap.float(),
                 "refused": seated & ~success,
             },
         )
@@ -172,11 +176,14 @@ class OneLegInsert(FurnitureTask):
         tip = _into(top_rotation, leg - top) - self._hole - self.leg.peg_length * axis
         return tip, axis[:, :2]
 
-    def _penetration(self, engine: Engine) -> Tensor:
-        """Return the deepest overlap (B,) [m] of the leg with top and fingers."""
+    def _overlaps(self, engine: Engine) -> tuple[Tensor, Tensor]:
+        """Return the deepest overlap (B,) [m] of the leg with the top, and with the fingers."""
         sensors = engine.field("sensordata")
-        depth = [-sensors[:, where.stop - 1] * (sensors[:, where.start] > 0) for where in self._contacts]
-        return torch.stack(depth).amax(0).clamp_min(0.0)
+        top, left, right = (
+            (-sensors[:, where.stop - 1] * (sensors[:, where.start] > 0)).clamp_min(0.0)
+            for where in self._contacts
+        )
+        return top, torch.maximum(left, right)
 
 
 def _into(rotation: Tensor, vector: Tensor) -> Tensor:

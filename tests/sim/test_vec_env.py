@@ -52,7 +52,7 @@ def test_episode_does_not_depend_on_number_of_envs_or_threads():
         env = SimVecEnv(OneLegInsert("med"), num_envs, engine)
         result = evaluate(OneLegInsertExpert(num_envs, 1.0), env, 10, seed=4)
         outcomes.append(
-            (result.success.tolist(), result.length.tolist(), result.metrics["penetration"].tolist())
+            (result.success.tolist(), result.length.tolist(), result.metrics["pad_overlap"].tolist())
         )
     assert outcomes[0] == outcomes[1]
 
