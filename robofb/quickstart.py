@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import resource
 import sys
@@ -162,7 +163,7 @@ class Pipeline:
     def _do(self, verb: str, out: Path, overrides: Mapping[str, Any]) -> None:
         """Run a verb into `out`; where its run exists already, continue that."""
         words = {"seed": self.cfg.seed, "out": out, **overrides}
-        said = [f"resume={out}"] if is_run(out) else [f"{key}={value}" for key, value in words.items()]
+        said = [f"resume={out}"] if is_run(out) else _overrides(words)
         config.load_object(config.find_verb(verb).entry)(config.compose(verb, said))
 
     def _evaluate(self, name: str, path: Path) -> Evaluation:
@@ -180,7 +181,7 @@ class Pipeline:
 
     def _scene(self) -> tuple[DictConfig, DictConfig]:
         """Return task and engine, as the residual and the evaluations use them."""
-        composed = config.compose("collect", [f"{key}={value}" for key, value in self.cfg.collect.items()])
+        composed = config.compose("collect", _overrides(self.cfg.collect))
         return composed.task, composed.engine
 
     def _film(self) -> dict[str, Path]:
@@ -192,6 +193,16 @@ class Pipeline:
             except UserError as error:
                 LOG.warning("no video: %s", error)
         return videos
+
+
+def _overrides(values: Mapping[str, Any]) -> list[str]:
+    """Write values as Hydra overrides: lists, numbers, true, false and null as in JSON, text as it is."""
+    container: Any = OmegaConf.to_container(OmegaConf.create(dict(values)))
+    return [f"{key}={_word(value)}" for key, value in container.items()]
+
+
+def _word(value: Any) -> str:
+    return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
 def report_data(
