@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robofb.nets.denoiser import Context, Denoiser
 from robofb.nets.embedding import StepEmbedding
 
 
@@ -21,14 +22,13 @@ class FilmBlock(nn.Module):
         nn.init.zeros_(self.contract.weight)
         nn.init.zeros_(self.contract.bias)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return (B, W) of x and context, both (B, W)."""
-        scale, shift = self.film(context).chunk(2, dim=-1)
-        hidden = torch.addcmul(shift, 1 + scale, self.expand(self.norm(x)))
+    def forward(self, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        """Return (B, W) of x, gain = 1 + scale, and shift, all (B, W)."""
+        hidden = torch.addcmul(shift, gain, self.expand(self.norm(x)))
         return x + self.contract(F.silu(hidden))
 
 
-class MlpDenoiser(nn.Module):
+class MlpDenoiser(Denoiser):
     """Denoise chunks (B, H, A) as flat vectors, conditioned by FiLM on observation and diffusion step.
 
     The context silu(f(step) + g(cond)) modulates every block (FiLM: Perez et al., arXiv 1709.07871), behind
@@ -62,10 +62,20 @@ class MlpDenoiser(nn.Module):
         self.blocks = nn.ModuleList(FilmBlock(width) for _ in range(num_blocks))
         self.head = nn.Linear(width, horizon * action_dim)
 
-    def forward(self, noisy: Tensor, step: Tensor, cond: Tensor) -> Tensor:
-        """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,) int64, conditions (B, C)."""
-        context = F.silu(self.step(step) + self.cond(cond))
+    @property
+    def films(self) -> list[nn.Linear]:
+        """The map to scale and shift of each block."""
+        return [block.film for block in self.blocks if isinstance(block, FilmBlock)]
+
+    def context(self, step: Tensor, cond: Tensor) -> Context:
+        """Return gain and shift (..., W) of one block after the other."""
+        hidden = F.silu(self.step(step) + self.cond(cond))
+        modulations = [film(hidden).chunk(2, dim=-1) for film in self.films]
+        return tuple(part for scale, shift in modulations for part in (1 + scale, shift))
+
+    def denoise(self, noisy: Tensor, context: Context) -> Tensor:
+        """Return the prediction (B, H, A) for noisy chunks (B, H, A) and their context (B, ...)."""
         x = self.stem(noisy.flatten(1))
-        for block in self.blocks:
-            x = block(x, context)
+        for block, gain, shift in zip(self.blocks, context[::2], context[1::2], strict=True):
+            x = block(x, gain, shift)
         return self.head(x).unflatten(1, noisy.shape[1:])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robofb.errors import UserError
+from robofb.nets.denoiser import Context, Denoiser
 from robofb.nets.embedding import StepEmbedding
 
 
@@ -36,9 +38,9 @@ class ResidualBlock(nn.Module):
         self.second = ConvBlock(outputs, outputs, kernel, groups)
         self.skip = _conv(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        """Return (B, outputs, 1, T) of x (B, inputs, 1, T) and the activated condition (B, cond_dim)."""
-        scale, shift = self.film(cond)[..., None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """Return (B, outputs, 1, T) of x (B, inputs, 1, T) and scale and shift (B, 2 outputs)."""
+        scale, shift = modulation[..., None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, scale, self.first(x))
         return self.second(hidden) + self.skip(x)
 
@@ -54,13 +56,13 @@ class Level(nn.Module):
         self.second = ResidualBlock(outputs, outputs, cond_dim, kernel, groups)
         self.resample = resample
 
-    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features before and after the change of resolution."""
-        features = self.second(self.first(x, cond), cond)
+    def forward(self, x: Tensor, modulations: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the features before and after the change of resolution; takes two modulations."""
+        features = self.second(self.first(x, next(modulations)), next(modulations))
         return features, self.resample(features)
 
 
-class UNet1D(nn.Module):
+class UNet1D(Denoiser):
     """Denoise chunks by a UNet over time, conditioned on the observation and the diffusion step by FiLM.
 
     The network of Chi et al., arXiv 2303.04137, with the sizes of Ankile et al., arXiv 2407.16677: for
@@ -107,7 +109,6 @@ class UNet1D(nn.Module):
             nn.Mish(),
             nn.Linear(4 * step_dim, step_dim),
         )
-        self.activate = nn.Mish()
         sizes = {"cond_dim": step_dim + cond_dim, "kernel": kernel, "groups": groups}
         halvings = [_conv(here, here, 3, stride=2) for here in channels[:-1]]
         self.down = nn.ModuleList(
@@ -126,16 +127,28 @@ class UNet1D(nn.Module):
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, noisy: Tensor, step: Tensor, cond: Tensor) -> Tensor:
-        """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,) int64, conditions (B, C)."""
-        cond = self.activate(torch.cat([self.step(step), cond], dim=-1))
+    @property
+    def films(self) -> list[nn.Linear]:
+        """The map to scale and shift of each residual block, in the order of `denoise`."""
+        return [block.film for block in self.modules() if isinstance(block, ResidualBlock)]
+
+    def context(self, step: Tensor, cond: Tensor) -> Context:
+        """Return scale and shift (..., 2 channels) of one residual block after the other."""
+        time = self.step(step)
+        pairs = torch.broadcast_shapes(time.shape[:-1], cond.shape[:-1])
+        active = F.mish(torch.cat([time.expand(*pairs, -1), cond.expand(*pairs, -1)], dim=-1))
+        return tuple(film(active) for film in self.films)
+
+    def denoise(self, noisy: Tensor, context: Context) -> Tensor:
+        """Return the prediction (B, H, A) for noisy chunks (B, H, A) and their context (B, ...)."""
+        modulations = iter(context)
         x = noisy.transpose(1, 2).unsqueeze(2)  # (B, A, 1, H), channels innermost
         skips = []
         for level in self.down:
-            features, x = level(x, cond)
+            features, x = level(x, modulations)
             skips.append(features)
         for block in self.middle:
-            x = block(x, cond)
+            x = block(x, next(modulations))
         for level in self.up:
-            _, x = level(torch.cat([x, skips.pop()], dim=1), cond)
+            _, x = level(torch.cat([x, skips.pop()], dim=1), modulations)
         return self.head(x).squeeze(2).transpose(1, 2)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robofb.errors import UserError
+from robofb.nets.denoiser import Context, Denoiser
 from robofb.normalize import Normalizer, Stats, low_dim_specs
 from robofb.policies.schedule import DiffusionSchedule
 from robofb.rng import EpisodeRng
 from robofb.types import Batch, EnvSpec, Obs
+
+SMALL_BATCH = 64  # rows up to which the contexts of all inference steps are computed in one call
 
 
 class DiffusionPolicy(nn.Module):
@@ -41,7 +44,7 @@ class DiffusionPolicy(nn.Module):
     def __init__(
         self,
         spec: EnvSpec,
-        denoiser: Callable[..., nn.Module],
+        denoiser: Callable[..., Denoiser],
         *,
         obs_keys: Sequence[str] = ("state",),
         obs_history: int = 1,
@@ -86,13 +89,17 @@ class DiffusionPolicy(nn.Module):
         device = next(self.parameters()).device
         self.normalizer = Normalizer({key: stats[key] for key in wanted}, clamp=self.state_clamp).to(device)
 
-    @torch.no_grad()
     def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
         """Return chunks (B, H, A) in environment units for histories (B, To, ...)."""
-        cond = self.encode(obs)
-        noise = rng.normal(self.horizon, self.action_dim).to(cond)
-        chunk = self.schedule.denoise(noise, lambda noisy, step: self.denoiser(noisy, step, cond))
-        return self.normalizer.inverse(chunk, "action")
+        with torch.inference_mode():  # less work per operation than no_grad, which counts at batch 1
+            cond = self.encode(obs)
+            noise = rng.normal(self.horizon, self.action_dim).to(cond)
+            contexts = self._contexts(cond)
+            chunk = self.schedule.denoise(
+                noise, lambda noisy, step: self.denoiser.denoise(noisy, next(contexts))
+            )
+            chunk = self.normalizer.inverse(chunk, "action")
+        return chunk.clone()  # an ordinary tensor, of which autograd may keep a reference
 
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted mean squared error of the prediction at random noise levels.
@@ -120,6 +127,12 @@ class DiffusionPolicy(nn.Module):
     def encode(self, obs: Obs) -> Tensor:
         """Return the conditioning (B, C) of histories (B, To, ...), oldest first, key after key."""
         return torch.cat([self.normalizer(obs[key], key).flatten(1) for key in self.obs_keys], dim=-1)
+
+    def _contexts(self, cond: Tensor) -> Iterator[Context]:
+        """Yield the network's context of each inference step for conditions (B, C)."""
+        steps = self.schedule.get_buffer("steps")[:, None]  # (S, 1)
+        for together in steps.split(len(steps) if len(cond) <= SMALL_BATCH else 1):
+            yield from zip(*self.denoiser.context(together, cond))
 
 
 def _check_keys(spec: EnvSpec, obs_keys: Sequence[str]) -> tuple[str, ...]:

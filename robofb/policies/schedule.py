@@ -108,9 +108,10 @@ class DiffusionSchedule(nn.Module):
             ("signal", alpha_bar.sqrt()),
             ("noise_level", (1.0 - alpha_bar).sqrt()),
             ("steps", steps),
-            ("coefficients", self._ddim_coefficients(alpha_bar, steps)),
         ):
             self.register_buffer(name, table, persistent=False)
+        # Plain numbers, fixed here: they cost less per operation than tensors and wait for no device.
+        self._coefficients: list[list[float]] = self._ddim_coefficients(alpha_bar, steps).tolist()
 
     def add_noise(self, sample: Tensor, noise: Tensor, step: Tensor) -> Tensor:
         """Return x_k (B, H, A) of clean samples and noise (B, H, A) at steps (B,) int64."""
@@ -127,11 +128,12 @@ class DiffusionSchedule(nn.Module):
         """
         x = noise
         steps = self.get_buffer("steps")[:, None].expand(-1, len(noise))
-        for step, coefficients in zip(steps, self.get_buffer("coefficients")):
+        for step, (clean_x, clean_prediction, keep, x_gain, prediction_gain) in zip(
+            steps, self._coefficients
+        ):
             prediction = denoiser(x, step)
-            clean_x, clean_prediction, keep, x_gain, prediction_gain = coefficients.unbind()
-            clean = torch.addcmul(clean_x * x, clean_prediction, prediction).clamp(-self.clip, self.clip)
-            x = torch.addcmul(keep * clean, x_gain, x).addcmul_(prediction_gain, prediction)
+            clean = (clean_prediction * prediction).add_(x, alpha=clean_x).clamp_(-self.clip, self.clip)
+            x = (x_gain * x).add_(prediction, alpha=prediction_gain).add_(clean, alpha=keep)
         return x
 
     def _ddim_coefficients(self, alpha_bar: Tensor, steps: Tensor) -> Tensor:
@@ -143,4 +145,4 @@ class DiffusionSchedule(nn.Module):
         next_noise_level = (1 - following).sqrt()
         to_noise = torch.stack(self.prediction.to_noise(signal, noise_level)) * next_noise_level
         to_sample = torch.stack(self.prediction.to_sample(signal, noise_level))
-        return torch.stack([*to_sample, following.sqrt(), *to_noise], dim=1).to(torch.float32)
+        return torch.stack([*to_sample, following.sqrt(), *to_noise], dim=1)

@@ -87,6 +87,7 @@ def test_acts_in_chunks_of_environment_units(policy):
     assert chunk.dtype == torch.float32
     assert bool(torch.isfinite(chunk).all())
     assert not chunk.requires_grad
+    assert not chunk.is_inference()  # a residual may be trained on it
     low, high = stats()["action"]["min"], stats()["action"]["max"]
     outside = torch.maximum(low - chunk, chunk - high).amax()
     assert outside < (high - low).max()

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from robofb.errors import UserError
+from robofb.nets.denoiser import Denoiser
 from robofb.nets.mlp import MlpDenoiser
-from robofb.policies.diffusion import DiffusionPolicy
+from robofb.nets.unet1d import UNet1D
+from robofb.policies.diffusion import SMALL_BATCH, DiffusionPolicy
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.train.bc_learner import BcLearner
 from robofb.types import ArraySpec, Batch, EnvSpec
@@ -36,7 +38,7 @@ STATS = {
 }
 
 
-class Remember(nn.Module):
+class Remember(Denoiser):
     """A network without knowledge: predicts a constant and remembers what it was given."""
 
     def __init__(self, action_dim, horizon, cond_dim):
@@ -44,8 +46,12 @@ class Remember(nn.Module):
         self.sizes = (action_dim, horizon, cond_dim)
         self.constant = nn.Parameter(torch.tensor(0.25))
 
-    def forward(self, noisy, step, cond):
-        self.noisy, self.step, self.cond = noisy, step, cond
+    def context(self, step, cond):
+        pairs = torch.broadcast_shapes(step.shape, cond.shape[:-1])
+        return step.expand(pairs), cond.expand(*pairs, -1)
+
+    def denoise(self, noisy, context):
+        self.noisy, (self.step, self.cond) = noisy, context
         return self.constant.expand_as(noisy)
 
 
@@ -140,6 +146,23 @@ def test_the_same_generator_gives_the_same_loss():
     batch = batch_of(torch.rand(8, 4, 2))
     losses = [policy.loss(batch, torch.Generator().manual_seed(seed))[0].item() for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("batch", [1, 3, SMALL_BATCH, SMALL_BATCH + 1])
+@pytest.mark.parametrize(
+    "network",
+    [partial(MlpDenoiser, width=16), partial(UNet1D, channels=(8, 16), groups=4, step_dim=8)],
+)
+def test_contexts_made_together_give_the_chunk_of_step_after_step(network, batch):
+    torch.manual_seed(0)
+    policy = make(network, num_inference_steps=7, prediction="epsilon")
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    obs = {"state": torch.rand(batch, 1, 2)}
+    cond, noise = policy.encode(obs), EpisodeRng(torch.arange(batch)).normal(4, 2)
+    expected = policy.schedule.denoise(noise, lambda noisy, step: policy.denoiser(noisy, step, cond))
+    found = policy.normalizer(policy.act(obs, EpisodeRng(torch.arange(batch))), "action")
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_statistics_must_cover_what_is_observed():

@@ -1,0 +1,33 @@
+"""What a diffusion policy asks of its network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+Context = tuple[Tensor, ...]
+"""What a network makes of diffusion step and observation alone."""
+
+
+class Denoiser(nn.Module, ABC):
+    """A network in two parts, so that sampling need not repeat what does not depend on the chunk.
+
+    Sampling knows its diffusion steps and the observation beforehand: it computes the contexts of all
+    steps in one call. At batch 1, where reading weights is what takes the time, that reads them once.
+    """
+
+    def forward(self, noisy: Tensor, step: Tensor, cond: Tensor) -> Tensor:
+        """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,) int64, conditions (B, C)."""
+        return self.denoise(noisy, self.context(step, cond))
+
+    @abstractmethod
+    def context(self, step: Tensor, cond: Tensor) -> Context:
+        """Return what the network makes of steps and conditions, paired by broadcasting.
+
+        Steps (B,) int64 and conditions (B, C) give tensors (B, ...); steps (S, 1) give (S, B, ...).
+        """
+
+    @abstractmethod
+    def denoise(self, noisy: Tensor, context: Context) -> Tensor:
+        """Return the prediction (B, H, A) for noisy chunks (B, H, A) and their context (B, ...)."""
