@@ -23,6 +23,7 @@ from robofb.report import PolicyResult, ReportData, write_report
 from robofb.run import Run
 from robofb.sim.vec_env import SimVecEnv
 from robofb.stats import SuccessRate
+from robofb.store.checks import check_same_spec
 from robofb.types import EnvSpec
 
 
@@ -183,23 +184,6 @@ def load_agent(
     raise UserError(f"{run.path} is a {run.kind} run: only bc and residual runs can be evaluated")
 
 
-def check_task(spec: EnvSpec, env: VecEnv, what: str) -> None:
-    """Refuse a policy or dataset that was made for another task.
-
-    Raises:
-        UserError: task, observations or actions differ.
-    """
-    if spec.task != env.spec.task:
-        raise UserError(f"{what} is for task {spec.task}, not {env.spec.task}")
-    for key, wanted in spec.obs.items():
-        if key not in env.spec.obs:
-            raise UserError(f"{what} needs observation {key!r}; {spec.task} has {', '.join(env.spec.obs)}")
-        if env.spec.obs[key].shape != wanted.shape:
-            raise UserError(f"{what} has {key} of shape {wanted.shape}, the task {env.spec.obs[key].shape}")
-    if spec.action.shape != env.spec.action.shape:
-        raise UserError(f"{what} has actions of shape {spec.action.shape}, the task {env.spec.action.shape}")
-
-
 @dataclass
 class EvalConfig:
     """What `robofb eval` reads.
@@ -238,7 +222,7 @@ def main(cfg: EvalConfig) -> Evaluation:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
     env = make_env(task, cfg.engine, cfg.num_envs)
     agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
-    check_task(agent.policy.spec, env, f"the policy in {run.path}")
+    check_same_spec(agent.policy.spec, env.spec, f"the policy in {run.path}")
     result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
     env.close()
     run.write_summary({"eval": {**result.to_dict(), "checkpoint": str(cfg.checkpoint)}})

@@ -24,6 +24,7 @@ from robofb.rl.ppo import PPO, NonFiniteError
 from robofb.rl.rollout_buffer import RolloutBuffer
 from robofb.run import Run, new_run_path
 from robofb.stats import SuccessRate
+from robofb.store.checks import check_same_spec
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.residual_config import ResidualConfig
 from robofb.train.residual_learner import ResidualLearner
@@ -42,7 +43,7 @@ def train(cfg: ResidualConfig) -> Run:
     base_run = Run.open(cfg.base)
     base: Any = evaluate.load_policy(base_run, cfg.base_checkpoint)
     with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
-        evaluate.check_task(base.spec, env, f"base={cfg.base}")
+        check_same_spec(base.spec, env.spec, f"base={cfg.base}")
         policy = make_residual_policy(cfg, base).to(env.device)
         with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:
             agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)

@@ -271,8 +271,8 @@ def test_training_never_runs_the_episodes_of_an_evaluation(
     [
         ("missing", "no run at"),
         ("kind", "a residual run"),
-        ("task", "is for task other, not point"),
-        ("action", "actions of shape"),
+        ("task", "holds task 'other', not 'point'"),
+        ("action", "holds action with shape"),
     ],
 )
 def test_wrong_base_is_refused_and_leaves_nothing(
