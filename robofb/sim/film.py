@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from robofb.interfaces import Agent
 from robofb.sim.render import Renderer, write_video
@@ -39,7 +40,8 @@ def film_episodes(
     agent.reset(torch.ones(num, dtype=torch.bool, device=env.device), env.episode_seed)
     running = np.ones(num, dtype=bool)
     frames: list[np.ndarray] = []
-    with Renderer(env.engine, height, width) as renderer:
+    bar = tqdm(total=num, desc="film", unit="episode", disable=None, mininterval=0.5)
+    with bar, Renderer(env.engine, height, width) as renderer:
         tiles = [_bordered(renderer.frame(world, camera), _RUNNING) for world in range(num)]
         while running.any():
             frames.append(_grid(tiles, columns))
@@ -52,6 +54,7 @@ def film_episodes(
                         tiles[world][_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX], colour
                     )
                     running[world] = False
+                    bar.update()
                 else:
                     tiles[world] = _bordered(renderer.frame(world, camera), _RUNNING)
             agent.reset(step.done, env.episode_seed)
