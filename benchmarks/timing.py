@@ -1,0 +1,29 @@
+"""Time several ways of doing the same, in turns, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def medians_in_turns(
+    ways: Mapping[str, Callable[[], object]], *, budget_s: float, min_rounds: int = 1
+) -> dict[str, float]:
+    """Return each way's median wall time [s].
+
+    Args:
+        ways: each does one round of the same work; a first round of all is not counted.
+        budget_s: start no further round of all after this time, once there are enough.
+        min_rounds: rounds of all that are enough.
+    """
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    started = time.perf_counter()
+    for way in ways.values():
+        way()
+    while len(next(iter(times.values()))) < min_rounds or time.perf_counter() - started < budget_s:
+        for name, way in ways.items():
+            before = time.perf_counter()
+            way()
+            times[name].append(time.perf_counter() - before)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
