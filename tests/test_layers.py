@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [  # a module imports only from its own layer and those above this line
     {"types", "geometry", "rng", "errors"},
-    {"interfaces", "normalize"},
+    {"interfaces", "normalize", "optimisation"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},
-    {"evaluate", "run", "report", "stats", "files", "checkpoint", "provenance", "charts", "video"},
+    {"evaluate", "run", "report", "stats", "files", "checkpoint", "provenance", "charts"},
     {"train"},
     {"quickstart", "cli", "config", "config_errors", "verbs", "doctor"},
 ]

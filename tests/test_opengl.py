@@ -32,7 +32,8 @@ def test_choice():
 
 def test_rendering_without_opengl_is_refused_in_one_line():
     code = HIDE + (
-        "import robofb\nctypes.CDLL = kept\nfrom robofb.envs import make_task\nfrom robofb.errors import UserError\n"
+        "import robofb\nctypes.CDLL = kept\nfrom robofb.envs import make_task\n"
+        "from robofb.errors import UserError\n"
         "from robofb.sim.render import Renderer\nfrom robofb.sim.vec_env import SimVecEnv\n"
         "try:\n    Renderer(SimVecEnv(make_task('one_leg_insert'), 1).engine)\n"
         "except UserError as error:\n    print(str(error).count(chr(10)), 'apt install' in str(error))\n"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from robofb.optimisation import NonFiniteError, learning_rate_factor
 from robofb.rl.ppo_losses import (
     clipped_surrogate_loss,
     explained_variance,
@@ -53,31 +53,6 @@ class ActorCritic(Protocol):
     def value(self, critic_obs: Tensor) -> Tensor:
         """Return values (B,) for critic inputs (B, Fc)."""
         ...
-
-
-class NonFiniteError(Exception):
-    """A loss, gradient or weight became NaN or infinite.
-
-    Attributes:
-        state: what went in (such as the minibatch) and the learner's state: tensors and plain values.
-    """
-
-    def __init__(self, what: str, state: dict[str, Any]) -> None:
-        super().__init__(f"{what} is not finite")
-        self.state = state
-
-
-def learning_rate_factor(iteration: int, *, warmup: int, total: int | None) -> float:
-    """Return the factor on the learning rates: linear over `warmup` iterations, then cosine to 0 at `total`.
-
-    Without `total` it stays at 1 after the warm-up.
-    """
-    if iteration < warmup:
-        return (iteration + 1) / warmup
-    if total is None:
-        return 1.0
-    progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
-    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class PPO:

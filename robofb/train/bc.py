@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from robofb.errors import UserError
-from robofb.files import write_atomically
+from robofb.optimisation import NonFiniteError
 from robofb.policies.diffusion import DiffusionPolicy
-from robofb.rl.ppo import NonFiniteError
 from robofb.run import Run, new_run_path
 from robofb.store.episodes import EpisodeStore
 from robofb.store.windows import Windows, split_episodes
@@ -27,6 +25,7 @@ from robofb.train.bc_config import BcConfig
 from robofb.train.bc_learner import BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
+from robofb.train.nonfinite import save_cause
 from robofb.types import EnvSpec
 
 LOG = logging.getLogger(__name__)
@@ -160,14 +159,7 @@ class BcTraining:
         try:
             return self.learner.step()
         except NonFiniteError as error:
-            path = self.run.path / f"nonfinite_{self.learner.steps:09d}.pt"
-            content = io.BytesIO()
-            torch.save(error.state, content)
-            write_atomically(path, content.getvalue())
-            raise UserError(
-                f"training stopped after {self.learner.steps} steps: {error}; "
-                f"what caused it is in {path}; a lower lr may help"
-            ) from error
+            raise save_cause(self.run, error, self.learner.steps, "steps", "a lower lr may help") from error
 
     def _validate(self) -> None:
         """Measure the averaged policy on held-out episodes; keep the best, by the normalised error."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robofb.nets.ema import Ema
+from robofb.optimisation import NonFiniteError, learning_rate_factor
 from robofb.policies.diffusion import DiffusionPolicy
-from robofb.rl.ppo import NonFiniteError, learning_rate_factor
 from robofb.store.windows import Windows
 from robofb.types import Batch
 

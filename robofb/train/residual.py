@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,15 +16,16 @@ from tqdm import tqdm
 
 from robofb import evaluate
 from robofb.errors import UserError
-from robofb.files import write_atomically
 from robofb.interfaces import VecEnv
+from robofb.optimisation import NonFiniteError
 from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
-from robofb.rl.ppo import PPO, NonFiniteError
+from robofb.rl.ppo import PPO
 from robofb.rl.rollout_buffer import RolloutBuffer
 from robofb.run import Run, new_run_path
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 from robofb.train.interrupt import InterruptFlag
+from robofb.train.nonfinite import save_cause
 from robofb.train.residual_config import ResidualConfig
 from robofb.train.residual_learner import ResidualLearner
 
@@ -203,14 +203,8 @@ class ResidualTraining:
         try:
             metrics = self.learner.step()
         except NonFiniteError as error:
-            path = self.run.path / f"nonfinite_{self.learner.env_steps:09d}.pt"
-            content = io.BytesIO()
-            torch.save(error.state, content)
-            write_atomically(path, content.getvalue())
-            raise UserError(
-                f"training stopped after {self.learner.env_steps} env steps: {error}; "
-                f"what caused it is in {path}; a lower actor_lr or critic_lr may help"
-            ) from error
+            advice = "a lower actor_lr or critic_lr may help"
+            raise save_cause(self.run, error, self.learner.env_steps, "env steps", advice) from error
         if metrics["ppo/saturation"] > SATURATION_TO_WARN_OF and not self.progress.warned:
             self.progress.warned = True
             LOG.warning(

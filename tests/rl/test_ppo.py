@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from robofb.optimisation import NonFiniteError, learning_rate_factor
 from robofb.policies.residual import ResidualActorCritic
-from robofb.rl.ppo import PPO, NonFiniteError, learning_rate_factor
+from robofb.rl.ppo import PPO
 from robofb.rl.rollout_buffer import RolloutBuffer
 
 TARGET = torch.tensor([0.6, -0.4])

@@ -1,0 +1,31 @@
+"""What every trainer needs beside its optimiser: learning-rate schedule and the error of a NaN."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class NonFiniteError(Exception):
+    """A loss, gradient or weight became NaN or infinite.
+
+    Attributes:
+        state: what went in (such as the minibatch) and the learner's state: tensors and plain values.
+    """
+
+    def __init__(self, what: str, state: dict[str, Any]) -> None:
+        super().__init__(f"{what} is not finite")
+        self.state = state
+
+
+def learning_rate_factor(iteration: int, *, warmup: int, total: int | None) -> float:
+    """Return the factor on the learning rates: linear over `warmup` iterations, then cosine to 0 at `total`.
+
+    Without `total` it stays at 1 after the warm-up.
+    """
+    if iteration < warmup:
+        return (iteration + 1) / warmup
+    if total is None:
+        return 1.0
+    progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
+    return 0.5 * (1 + math.cos(math.pi * progress))
