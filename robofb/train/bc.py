@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
 from robofb.errors import UserError
 from robofb.optimisation import NonFiniteError
 from robofb.policies.diffusion import DiffusionPolicy
-from robofb.run import Run, new_run_path
+from robofb.run import Run
 from robofb.store.episodes import EpisodeStore
 from robofb.store.windows import Windows, split_episodes
 from robofb.train.action_error import action_error
@@ -26,6 +24,7 @@ from robofb.train.bc_learner import BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
+from robofb.train.open_run import open_run
 from robofb.types import EnvSpec
 
 LOG = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ def train(cfg: BcConfig) -> Run:
             windows = make_windows(store, training, policy, device)
             held_out = make_windows(store, validation, policy, device) if validation else None
         learner = make_learner(cfg, policy.to(device), windows)
-        with open_run(cfg, store.spec.task) as run:
+        with open_run(cfg, "bc", store.spec.task) as run:
             BcTraining(cfg, run, learner, held_out).work()
     return run
 
@@ -87,18 +86,6 @@ def make_learner(cfg: BcConfig, policy: DiffusionPolicy, windows: Windows) -> Bc
     if cfg.compile:
         policy.denoiser.compile()
     return learner
-
-
-def open_run(cfg: BcConfig, task: str) -> Run:
-    """Start the run folder, or open the one to resume."""
-    if cfg.resume:
-        run = Run.open(cfg.resume)
-        if run.kind != "bc":
-            raise UserError(f"resume={cfg.resume}: a {run.kind} run; train bc continues bc runs")
-        return run.resume()
-    path = Path(cfg.out) if cfg.out else new_run_path(task, "bc", cfg.seed)
-    config: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
-    return Run.create(path, config, "bc")
 
 
 class BcTraining:

@@ -7,25 +7,23 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from robofb import evaluate
-from robofb.errors import UserError
 from robofb.interfaces import VecEnv
 from robofb.optimisation import NonFiniteError
 from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
 from robofb.rl.ppo import PPO
 from robofb.rl.rollout_buffer import RolloutBuffer
-from robofb.run import Run, new_run_path
+from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
+from robofb.train.open_run import open_run
 from robofb.train.residual_config import ResidualConfig
 from robofb.train.residual_learner import ResidualLearner
 
@@ -51,7 +49,7 @@ def train(cfg: ResidualConfig) -> Run:
             def select() -> SuccessRate:
                 return evaluate.evaluate(agent, select_env, cfg.select_episodes, cfg.select_seed).rate
 
-            with open_run(cfg, env.spec.task) as run:
+            with open_run(cfg, "residual", env.spec.task) as run:
                 learner = ResidualLearner(
                     policy, env, make_ppo(cfg, policy, env), seed=cfg.seed, threads=cfg.threads
                 )
@@ -107,18 +105,6 @@ def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv) -> PPO:
         l2_coef=cfg.l2_coef,
         scale_rewards=cfg.scale_rewards,
     )
-
-
-def open_run(cfg: ResidualConfig, task: str) -> Run:
-    """Start the run folder, or open the one to resume."""
-    if cfg.resume:
-        run = Run.open(cfg.resume)
-        if run.kind != "residual":
-            raise UserError(f"resume={cfg.resume}: a {run.kind} run; train residual continues residual runs")
-        return run.resume()
-    path = Path(cfg.out) if cfg.out else new_run_path(task, "residual", cfg.seed)
-    config: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
-    return Run.create(path, config, "residual")
 
 
 @dataclass
