@@ -18,8 +18,8 @@ class NonFiniteError(Exception):
         self.state = state
 
 
-def learning_rate_factor(iteration: int, *, warmup: int, total: int | None) -> float:
-    """Return the factor on the learning rates: linear over `warmup` iterations, then cosine to 0 at `total`.
+def learning_rate_factor(iteration: int, *, warmup: int, total: int | None, end: float = 0.0) -> float:
+    """Return the factor on the learning rates: linear over `warmup`, then a cosine to `end` at `total`.
 
     Without `total` it stays at 1 after the warm-up.
     """
@@ -28,4 +28,4 @@ def learning_rate_factor(iteration: int, *, warmup: int, total: int | None) -> f
     if total is None:
         return 1.0
     progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
-    return 0.5 * (1 + math.cos(math.pi * progress))
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -68,7 +68,8 @@ class PPO:
         minibatch_size: samples per step; the whole rollout where None.
         actor_lr, critic_lr: peak learning rates of AdamW (no weight decay).
         lr_warmup_iterations: iterations over which both learning rates rise linearly.
-        lr_cosine_iterations: iteration at which both have fallen to 0; constant where None.
+        lr_cosine_iterations: iteration at which both have fallen to `lr_end`; constant where None.
+        lr_end: share of the learning rates that is left at the end of the cosine.
         critic_warmup_iterations: first iterations in which only the critic learns.
         target_kl: no further epoch once the mean KL(old || new) over an epoch exceeds this [nats].
         entropy_coef, value_coef: weights of the entropy bonus and of the value loss.
@@ -92,6 +93,7 @@ class PPO:
         critic_lr: float = 1e-3,
         lr_warmup_iterations: int = 0,
         lr_cosine_iterations: int | None = None,
+        lr_end: float = 0.0,
         critic_warmup_iterations: int = 0,
         target_kl: float = 0.02,
         entropy_coef: float = 0.0,
@@ -106,6 +108,7 @@ class PPO:
         self.epochs, self.minibatch_size = epochs, minibatch_size
         self.peak_lrs = (actor_lr, critic_lr)
         self.lr_warmup_iterations, self.lr_cosine_iterations = lr_warmup_iterations, lr_cosine_iterations
+        self.lr_end = lr_end
         self.critic_warmup_iterations = critic_warmup_iterations
         self.target_kl, self.grad_clip = target_kl, grad_clip
         self.entropy_coef, self.value_coef = entropy_coef, value_coef
@@ -168,7 +171,10 @@ class PPO:
         """
         old_log_std = self.actor_critic.distribution(self.buffer.actor_obs[0]).log_std.detach().clone()
         factor = learning_rate_factor(
-            self.iteration, warmup=self.lr_warmup_iterations, total=self.lr_cosine_iterations
+            self.iteration,
+            warmup=self.lr_warmup_iterations,
+            total=self.lr_cosine_iterations,
+            end=self.lr_end,
         )
         for group, peak_lr in zip(self.optimizer.param_groups, self.peak_lrs, strict=True):
             group["lr"] = factor * peak_lr

@@ -96,6 +96,7 @@ def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv) -> PPO:
         critic_lr=cfg.critic_lr,
         lr_warmup_iterations=cfg.lr_warmup_iterations,
         lr_cosine_iterations=iterations if cfg.lr_cosine else None,
+        lr_end=cfg.lr_end,
         critic_warmup_iterations=cfg.critic_warmup_iterations,
         target_kl=cfg.target_kl,
         entropy_coef=cfg.entropy_coef,

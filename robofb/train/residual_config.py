@@ -32,7 +32,8 @@ class ResidualConfig:
         actor_lr: peak learning rate of the actor.
         critic_lr: peak learning rate of the critic.
         lr_warmup_iterations: iterations over which both learning rates rise.
-        lr_cosine: let both fall to 0 along a cosine over the budget of steps.
+        lr_cosine: let both fall along a cosine over the budget of steps.
+        lr_end: share of them that is left at its end.
         critic_warmup_iterations: first iterations in which only the critic learns.
         target_kl: end an update once the policy has moved this far [nats].
         entropy_coef: weight of the entropy bonus.
@@ -78,6 +79,7 @@ class ResidualConfig:
     critic_lr: float = 1e-3
     lr_warmup_iterations: int = 0
     lr_cosine: bool = False
+    lr_end: float = 0.0
     critic_warmup_iterations: int = 0
     target_kl: float = 0.02
     entropy_coef: float = 0.0

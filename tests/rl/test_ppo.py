@@ -166,6 +166,9 @@ def test_learning_rate_rises_linearly_and_falls_along_a_cosine() -> None:
     half = math.sqrt(0.5) / 2
     assert factors == pytest.approx([0.5, 1.0, 1.0, 0.5 + half, 0.5, 0.5 - half, 0.0, 0.0])
     assert [learning_rate_factor(i, warmup=0, total=None) for i in (0, 9)] == [1.0, 1.0]
+    assert [learning_rate_factor(i, warmup=0, total=4, end=0.2) for i in (0, 2, 4, 9)] == pytest.approx(
+        [1.0, 0.6, 0.2, 0.2]
+    )
 
 
 def test_scaled_rewards_reach_the_buffer() -> None:
