@@ -16,6 +16,7 @@ from typing import Any
 
 from results import save_result
 
+from robofb.run import is_run
 from robofb.stats import SuccessRate
 
 MOST_MINUTES, MOST_GB, LEAST_SUCCESS = 12.0, 3.0, 0.95
@@ -24,7 +25,8 @@ MOST_MINUTES, MOST_GB, LEAST_SUCCESS = 12.0, 3.0, 0.95
 def run_seed(seed: int, out: Path) -> dict[str, Any]:
     """Run the pipeline of one seed, unless it is done, and return its figures."""
     if "paired" not in _summary(out):
-        command = [sys.executable, "-m", "robofb.cli", "quickstart", f"seed={seed}", f"out={out}"]
+        where = [f"resume={out}"] if is_run(out) else [f"seed={seed}", f"out={out}"]
+        command = [sys.executable, "-m", "robofb.cli", "quickstart", *where]
         subprocess.run(command, check=True)
     summary = _summary(out)
     training = json.loads((out / "residual/summary.json").read_text())["residual_training"]

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 from tqdm import tqdm
 
 from robofb.errors import UserError
+from robofb.evaluate import make_env
 from robofb.interfaces import Agent
 from robofb.rng import derive_seeds
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
+from robofb.store.index import INDEX_FILE
 from robofb.types import SOURCE_SCRIPTED, Episode, Obs
 
 
@@ -44,6 +45,15 @@ class CollectConfig:
     seed: int = 0
     max_attempts: int = 10
 
+    def __post_init__(self) -> None:
+        if self.task is None:
+            raise UserError("task=null: collect needs a task")
+        for name in ("episodes", "num_envs", "max_attempts"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        if self.noise < 0:
+            raise UserError(f"noise={self.noise}: must not be negative")
+
 
 @dataclass
 class Collected:
@@ -64,20 +74,12 @@ def collect(cfg: CollectConfig) -> Collected:
             so often that `cfg.max_attempts` per episode are used up.
     """
     torch.set_num_threads(1)
-    task = instantiate(cfg.task)
+    env = make_env(cfg.task, cfg.engine, cfg.num_envs)
+    task: Any = env.task
     if not hasattr(task, "expert"):
         raise UserError(f"task {task.spec.task} has no scripted expert")
-    env = SimVecEnv(task, cfg.num_envs, engine=instantiate(cfg.engine))
     agent = task.expert(cfg.num_envs, cfg.noise)
-    meta = {
-        "robot": "franka",
-        "randomness": str(cfg.task.randomness),
-        "teleop": "scripted",
-        "noise": cfg.noise,
-        "seed": cfg.seed,
-        "rotation": "6D, first two columns",
-        "frame": "robot base",
-    }
+    meta = {**getattr(task, "meta", {}), "teleop": "scripted", "noise": cfg.noise, "seed": cfg.seed}
     out = Path(cfg.out or f"data/{task.spec.task}")
     with _open_or_create(out, env, meta) as store:
         outcome = record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
@@ -87,7 +89,7 @@ def collect(cfg: CollectConfig) -> Collected:
 
 
 def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
-    if path.is_dir() and any(path.iterdir()):
+    if (path / INDEX_FILE).is_file():
         return EpisodeStore.open(path, "a", spec=env.spec)
     return EpisodeStore.create(path, env.spec, meta)
 

@@ -75,7 +75,7 @@ def compose(verb_name: str, overrides: Sequence[str] = ()) -> Any:
         with _hydra(verb):
             cfg = hydra_compose(verb.config, overrides=words)
         if resume := cfg.get("resume"):
-            _continue_from(cfg, resume, words)
+            _continue_from(verb, cfg, resume, words)
         return check(verb, cfg)
 
 
@@ -202,11 +202,14 @@ def _quote(word: str, text_keys: set[str]) -> str:
     return f"{key}='{escaped}'"
 
 
-def _continue_from(cfg: DictConfig, resume: str, words: Sequence[str]) -> None:
+def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str]) -> None:
     """Put the config of a run in place of the defaults; what the user said now still counts."""
     from robofb.run import Run
 
-    stored = Run.open(resume).config
+    run, kind = Run.open(resume), verb.config.removeprefix("train_")
+    if run.kind != kind:
+        raise UserError(f"resume={resume}: a {run.kind} run; robofb {verb.name} continues {kind} runs")
+    stored = run.config
     given = {
         override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(words))
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,21 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
+from robofb.build import build
 from robofb.errors import UserError
 from robofb.interfaces import Agent, Policy, VecEnv
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualAgent, ResidualPolicy
 from robofb.report import PolicyResult, ReportData, write_report
 from robofb.run import Run
+from robofb.sim.film import film_episodes
 from robofb.sim.vec_env import SimVecEnv
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 from robofb.types import EnvSpec
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,9 @@ def evaluate(
 
 def make_env(task: Any, engine: Any, num_envs: int) -> SimVecEnv:
     """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`)."""
-    return SimVecEnv(instantiate(task), num_envs, engine=instantiate(engine))
+    if num_envs < 1:
+        raise UserError(f"num_envs={num_envs}: needs at least 1")
+    return SimVecEnv(build(task), num_envs, engine=build(engine))
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:
@@ -142,17 +148,30 @@ def load_policy(run: Run, which: str = "best") -> Policy:
     Raises:
         UserError: the run holds something else, or its checkpoint is damaged.
     """
+    return policy_of(load_bc_checkpoint(run, which))
+
+
+def load_bc_checkpoint(run: Run, which: str = "best") -> dict[str, Any]:
+    """Return a checkpoint of a BC run.
+
+    Raises:
+        UserError: the run holds something else, or its checkpoint is damaged.
+    """
     if run.kind != "bc":
         raise UserError(f"{run.path} is a {run.kind} run; a base policy comes from a bc run")
-    checkpoint = run.load_checkpoint(which)
-    policy = _build(checkpoint["config"]["policy"], checkpoint["spec"])
+    return run.load_checkpoint(which)
+
+
+def policy_of(checkpoint: Mapping[str, Any]) -> Any:
+    """Return the frozen chunk policy of a BC checkpoint."""
+    policy = build_policy(checkpoint["config"]["policy"], checkpoint["spec"])
     policy.load_state_dict(checkpoint["policy"])
     return policy.eval().requires_grad_(False)
 
 
-def _build(node: Any, spec: Mapping[str, Any]) -> Any:
+def build_policy(node: Any, spec: Mapping[str, Any]) -> Any:
     """Build a policy from its config node, a partial `_target_` that lacks the spec alone."""
-    return instantiate(node)(EnvSpec.from_dict(spec))
+    return build(node)(EnvSpec.from_dict(spec))
 
 
 def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
@@ -164,7 +183,9 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
     if run.kind != "residual":
         raise UserError(f"{run.path} is a {run.kind} run, not a residual run")
     checkpoint = run.load_checkpoint(which)
-    policy = ResidualPolicy(_build(checkpoint["base_policy"], checkpoint["spec"]), **checkpoint["residual"])
+    policy = ResidualPolicy(
+        build_policy(checkpoint["base_policy"], checkpoint["spec"]), **checkpoint["residual"]
+    )
     policy.load_state_dict(checkpoint["policy"])
     return policy.eval().requires_grad_(False)
 
@@ -212,23 +233,28 @@ class EvalConfig:
     video: bool = True
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("episodes", "num_envs", "threads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+
 
 def main(cfg: EvalConfig) -> Evaluation:
     """Evaluate a run, write the outcome and a report into its folder, and print the rate."""
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
+    agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
     task = cfg.task or OmegaConf.create(run.config.get("task"))
     if not task:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
     env = make_env(task, cfg.engine, cfg.num_envs)
-    agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
     check_same_spec(agent.policy.spec, env.spec, f"the policy in {run.path}")
     result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
     env.close()
     run.write_summary({"eval": {**result.to_dict(), "checkpoint": str(cfg.checkpoint)}})
     print(f"success {result.rate}")
     print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
-    video = film(run, task, cfg.engine, cfg.checkpoint, seed=cfg.seed) if cfg.video else None
+    video = film(run, task, cfg.engine, cfg.checkpoint, cfg.execute, seed=cfg.seed) if cfg.video else None
     print(f"report {write_report(run.path / 'report.html', _report_data(run, result, video))}")
     return result
 
@@ -260,12 +286,27 @@ def policy_result(name: str, result: Evaluation, video: Path | None) -> PolicyRe
     )
 
 
-def film(run: Run, task: Any, engine: Any, which: str = "best", *, seed: int, num_episodes: int = 6) -> Path:
-    """Film the first episodes of `seed` side by side into the run's video folder; return the file."""
-    from robofb.sim.film import film_episodes
+def film(
+    run: Run,
+    task: Any,
+    engine: Any,
+    which: str = "best",
+    execute: int | None = None,
+    *,
+    seed: int,
+    num_episodes: int = 6,
+) -> Path | None:
+    """Film the first episodes of `seed` side by side into the run's video folder.
 
+    Returns:
+        The file; None, with a warning that says why, where this machine cannot render or write it.
+    """
     env = make_env(task, engine, num_episodes)
-    agent = load_agent(run, num_episodes, which)
-    path = film_episodes(agent, env, seed, run.videos / f"{which}-seed{seed}.mp4")
-    env.close()
-    return path
+    agent = load_agent(run, num_episodes, which, execute)
+    try:
+        return film_episodes(agent, env, seed, run.videos / f"{Path(which).stem}-seed{seed}.mp4")
+    except UserError as error:
+        LOG.warning("no video: %s", error)
+        return None
+    finally:
+        env.close()

@@ -33,9 +33,12 @@ class QuickstartConfig:
     """What `robofb quickstart` reads.
 
     Attributes:
+        task: name of the task; it needs a scripted expert.
+        randomness: low, med or high: how far the start states spread.
+        engine: name of the simulator.
         seed: of everything random in the pipeline.
-        out: folder of the results, runs/quickstart-resip/<date>-s<seed> by default; one that holds an
-            unfinished pipeline is continued.
+        out: folder of the results, runs/quickstart-resip/<date>-s<seed> by default.
+        resume: folder of an unfinished pipeline to go on with.
         episodes: episodes of each of the two reported evaluations.
         num_envs: environments simulated together in the evaluations.
         video: film both policies for the report.
@@ -44,8 +47,12 @@ class QuickstartConfig:
         residual: overrides of `robofb train residual`.
     """
 
+    task: str = "one_leg_insert"
+    randomness: str = "low"
+    engine: str = "mujoco"
     seed: int = 0
     out: str | None = None
+    resume: str | None = None
     episodes: int = 512
     num_envs: int = 64
     video: bool = True
@@ -53,13 +60,19 @@ class QuickstartConfig:
     bc: dict[str, Any] = field(default_factory=dict)
     residual: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("episodes", "num_envs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+
 
 def quickstart(cfg: QuickstartConfig) -> Run:
-    """Run the pipeline, or continue it in `cfg.out`; print the report's path and the two success rates.
+    """Run the pipeline, or go on with `cfg.resume`; print the report's path and the two success rates.
 
     Raises:
-        UserError: `cfg.out` holds something else or another seed's pipeline.
+        UserError: an override that its stage does not know, or a folder that holds something else.
     """
+    Pipeline.check(cfg)
     with _open(cfg) as run:
         pipeline = Pipeline(cfg, run)
         try:
@@ -70,7 +83,7 @@ def quickstart(cfg: QuickstartConfig) -> Run:
             residual = pipeline.evaluate_residual()
             report = pipeline.report(base, residual)
         except KeyboardInterrupt:
-            LOG.info("continue with: robofb quickstart out=%s", run.path)
+            LOG.info('continue with: make quickstart ARGS="resume=%s"', run.path)
             raise
     print(f"\ndiffusion policy  {base.rate}")
     print(f"with residual     {residual.rate}")
@@ -79,28 +92,15 @@ def quickstart(cfg: QuickstartConfig) -> Run:
 
 
 def _open(cfg: QuickstartConfig) -> Run:
+    if cfg.resume:
+        return Run.open(cfg.resume).resume()
     path = Path(cfg.out) if cfg.out else new_run_path("quickstart", "resip", cfg.seed)
-    if not is_run(path):
-        return Run.create(path, _plain(cfg), "quickstart")
-    run = Run.open(path)
-    if run.kind != "quickstart":
-        raise UserError(f"out={path} holds a {run.kind} run, not a quickstart")
-    for key in ("seed", "collect", "bc", "residual"):
-        if run.config[key] != _plain(cfg)[key]:
-            raise UserError(
-                f"out={path} was started with {key}={run.config[key]}, not {_plain(cfg)[key]}: "
-                "give the same value or another out"
-            )
-    return run.resume()
-
-
-def _plain(cfg: QuickstartConfig) -> dict[str, Any]:
     container: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
-    return dict(container)
+    return Run.create(path, container, "quickstart")
 
 
 class Pipeline:
-    """The stages, each timed in summary.json and skipped or continued where it is done.
+    """The stages, each timed in summary.json. What a stage has done already is not done again.
 
     Args:
         cfg: settings.
@@ -111,15 +111,25 @@ class Pipeline:
         self.cfg, self.run = cfg, run
         self.data, self.bc, self.residual = (run.path / name for name in ("data", "bc", "residual"))
 
+    @staticmethod
+    def check(cfg: QuickstartConfig) -> None:
+        """Refuse at once what a stage would refuse after minutes."""
+        config.compose("collect", _overrides({**_scene(cfg), **cfg.collect}))
+        config.compose("train_bc", _overrides({"data": "data", **_task(cfg), **cfg.bc}))
+        config.compose("train_residual", _overrides({"base": "bc", **_scene(cfg), **cfg.residual}))
+
     def demonstrations(self) -> None:
         """Record scripted demonstrations until there are enough."""
         with self._stage("demonstrations"):
-            self._do("collect", self.data, self.cfg.collect)
+            outcome = self._do("collect", self.data, {**_scene(self.cfg), **self.cfg.collect})
+        before = self.run.summary().get("demonstrations", {"kept": 0, "discarded": 0})
+        counts = {key: before[key] + getattr(outcome, key) for key in before}
+        self.run.write_summary({"demonstrations": counts})
 
     def train_bc(self) -> None:
         """Clone the demonstrations."""
         with self._stage("train_bc"):
-            self._do("train_bc", self.bc, {"data": self.data, **self.cfg.bc})
+            self._do("train_bc", self.bc, {"data": self.data, **_task(self.cfg), **self.cfg.bc})
 
     def evaluate_bc(self) -> Evaluation:
         """Evaluate the diffusion policy on the reported episodes."""
@@ -128,7 +138,8 @@ class Pipeline:
     def train_residual(self) -> None:
         """Train the residual on the frozen policy."""
         with self._stage("train_residual"):
-            self._do("train_residual", self.residual, {"base": self.bc, **self.cfg.residual})
+            words = {"base": self.bc, **_scene(self.cfg), **self.cfg.residual}
+            self._do("train_residual", self.residual, words)
 
     def evaluate_residual(self) -> Evaluation:
         """Evaluate base and residual together on the same episodes as the base alone."""
@@ -136,42 +147,42 @@ class Pipeline:
 
     def report(self, base: Evaluation, residual: Evaluation) -> Path:
         """Film both policies and write report.html."""
-        with self._stage("report"):
+        with self._stage("report", again=True):
             videos = self._film() if self.cfg.video else {}
             comparison = compare_paired(base.success.tolist(), residual.success.tolist())
             self.run.write_summary({"paired": vars(comparison), "peak_memory_gb": _peak_memory_gb()})
-            data = report_data(self.run, Run.open(self.bc), Run.open(self.residual), base, residual, videos)
-            path = write_report(self.run.path / "report.html", data)
-        write_report(
-            path, report_data(self.run, Run.open(self.bc), Run.open(self.residual), base, residual, videos)
-        )
-        return path
+        runs = (self.run, Run.open(self.bc), Run.open(self.residual))
+        return write_report(self.run.path / "report.html", report_data(*runs, base, residual, videos))
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        """Announce a stage and add its wall time to the summary, also when it is interrupted."""
+    def _stage(self, name: str, again: bool = False) -> Iterator[None]:
+        """Announce a stage and keep its wall time in the summary, also when it is interrupted.
+
+        Args:
+            again: it is done as a whole by every call: the last one's time counts. Others add up.
+        """
         LOG.info("[%d/%d] %s", STAGES.index(name) + 1, len(STAGES), name.replace("_", " "))
         started = time.monotonic()
         try:
             yield
         finally:
             seconds = dict(self.run.summary().get("seconds", {}))
-            seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
+            before = 0.0 if again else seconds.get(name, 0.0)
+            seconds[name] = before + time.monotonic() - started
             seconds["total"] = sum(value for key, value in seconds.items() if key != "total")
             self.run.write_summary({"seconds": seconds})
 
-    def _do(self, verb: str, out: Path, overrides: Mapping[str, Any]) -> None:
+    def _do(self, verb: str, out: Path, overrides: Mapping[str, Any]) -> Any:
         """Run a verb into `out`; where its run exists already, continue that."""
         words = {"seed": self.cfg.seed, "out": out, **overrides}
         said = [f"resume={out}"] if is_run(out) else _overrides(words)
-        config.load_object(config.find_verb(verb).entry)(config.compose(verb, said))
+        return config.load_object(config.find_verb(verb).entry)(config.compose(verb, said))
 
     def _evaluate(self, name: str, path: Path) -> Evaluation:
         cfg = self.cfg
-        with self._stage(f"evaluate_{name}"):
+        with self._stage(f"evaluate_{name}", again=True):
             torch.set_num_threads(1)
-            task, engine = self._scene()
-            env = make_env(task, engine, cfg.num_envs)
+            env = make_env(*self._nodes(), cfg.num_envs)
             agent = load_agent(Run.open(path), cfg.num_envs)
             result = evaluate(agent, env, cfg.episodes, REPORT_SEED + cfg.seed, progress=f"evaluate {name}")
             env.close()
@@ -179,20 +190,28 @@ class Pipeline:
         LOG.info("success %s", result.rate)
         return result
 
-    def _scene(self) -> tuple[DictConfig, DictConfig]:
-        """Return task and engine, as the residual and the evaluations use them."""
-        composed = config.compose("collect", _overrides(self.cfg.collect))
+    def _nodes(self) -> tuple[DictConfig, DictConfig]:
+        """Return the configs of task and engine."""
+        composed = config.compose("collect", _overrides(_scene(self.cfg)))
         return composed.task, composed.engine
 
     def _film(self) -> dict[str, Path]:
-        task, engine = self._scene()
-        videos = {}
-        for name, path in (("bc", self.bc), ("residual", self.residual)):
-            try:
-                videos[name] = film(Run.open(path), task, engine, seed=REPORT_SEED + self.cfg.seed)
-            except UserError as error:
-                LOG.warning("no video: %s", error)
-        return videos
+        seed = REPORT_SEED + self.cfg.seed
+        films = {
+            name: film(Run.open(self.run.path / name), *self._nodes(), seed=seed)
+            for name in ("bc", "residual")
+        }
+        return {name: path for name, path in films.items() if path is not None}
+
+
+def _task(cfg: QuickstartConfig) -> dict[str, str]:
+    """Return the overrides that choose the task."""
+    return {"task": cfg.task, "task.randomness": cfg.randomness}
+
+
+def _scene(cfg: QuickstartConfig) -> dict[str, str]:
+    """Return the overrides that choose task and simulator."""
+    return {**_task(cfg), "engine": cfg.engine}
 
 
 def _overrides(values: Mapping[str, Any]) -> list[str]:
@@ -210,6 +229,7 @@ def report_data(
 ) -> ReportData:
     """Gather what the report shows from the run folders and the two evaluations."""
     summary, meta = run.summary(), run.meta
+    demonstrations = summary["demonstrations"]
     selection = [row for row in residual.metrics() if "select/success" in row]
     policies = [
         policy_result("Diffusion policy", base, videos.get("bc")),
@@ -225,9 +245,10 @@ def report_data(
     return ReportData(
         title=f"{base.task}: from demonstrations to a residual policy",
         lead=(
-            f"A diffusion policy cloned from {run.config['collect'].get('episodes', 50)} scripted "
-            "demonstrations, then corrected step by step by a residual trained with PPO from sparse reward. "
-            "Both are judged on the same start states, unseen by training and by the choice of checkpoints."
+            f"A diffusion policy cloned from {demonstrations['kept']} scripted demonstrations "
+            f"({demonstrations['discarded']} failed attempts thrown away), then corrected step by step by a "
+            "residual trained with PPO from sparse reward. Both are judged on the same start states, unseen "
+            "by training and by the choice of checkpoints."
         ),
         policies=policies,
         curves=[curve],

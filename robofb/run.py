@@ -223,6 +223,17 @@ class Run:
         """
         return checkpoint.load(self.path / "checkpoints", which)
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether anything can be resumed from."""
+        return (self.path / "checkpoints/latest").is_file()
+
+    def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Replace config.yaml by what the run goes on with."""
+        self.config = plain(config)
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        write_atomically(self.path / "config.yaml", text)
+
     def summary(self) -> dict[str, Any]:
         """Return what `write_summary` has gathered, empty at first."""
         path = self.path / "summary.json"

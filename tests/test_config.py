@@ -47,7 +47,7 @@ def test_verb_has_its_config_dataclass_and_entry(verb):
 def test_every_config_composes_with_every_choice_of_every_group(verb):
     cfg = compose(verb, words(verb))
     for group in ("task", "policy", "engine"):
-        if group in cfg:
+        if OmegaConf.is_config(cfg.get(group)):  # the quickstart has names there
             for name in names(group):
                 chosen = compose(verb, words(verb, f"{group}={name}"))[group]
                 assert chosen == OmegaConf.load(CONFIGS / group / f"{name}.yaml")

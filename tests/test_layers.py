@@ -15,12 +15,12 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     {"interfaces", "normalize", "optimisation"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},
-    {"evaluate", "run", "report", "stats", "files", "checkpoint", "provenance", "charts"},
+    {"evaluate", "build", "run", "report", "stats", "files", "checkpoint", "provenance", "charts"},
     {"train"},
     {"quickstart", "cli", "config", "config_errors", "verbs", "doctor"},
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
-    "hydra": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
+    "hydra": {"build", "evaluate", "config", "config_errors", "cli", "quickstart", "train"},
     "omegaconf": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
     "wandb": {"run"},
     "warp": {"sim.warp_engine"},

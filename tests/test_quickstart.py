@@ -53,18 +53,44 @@ def test_leaves_dataset_runs_report_and_videos(finished):
     assert not re.search(r'(src|href)="(?!data:|#)', html)
 
 
-def test_second_call_continues_instead_of_starting_over(finished):
+def test_resume_continues_instead_of_starting_over(finished):
+    """Also with another default in the meantime: the folder's own settings count."""
     checkpoint = finished / "residual/checkpoints/latest"
     before = checkpoint.stat().st_mtime, json.loads((finished / "summary.json").read_text())
-    quickstart(config.compose("quickstart", [*TINY, f"out={finished}", "seed=7"]))
+    quickstart(config.compose("quickstart", [f"resume={finished}"]))
     after = checkpoint.stat().st_mtime, json.loads((finished / "summary.json").read_text())
     assert after[0] == before[0]  # nothing was trained again
     assert after[1]["bc"]["successes"] == before[1]["bc"]["successes"]
-    assert len(EpisodeStore.open(finished / "data")) == 6
+    assert after[1]["bc"]["episodes"] == 8
+    assert after[1]["demonstrations"]["kept"] == len(EpisodeStore.open(finished / "data")) == 6
 
 
-def test_another_seed_or_kind_of_folder_is_refused(finished):
-    with pytest.raises(UserError, match="was started with seed=7, not 8"):
-        quickstart(config.compose("quickstart", [*TINY, f"out={finished}", "seed=8"]))
-    with pytest.raises(UserError, match="holds a bc run, not a quickstart"):
-        quickstart(config.compose("quickstart", [*TINY, f"out={finished / 'bc'}", "seed=7"]))
+@pytest.mark.parametrize("stage", ["collect", "bc", "residual"])
+def test_a_pipeline_interrupted_before_a_stage_saved_anything_goes_on(tmp_path, monkeypatch, stage):
+    """Ctrl-C right after a stage has made its folder: `resume=` finishes the pipeline all the same."""
+    out = tmp_path / "run"
+    where = {"collect": "robofb.store.layout._write_layout", "bc": "robofb.train.bc.BcTraining.work"}
+    where["residual"] = "robofb.train.residual.ResidualTraining.work"
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where[stage], stop)
+        with pytest.raises(KeyboardInterrupt):
+            quickstart(config.compose("quickstart", [*TINY, f"out={out}", "seed=1", "video=false"]))
+    run = quickstart(config.compose("quickstart", [f"resume={out}"]))
+    assert {"bc", "residual", "paired"} <= set(run.summary())
+
+
+def test_mistyped_override_of_a_late_stage_is_refused_at_once(tmp_path):
+    with pytest.raises(UserError, match="clipp"):
+        quickstart(config.compose("quickstart", [*TINY, f"out={tmp_path / 'x'}", "+residual.clipp=1"]))
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_with_something_else_is_refused(finished):
+    with pytest.raises(UserError, match="is not empty: continue it with resume="):
+        quickstart(config.compose("quickstart", [*TINY, f"out={finished}"]))
+    with pytest.raises(UserError, match="a bc run; robofb quickstart continues quickstart runs"):
+        quickstart(config.compose("quickstart", [f"resume={finished / 'bc'}"]))

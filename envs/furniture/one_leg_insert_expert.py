@@ -11,10 +11,9 @@ from torch import Tensor
 from robofb.envs.furniture.one_leg_insert import GRASP_HEIGHT_M, STATE_NAMES
 from robofb.envs.furniture.parts import Leg, TableTop
 from robofb.geometry import matrix_to_rot6d, matrix_to_rotvec, rot6d_to_matrix, rotvec_to_matrix
-from robofb.rng import EpisodeRng, derive_seeds
+from robofb.rng import EXPERT_STREAM, EpisodeRng, derive_seeds
 from robofb.types import Obs
 
-EXPERT_STREAM = 2
 _DOWN = torch.tensor([[1.0, 0, 0], [0, -1.0, 0], [0, 0, -1.0]])
 
 

@@ -93,6 +93,12 @@ class FurnitureTask:
         if randomness not in RANDOMNESS:
             raise UserError(f"randomness must be one of {', '.join(RANDOMNESS)}, not {randomness!r}")
         self.randomness = RANDOMNESS[randomness]
+        self.meta = {
+            "robot": "franka",
+            "randomness": randomness,
+            "rotation": "6D, first two columns",
+            "frame": "robot base",
+        }
         self._arm = franka.serial_arm()
         self._home = torch.tensor(franka.HOME_RAD, dtype=torch.float64)
         self._low = torch.tensor(WORKSPACE_LOW_M, dtype=torch.float64)

@@ -9,11 +9,8 @@ from torch import Tensor
 
 from robofb.errors import UserError
 from robofb.interfaces import Policy
-from robofb.rng import EpisodeRng, derive_seeds
+from robofb.rng import SAMPLER_STREAM, EpisodeRng, derive_seeds
 from robofb.types import Obs
-
-SAMPLER_STREAM = 2
-"""Index under which the sampler's noise is derived from an episode's seed; 1 is the start state's."""
 
 CPU_TILE = 16
 """Rows per network call. Measured with oneMKL on AVX-512, 1 and 2 threads: a row's result is bit-equal at

@@ -30,7 +30,7 @@ class Renderer:
             self._renderer: Any = mujoco.Renderer(engine.model, height, width)
         except Exception as error:  # each OpenGL backend raises its own kind
             raise UserError(
-                f"cannot render: {str(error).splitlines()[0]} "
+                f"cannot render: {(str(error).splitlines() or [type(error).__name__])[0]} "
                 "(on Debian or Ubuntu: apt install libegl1 libegl-mesa0 libgl1-mesa-dri)"
             ) from error
         self._data = mujoco.MjData(engine.model)
@@ -71,13 +71,19 @@ def write_video(path: Path, frames: list[np.ndarray], frames_per_s: float) -> Pa
 
     Raises:
         ValueError: there are no frames.
+        UserError: the file cannot be written.
     """
     import imageio.v2 as imageio  # imports slowly, and only videos need it
 
     if not frames:
         raise ValueError(f"no frames to write to {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with imageio.get_writer(path, fps=frames_per_s, codec="libx264", quality=7, macro_block_size=8) as writer:
-        for frame in frames:
-            writer.append_data(frame)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with imageio.get_writer(
+            path, fps=frames_per_s, codec="libx264", quality=7, macro_block_size=8
+        ) as writer:
+            for frame in frames:
+                writer.append_data(frame)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path

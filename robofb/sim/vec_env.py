@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from robofb.interfaces import Engine, Task
-from robofb.rng import EpisodeRng, derive_seeds
+from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.types import Obs, Step
-
-RESET_STREAM = 1  # index of the start-state stream among those derived from an episode's seed
 
 
 class SimVecEnv:
@@ -101,10 +99,6 @@ class SimVecEnv:
         for values in self._peak.values():
             values[ids] = 0
         self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(self.episode_seed[ids], RESET_STREAM)))
-
-    def observe(self) -> Obs:
-        """Return the present observations without stepping."""
-        return self.task.observe(self.engine)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything needed to continue the running episodes exactly."""

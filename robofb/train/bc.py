@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 from tqdm import tqdm
 
+from robofb.build import build
 from robofb.errors import UserError
 from robofb.optimisation import NonFiniteError
 from robofb.policies.diffusion import DiffusionPolicy
@@ -24,7 +24,7 @@ from robofb.train.bc_learner import BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
-from robofb.train.open_run import open_run
+from robofb.train.open_run import keep_config, open_run
 from robofb.types import EnvSpec
 
 LOG = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def train(cfg: BcConfig) -> Run:
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     device = choose_device(cfg.device)
-    task_spec = None if cfg.task is None else instantiate(cfg.task).spec
+    task_spec = None if cfg.task is None else build(cfg.task).spec
     with cpu_threads(cfg.threads):
         with EpisodeStore.open(cfg.data, spec=task_spec) as store:
             training, validation = split_episodes(len(store), cfg.validation_fraction, cfg.seed)
@@ -56,7 +56,7 @@ def make_policy(node: Any, spec: EnvSpec, seed: int = 0) -> DiffusionPolicy:
     """Build a policy from its config node (a partial `_target_`); `seed` gives its weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return instantiate(node)(spec)
+        return build(node)(spec)
 
 
 def make_windows(
@@ -104,8 +104,9 @@ class BcTraining:
         self.seconds = 0.0
         self.validation: dict[str, float] = {}
         self._saved_at = -1
-        if cfg.resume:
+        if cfg.resume and run.has_checkpoint:
             self._restore(run.load_checkpoint("latest"))
+            keep_config(run, cfg)
         self._started = time.monotonic() - self.seconds
 
     def work(self) -> None:

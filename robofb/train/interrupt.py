@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
@@ -34,3 +35,4 @@ class InterruptFlag:
         if self.raised:
             raise KeyboardInterrupt
         self.raised = True
+        print("\nsaving after this iteration; Ctrl-C again stops at once", file=sys.stderr)

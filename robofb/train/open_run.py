@@ -28,5 +28,14 @@ def open_run(cfg: Any, kind: str, task: str) -> Run:
             raise UserError(f"resume={cfg.resume}: a {run.kind} run; train {kind} continues {kind} runs")
         return run.resume()
     path = Path(cfg.out) if cfg.out else new_run_path(task, kind, cfg.seed)
-    config: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
-    return Run.create(path, config, kind)
+    return Run.create(path, _plain(cfg), kind)
+
+
+def keep_config(run: Run, cfg: Any) -> None:
+    """Write what a continued run goes on with into its folder, once nothing can be refused any more."""
+    run.reconfigure({**_plain(cfg), "out": run.config.get("out"), "resume": None})
+
+
+def _plain(cfg: Any) -> dict[str, Any]:
+    container: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
+    return dict(container)

@@ -18,12 +18,13 @@ from robofb.optimisation import NonFiniteError
 from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
 from robofb.rl.ppo import PPO
 from robofb.rl.rollout_buffer import RolloutBuffer
+from robofb.rng import EXPLORATION_STREAM, WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
-from robofb.train.open_run import open_run
+from robofb.train.open_run import keep_config, open_run
 from robofb.train.residual_config import ResidualConfig
 from robofb.train.residual_learner import ResidualLearner
 
@@ -38,8 +39,7 @@ def train(cfg: ResidualConfig) -> Run:
         UserError: a wrong base, an unusable folder, or weights that became NaN.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
-    base_run = Run.open(cfg.base)
-    base: Any = evaluate.load_policy(base_run, cfg.base_checkpoint)
+    base, base_node = load_base(cfg)
     with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
         check_same_spec(base.spec, env.spec, f"base={cfg.base}")
         policy = make_residual_policy(cfg, base).to(env.device)
@@ -53,8 +53,16 @@ def train(cfg: ResidualConfig) -> Run:
                 learner = ResidualLearner(
                     policy, env, make_ppo(cfg, policy, env), seed=cfg.seed, threads=cfg.threads
                 )
-                ResidualTraining(cfg, run, learner, select, base_run.config["policy"]).work()
+                ResidualTraining(cfg, run, learner, select, base_node).work()
     return run
+
+
+def load_base(cfg: ResidualConfig) -> tuple[Any, dict[str, Any]]:
+    """Return the base policy and its config node; of a run that is continued, from its own checkpoint."""
+    if cfg.resume and (run := Run.open(cfg.resume)).kind == "residual" and run.has_checkpoint:
+        return evaluate.load_residual(run, "latest").base, run.load_checkpoint("latest")["base_policy"]
+    checkpoint = evaluate.load_bc_checkpoint(Run.open(cfg.base), cfg.base_checkpoint)
+    return evaluate.policy_of(checkpoint), checkpoint["config"]["policy"]
 
 
 def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolicy:
@@ -67,7 +75,7 @@ def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolic
         correction=None if cfg.correction is None else list(cfg.correction),
         init_log_std=cfg.init_log_std,
         learn_std=cfg.learn_std,
-        generator=torch.Generator().manual_seed(cfg.seed),
+        generator=torch.Generator().manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM))),
     )
 
 
@@ -86,7 +94,7 @@ def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv) -> PPO:
     return PPO(
         policy.actor_critic,
         buffer,
-        torch.Generator(env.device).manual_seed(cfg.seed),
+        torch.Generator(env.device).manual_seed(int(derive_seeds(cfg.seed, EXPLORATION_STREAM))),
         gamma=cfg.gamma,
         lam=cfg.lam,
         clip=cfg.clip,
@@ -148,8 +156,9 @@ class ResidualTraining:
         self.base_config = dict(base_config)
         self.progress = Progress()
         self._saved_at = -1
-        if cfg.resume:
+        if cfg.resume and run.has_checkpoint:
             self._restore(run.load_checkpoint("latest"))
+            keep_config(run, cfg)
         self._started = time.monotonic() - self.progress.seconds
 
     def work(self) -> None:
@@ -169,17 +178,20 @@ class ResidualTraining:
             with InterruptFlag() as interrupt, bar:
                 if self.progress.best is None:
                     self.run.log(self._choose(), learner.env_steps)
-                while not self._finished():
+                finished = self._finished()
+                while not finished:
+                    if interrupt.raised:
+                        self._stop()
                     metrics = self._step()
+                    finished = self._finished()
                     bar.update(learner.env_steps - bar.n)
                     bar.set_postfix(success=f"{metrics.get('train/success', 0):.2f}", refresh=False)
-                    if learner.ppo.iteration % cfg.select_every == 0 or self._finished():
+                    if learner.ppo.iteration % cfg.select_every == 0 or finished:
                         metrics |= self._choose()
+                        finished = finished or self.progress.hits >= 2
                     elif learner.ppo.iteration % cfg.save_every == 0:
                         self._save()
                     self.run.log(metrics, learner.env_steps)
-                    if interrupt.raised:
-                        self._stop()
         finally:
             torch.set_num_threads(num_threads)
         self._summarise()
@@ -195,11 +207,10 @@ class ResidualTraining:
         if metrics["ppo/saturation"] > SATURATION_TO_WARN_OF and not self.progress.warned:
             self.progress.warned = True
             LOG.warning(
-                "%.0f %% of the residuals lie beyond +-1 at %d env steps: "
-                "the base may need corrections larger than scale=%g",
+                "%.0f %% of the residuals lie beyond +-1 at %d env steps: the base may need a larger %s",
                 100 * metrics["ppo/saturation"],
                 self.learner.env_steps,
-                self.cfg.scale,
+                f"scale than {self.cfg.scale:g}" if self.cfg.correction is None else "correction",
             )
         return metrics
 

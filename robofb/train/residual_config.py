@@ -106,9 +106,24 @@ class ResidualConfig:
     wandb: str = "off"
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "rollout_steps", "epochs", "select_every", "select_episodes", "save_every"):
+        for name in (
+            "num_envs",
+            "rollout_steps",
+            "epochs",
+            "select_every",
+            "select_episodes",
+            "save_every",
+            "threads",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        if self.minibatch_size is not None and self.minibatch_size < 1:
+            raise UserError(
+                f"minibatch_size={self.minibatch_size}: needs at least 1, or null for the rollout"
+            )
+        for name in ("actor_lr", "critic_lr", "target_kl", "grad_clip"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name}={getattr(self, name)}: must be positive")
         if self.final_log_std is not None and self.learn_std:
             raise UserError(
                 f"final_log_std={self.final_log_std}: a schedule needs learn_std=false, or leave it null"

@@ -10,11 +10,8 @@ import torch
 from robofb.interfaces import VecEnv
 from robofb.policies.residual import ResidualAgent, ResidualPolicy
 from robofb.rl.ppo import PPO
-from robofb.rng import derive_seeds
+from robofb.rng import TRAINING_STREAM, derive_seeds
 from robofb.train.stopwatch import Stopwatch
-
-TRAINING_STREAM = 3
-"""Index of the training episodes' seed, so that no evaluation with the same seed runs the same episodes."""
 
 
 @runtime_checkable
