@@ -46,7 +46,7 @@ class CollectConfig:
     max_attempts: int = 10
 
     def __post_init__(self) -> None:
-        if self.task is None:
+        if not self.task:
             raise UserError("task=null: collect needs a task")
         for name in ("episodes", "num_envs", "max_attempts"):
             if getattr(self, name) < 1:

@@ -71,6 +71,7 @@ def compose(verb_name: str, overrides: Sequence[str] = ()) -> Any:
     """
     verb = find_verb(verb_name)
     words = [_quote(word, _text_keys(verb)) for word in overrides]
+    words = ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
     with _explained(verb, words):
         with _hydra(verb):
             cfg = hydra_compose(verb.config, overrides=words)

@@ -174,3 +174,19 @@ def test_residual_starts_as_its_base_bit_for_bit(made, capsys):
     outcomes = [Run.open(made / name).summary()["eval"] for name in ("bc", "residual")]
     for key in ("successes", "failures", "means", "mean_steps_of_success"):
         assert outcomes[0][key] == outcomes[1][key]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["collect", "task.randomness=hard"], ["low, med, high", "'hard'"]),
+        (["collect", "+task.colour=red"], ["cannot make", "colour"]),
+        (["collect", "num_envs=0"], ["num_envs=0"]),
+        (["collect", "task=null"], ["task=null"]),
+        (["quickstart", "randomness=hard"], ["low, med, high", "'hard'"]),
+        (["train", "residual", "base=nowhere", "actor_lr=-1"], ["actor_lr=-1"]),
+    ],
+)
+def test_values_that_a_constructor_refuses(capsys, tmp_path, words, parts):
+    line = mistake(capsys, *words, f"out={tmp_path / 'out'}")
+    assert all(part in line for part in parts)

@@ -53,6 +53,10 @@ def test_every_config_composes_with_every_choice_of_every_group(verb):
                 assert chosen == OmegaConf.load(CONFIGS / group / f"{name}.yaml")
 
 
+def test_a_task_can_be_left_out():
+    assert compose("train_bc", ["data=x", "task=null"]).task is None
+
+
 def test_every_primary_config_belongs_to_a_verb():
     assert {file.stem for file in CONFIGS.glob("*.yaml")} == set(VERBS)
 
