@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import mujoco
@@ -77,7 +78,7 @@ def pose_names(part: str) -> tuple[str, ...]:
     )
 
 
-class FurnitureTask:
+class FurnitureTask(ABC):
     """Base of the furniture tasks: the robot's half of scene, reset, action and observation.
 
     Args:
@@ -110,9 +111,9 @@ class FurnitureTask:
         tcp = [sensor_slice(self.model, f"tcp_{name}_w") for name in ("pos", "quat", "linvel", "angvel")]
         self._tcp_pos, self._tcp_quat, self._tcp_linvel, self._tcp_angvel = tcp
 
+    @abstractmethod
     def add_parts(self, spec: mujoco.MjSpec) -> None:
         """Add the task's parts and sensors to the scene."""
-        raise NotImplementedError
 
     def build(self) -> mujoco.MjModel:
         """Compile the scene: arm, table, lights, cameras and the task's parts."""
