@@ -335,7 +335,8 @@ def test_refuses_what_it_cannot_train_on(data, twenty_steps, tmp_path):
 
 
 def test_the_tasks_own_spec_is_welcome(data, tmp_path):
-    train(data, tmp_path / "run", steps=1, task=spec_only())
+    run = train(data, tmp_path / "run", steps=1, task=spec_only())
+    assert run.load_checkpoint()["step"] == 1
 
 
 def test_refuses_to_resume_on_other_data(twenty_steps, tmp_path):
