@@ -1,6 +1,6 @@
 """Control steps/s of the whole SimVecEnv.step against raw batched MuJoCo on the same trajectories.
 
-python benchmarks/sim.py [--num-envs 64 128] [--steps 150] [--repeats 5]
+python benchmarks/sim.py [--num-envs 64 128] [--steps 150] [--repeats 9]
 
 The expert plays once and its actions are kept. Then, in turns: the vector env replays them (inverse
 kinematics, physics, reward, observation, reset), and bare `mujoco.batch` replays the controls that came
@@ -82,17 +82,19 @@ def time_raw(batch: mujoco.batch.Batch, recording: Recording, num_substeps: int)
 
 
 def measure(num_envs: int, steps: int, repeats: int) -> dict[str, float]:
-    """Time env and raw in turns; return control steps/s of both and their ratio (of medians)."""
+    """Time env and raw in turns; return medians of control steps/s of both, and of the turns' ratios."""
     env = SimVecEnv(make_task("one_leg_insert"), num_envs)
     recording = record(env, steps)
     batch = mujoco.batch.Batch(env.engine.model, nsim=num_envs, nthread=0)
-    env_seconds, raw_seconds = [], []
-    for _ in range(repeats):
-        env_seconds.append(time_env(env, recording))
-        raw_seconds.append(time_raw(batch, recording, env.task.num_substeps))
+    turns = [
+        (time_env(env, recording), time_raw(batch, recording, env.task.num_substeps)) for _ in range(repeats)
+    ]
     control_steps = num_envs * steps
-    rate, raw_rate = (control_steps / statistics.median(times) for times in (env_seconds, raw_seconds))
-    return {"steps_per_s": rate, "raw_steps_per_s": raw_rate, "ratio_to_raw_rollout": rate / raw_rate}
+    return {
+        "steps_per_s": statistics.median(control_steps / env_s for env_s, _ in turns),
+        "raw_steps_per_s": statistics.median(control_steps / raw_s for _, raw_s in turns),
+        "ratio_to_raw_rollout": statistics.median(raw_s / env_s for env_s, raw_s in turns),
+    }
 
 
 def main() -> None:
@@ -102,7 +104,7 @@ def main() -> None:
     )
     parser.add_argument("--num-envs", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     args = parser.parse_args()
     torch.set_num_threads(1)
     sizes = {str(num_envs): measure(num_envs, args.steps, args.repeats) for num_envs in args.num_envs}

@@ -6,7 +6,14 @@ import mujoco
 import torch
 from torch import Tensor
 
-from robofb.envs.furniture.parts import Leg, TableTop, add_leg, add_table_top, part_contact_sensor
+from robofb.envs.furniture.parts import (
+    Leg,
+    TableTop,
+    add_leg,
+    add_overlap_sensor,
+    add_table_top,
+    part_pose_sensors,
+)
 from robofb.envs.furniture.task import (
     ACTION_SPEC,
     CONTROL_DT_S,
@@ -14,10 +21,11 @@ from robofb.envs.furniture.task import (
     FurnitureTask,
     pose_names,
 )
-from robofb.geometry import matrix_to_rot6d, quat_from_yaw, quat_to_matrix
+from robofb.envs.robots import franka
+from robofb.geometry import quat_from_yaw
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
-from robofb.sim.engine import free_joint_slices, sensor_slice
+from robofb.sim.engine import add_frame_sensor, free_joint_slices, sensor_columns
 from robofb.types import ArraySpec, EnvSpec, Obs, Score
 
 LEG_START_M = (0.46, -0.13)
@@ -29,6 +37,7 @@ FEATURE_NAMES = (
     *(f"peg_tip_hole_{axis}_tanh_4cm" for axis in "xyz"),
     *(f"peg_tilt_hole_{axis}_tanh_100mrad" for axis in "xy"),
 )
+FEATURE_SCALES = (0.02, 0.02, 0.02, 0.01, 0.01, 0.01, 0.04, 0.04, 0.04, 0.1, 0.1)
 STATE_NAMES = (*ROBOT_STATE_NAMES, *pose_names("leg"), *pose_names("top"), *FEATURE_NAMES)
 
 
@@ -65,8 +74,32 @@ class OneLegInsert(FurnitureTask):
         self.max_part_overlap_m, self.max_pad_overlap_m = max_part_overlap_m, max_pad_overlap_m
         self._leg_q, _ = free_joint_slices(self.model, "leg")
         self._top_q, _ = free_joint_slices(self.model, "top")
-        self._contacts = [sensor_slice(self.model, name) for name in ("leg_top", "leg_left", "leg_right")]
-        self._hole = torch.tensor([self.top.hole_xy, self.top.hole_xy, 0.0], dtype=torch.float64)
+        self._state_columns = sensor_columns(
+            self.model,
+            *franka.STATE_SENSORS,
+            *part_pose_sensors("leg"),
+            *part_pose_sensors("top"),
+            "grasp_pos_tcp",
+            "peg_tip_pos_hole",
+            "peg_tip_pos_hole",
+            "peg_axis_hole",
+        )[:-1]  # of the axis only x and y
+        heights_m = (self.leg.peg_length, self.top.thickness + self.top.clearance_below)
+        starts_m = [(*LEG_START_M, heights_m[0]), (*TOP_START_M, heights_m[1])]
+        self._start_m = torch.tensor(starts_m, dtype=torch.float64)
+        spread_m = (self.randomness.part_xy_m, self.randomness.part_xy_m, 0.0)
+        self._start_spread_m = torch.tensor(spread_m, dtype=torch.float64)
+        self._feature_scale = torch.tensor(FEATURE_SCALES, dtype=torch.float64)
+        heights = [sensor_columns(self.model, f"{part}_pos_w")[2:] for part in ("leg", "top")]
+        upright = sensor_columns(self.model, "leg_axis_w")[2:]
+        self._score_columns = torch.cat(
+            [
+                sensor_columns(self.model, "peg_tip_pos_hole", "peg_axis_hole"),
+                *heights,
+                upright,
+                sensor_columns(self.model, "leg_top", "leg_left", "leg_right"),
+            ]
+        )
         self.spec = EnvSpec(
             task="one_leg_insert",
             obs={"state": ArraySpec((len(STATE_NAMES),), unit="m, m/s, rad/s, 1 by name", names=STATE_NAMES)},
@@ -77,71 +110,60 @@ class OneLegInsert(FurnitureTask):
         )
 
     def add_parts(self, spec: mujoco.MjSpec) -> None:
-        """Add the leg, the top, and sensors of how deep the leg overlaps with top and fingers."""
-        add_leg(spec, self.leg)
-        add_table_top(spec, self.top)
-        part_contact_sensor(spec, "leg_top", "leg", "top")
-        part_contact_sensor(spec, "leg_left", "leg", "finger_left")
-        part_contact_sensor(spec, "leg_right", "leg", "finger_right")
+        """Add leg and top; sensors of the leg's place and of how deep it overlaps with top and fingers."""
+        leg, top = add_leg(spec, self.leg), add_table_top(spec, self.top)
+        grasp = leg.add_site(name="grasp", pos=[0, 0, GRASP_HEIGHT_M], group=4)
+        tip = leg.add_site(name="peg_tip", pos=[0, 0, -self.leg.peg_length], group=4)
+        hole = top.add_site(name="hole", pos=[self.top.hole_xy, self.top.hole_xy, 0], group=4)
+        position, z_axis = mujoco.mjtSensor.mjSENS_FRAMEPOS, mujoco.mjtSensor.mjSENS_FRAMEZAXIS
+        add_frame_sensor(spec, "grasp_pos_tcp", position, grasp, spec.site("tcp"))
+        add_frame_sensor(spec, "peg_tip_pos_hole", position, tip, hole)
+        add_frame_sensor(spec, "peg_axis_hole", z_axis, tip, hole)
+        add_frame_sensor(spec, "leg_axis_w", z_axis, leg)
+        add_overlap_sensor(spec, "leg_top", "leg", "top")
+        add_overlap_sensor(spec, "leg_left", "leg", "finger_left")
+        add_overlap_sensor(spec, "leg_right", "leg", "finger_right")
 
     def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
         """Stand the leg and lay the top at random near their start poses."""
         engine.reset(ids)
-        self.reset_arm(engine, ids, rng)
+        draw = 2 * rng.uniform(franka.NUM_JOINTS + 6).double() - 1
+        arm, parts = draw.split([franka.NUM_JOINTS, 6], -1)
+        self.reset_arm(engine, ids, arm)
+        parts = parts.unflatten(-1, (2, 3))  # (n, 2, 3): leg and top by x, y, yaw
+        position = self._start_m + parts * self._start_spread_m
+        pose = torch.cat([position, quat_from_yaw(parts[..., 2] * self.randomness.part_yaw_rad)], -1)
         qpos = engine.field("qpos")
-        for where, (x, y), height in (
-            (self._leg_q, LEG_START_M, self.leg.peg_length),
-            (self._top_q, TOP_START_M, self.top.thickness + self.top.clearance_below),
-        ):
-            draw = (2 * rng.uniform(3).double() - 1).to(qpos.device)
-            pose = torch.zeros(len(ids), 7, dtype=qpos.dtype, device=qpos.device)
-            pose[:, 0] = x + draw[:, 0] * self.randomness.part_xy_m
-            pose[:, 1] = y + draw[:, 1] * self.randomness.part_xy_m
-            pose[:, 2] = height
-            pose[:, 3:] = quat_from_yaw(draw[:, 2] * self.randomness.part_yaw_rad)
-            qpos[ids, where] = pose
+        qpos[ids, self._leg_q], qpos[ids, self._top_q] = pose.unbind(1)
         engine.forward(ids)
 
     def observe(self, engine: Engine) -> Obs:
         """Return {"state": (B, 45) float32}."""
-        robot, tcp, tcp_rotation = self.robot_state(engine)
-        leg, leg_rotation, top, top_rotation = self._parts(engine)
-        tip, tilt = self._peg_in_hole(leg, leg_rotation, top, top_rotation)
-        grasp = leg + GRASP_HEIGHT_M * leg_rotation[:, :, 2]
-        to_grasp = _into(tcp_rotation, grasp - tcp)
-        values = [
-            robot,
-            leg,
-            matrix_to_rot6d(leg_rotation),
-            top,
-            matrix_to_rot6d(top_rotation),
-            torch.tanh(to_grasp / 0.02),
-            torch.tanh(tip / 0.01),
-            torch.tanh(tip / 0.04),
-            torch.tanh(tilt / 0.1),
-        ]
-        return {"state": torch.cat(values, -1).float()}
+        values = engine.field("sensordata")[:, self._state_columns]
+        poses, features = values.split([len(STATE_NAMES) - len(FEATURE_NAMES), len(FEATURE_NAMES)], -1)
+        return {"state": torch.cat([poses, torch.tanh(features / self._feature_scale)], -1).float()}
 
     def score(self, engine: Engine) -> Score:
         """Judge seating strictly; `metrics` holds the paper's looser test and the overlaps [m]."""
-        leg, leg_rotation, top, top_rotation = self._parts(engine)
-        shoulder = _into(top_rotation, leg - top) - self._hole
-        cosine = (leg_rotation[:, :, 2] * top_rotation[:, :, 2]).sum(-1)
-        tip, _ = self._peg_in_hole(leg, leg_rotation, top, top_rotation)
-        off_axis = shoulder[:, :2].norm(dim=-1)
-        part_overlap, pad_overlap = self._overlaps(engine)
+        sensors = engine.field("sensordata")
+        tip, axis, heights, contacts = sensors[:, self._score_columns].split([3, 3, 3, 3], -1)
+        leg_height, top_height, upright = heights.unbind(-1)  # above the table [m]; cosine
+        shoulder = torch.add(tip, axis, alpha=self.leg.peg_length)  # in the frame of the hole's mouth, as tip
+        off_axis, cosine = torch.hypot(shoulder[:, 0], shoulder[:, 1]), axis[:, 2]
+        part_overlap, left, right = (-contacts).clamp_min(0.0).float().unbind(-1)
+        pad_overlap = torch.maximum(left, right)
         seated = (
             (cosine > self.min_tilt_cosine)
             & (off_axis < self.max_off_axis_m)
-            & (-tip[:, 2] >= self.min_depth_m)
+            & (tip[:, 2] <= -self.min_depth_m)
         )
         sound = (part_overlap <= self.max_part_overlap_m) & (pad_overlap <= self.max_pad_overlap_m)
         success = seated & sound
         loose = (shoulder.abs().amax(-1) <= 0.005) & (cosine >= 0.94)
-        lifted = leg[:, 2] > self.leg.peg_length + 0.02
-        over_hole = (tip[:, :2].norm(dim=-1) < 0.015) & (tip[:, 2] < 0.02)
-        stage = torch.where(success, 3, torch.where(over_hole & lifted, 2, torch.where(lifted, 1, 0)))
-        fallen = (leg_rotation[:, 2, 2] < 0.5) | (leg[:, 2] < -0.02) | (top[:, 2] < -0.02)
+        lifted = leg_height > self.leg.peg_length + 0.02
+        over_hole = (torch.hypot(tip[:, 0], tip[:, 1]) < 0.015) & (tip[:, 2] < 0.02)
+        stage = torch.where(success, 3, lifted * (1 + over_hole.long()))
+        fallen = (upright < 0.5) | (torch.minimum(leg_height, top_height) < -0.02)
         return Score(
             achieved=success.float(),
             success=success,
@@ -149,8 +171,8 @@ class OneLegInsert(FurnitureTask):
             stage=stage,
             metrics={
                 "success_loose": loose | success,
-                "part_overlap": part_overlap.float(),
-                "pad_overlap": pad_overlap.float(),
+                "part_overlap": part_overlap,
+                "pad_overlap": pad_overlap,
                 "refused": seated & ~success,
             },
         )
@@ -160,32 +182,3 @@ class OneLegInsert(FurnitureTask):
         from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert  # it imports this module
 
         return OneLegInsertExpert(num_envs, noise)
-
-    def _parts(self, engine: Engine) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return positions (B, 3) and rotations (B, 3, 3) of leg and top in the base frame."""
-        qpos = engine.field("qpos")
-        leg, top = qpos[:, self._leg_q], qpos[:, self._top_q]
-        rotations = quat_to_matrix(torch.stack([leg[:, 3:], top[:, 3:]]))
-        return leg[:, :3], rotations[0], top[:, :3], rotations[1]
-
-    def _peg_in_hole(
-        self, leg: Tensor, leg_rotation: Tensor, top: Tensor, top_rotation: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the peg's tip (B, 3) [m] and its axis' xy (B, 2) in the frame of the hole's mouth."""
-        axis = _into(top_rotation, leg_rotation[:, :, 2])
-        tip = _into(top_rotation, leg - top) - self._hole - self.leg.peg_length * axis
-        return tip, axis[:, :2]
-
-    def _overlaps(self, engine: Engine) -> tuple[Tensor, Tensor]:
-        """Return the deepest overlap (B,) [m] of the leg with the top, and with the fingers."""
-        sensors = engine.field("sensordata")
-        top, left, right = (
-            (-sensors[:, where.stop - 1] * (sensors[:, where.start] > 0)).clamp_min(0.0)
-            for where in self._contacts
-        )
-        return top, torch.maximum(left, right)
-
-
-def _into(rotation: Tensor, vector: Tensor) -> Tensor:
-    """Express base-frame vectors (B, 3) in the frames whose rotations (B, 3, 3) are given."""
-    return (rotation.transpose(1, 2) @ vector.unsqueeze(-1)).squeeze(-1)

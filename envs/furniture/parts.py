@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import mujoco
 
 from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
+from robofb.sim.engine import add_frame_sensor
 
 BOX = mujoco.mjtGeom.mjGEOM_BOX
 CAPSULE = mujoco.mjtGeom.mjGEOM_CAPSULE
@@ -47,8 +48,8 @@ class TableTop:
     mass_kg: float = 0.45
 
 
-def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> None:
-    """Add a free leg to the world."""
+def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> mujoco.MjsBody:
+    """Add a free leg to the world, with the sensors of its pose."""
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
     half = leg.width / 2
@@ -90,10 +91,12 @@ def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> None:
         mass=0,
         **surface,
     )
+    add_part_pose_sensors(spec, body)
+    return body
 
 
-def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> None:
-    """Add a free table top with one hole to the world."""
+def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> mujoco.MjsBody:
+    """Add a free table top with one hole to the world, with the sensors of its pose."""
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
     surface = {
@@ -138,6 +141,8 @@ def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> None
             rgba=DARK_WOOD,
             mass=0,
         )
+    add_part_pose_sensors(spec, body)
+    return body
 
 
 def _add_hole(body: mujoco.MjsBody, top: TableTop, surface: dict) -> None:
@@ -184,8 +189,24 @@ def add_table(spec: mujoco.MjSpec) -> None:
     )
 
 
-def part_contact_sensor(spec: mujoco.MjSpec, name: str, first: str, second: str) -> None:
-    """Add a sensor of the deepest contact between two bodies: [found, signed distance (m)]."""
+def part_pose_sensors(part: str) -> tuple[str, str, str]:
+    """Return the names of the sensors of a part's nine pose values: position, then 6D rotation."""
+    return f"{part}_pos_w", f"{part}_xaxis_w", f"{part}_yaxis_w"
+
+
+def add_part_pose_sensors(spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
+    """Add the sensors of a part's pose."""
+    kinds = (
+        mujoco.mjtSensor.mjSENS_FRAMEPOS,
+        mujoco.mjtSensor.mjSENS_FRAMEXAXIS,
+        mujoco.mjtSensor.mjSENS_FRAMEYAXIS,
+    )
+    for name, kind in zip(part_pose_sensors(body.name), kinds, strict=True):
+        add_frame_sensor(spec, name, kind, body)
+
+
+def add_overlap_sensor(spec: mujoco.MjSpec, name: str, first: str, second: str) -> None:
+    """Add a sensor of the deepest contact between two bodies: signed distance [m], 0 without contact."""
     sensor = spec.add_sensor(
         name=name,
         type=mujoco.mjtSensor.mjSENS_CONTACT,
@@ -194,6 +215,5 @@ def part_contact_sensor(spec: mujoco.MjSpec, name: str, first: str, second: str)
         reftype=mujoco.mjtObj.mjOBJ_BODY,
         refname=second,
     )
-    found = 1 << mujoco.mjtConDataField.mjCONDATA_FOUND.value
     distance = 1 << mujoco.mjtConDataField.mjCONDATA_DIST.value
-    sensor.intprm[:3] = [found | distance, 1, 1]  # fields, reduce to the minimum distance, one slot
+    sensor.intprm[:3] = [distance, 1, 1]  # field, reduce to the minimum distance, one slot

@@ -13,10 +13,9 @@ from torch import Tensor
 from robofb.envs.furniture.parts import add_table
 from robofb.envs.robots import franka
 from robofb.errors import UserError
-from robofb.geometry import matrix_to_quat, quat_to_matrix, quat_to_rot6d, rot6d_to_matrix
+from robofb.geometry import matrix_to_quat, rot6d_to_matrix
 from robofb.interfaces import Engine
-from robofb.rng import EpisodeRng
-from robofb.sim.engine import joint_indices, sensor_slice
+from robofb.sim.engine import joint_indices
 from robofb.sim.ik import solve_differential_ik
 from robofb.types import ArraySpec
 
@@ -108,8 +107,6 @@ class FurnitureTask(ABC):
         arm_q, _ = joint_indices(self.model, franka.ARM_JOINTS)
         finger_q, _ = joint_indices(self.model, franka.FINGER_JOINTS)
         self._arm_q, self._finger_q = torch.from_numpy(arm_q).long(), torch.from_numpy(finger_q).long()
-        tcp = [sensor_slice(self.model, f"tcp_{name}_w") for name in ("pos", "quat", "linvel", "angvel")]
-        self._tcp_pos, self._tcp_quat, self._tcp_linvel, self._tcp_angvel = tcp
 
     @abstractmethod
     def add_parts(self, spec: mujoco.MjSpec) -> None:
@@ -143,30 +140,18 @@ class FurnitureTask(ABC):
         control[:, :7] = (joints - commanded) / CONTROL_DT_S
         control[:, 7] = torch.where(action[:, 9] > 0, -GRIPPER_SPEED_M_S, GRIPPER_SPEED_M_S)
 
-    def reset_arm(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
-        """Put the arm near its home pose, gripper open, at rest."""
-        noise = (2 * rng.uniform(franka.NUM_JOINTS).double() - 1) * self.randomness.arm_rad
-        joints = self._home + noise
+    def reset_arm(self, engine: Engine, ids: Tensor, draw: Tensor) -> None:
+        """Put the arm near its home pose, gripper open, at rest.
+
+        Args:
+            draw: (n, 7) uniform in [-1, 1), one for each joint.
+        """
+        joints = self._home + draw * self.randomness.arm_rad
         qpos = engine.field("qpos")
         qpos[ids[:, None], self._arm_q] = joints
         qpos[ids[:, None], self._finger_q] = franka.MAX_WIDTH_M / 2
         width = torch.full((len(ids), 1), franka.MAX_WIDTH_M, dtype=torch.float64)
         engine.field("act")[ids] = torch.cat([joints, width], -1)
-
-    def robot_state(self, engine: Engine) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the 16 robot values (B, 16), TCP position (B, 3) and TCP rotation (B, 3, 3), float64."""
-        sensors = engine.field("sensordata")
-        position, quat = sensors[:, self._tcp_pos], sensors[:, self._tcp_quat]
-        width = engine.field("qpos")[:, self._finger_q].sum(-1, keepdim=True)
-        rotation = quat_to_matrix(quat)
-        values = [
-            position,
-            quat_to_rot6d(quat),
-            sensors[:, self._tcp_linvel],
-            sensors[:, self._tcp_angvel],
-            width,
-        ]
-        return torch.cat(values, -1), position, rotation
 
 
 def _add_looks(spec: mujoco.MjSpec) -> None:

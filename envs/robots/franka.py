@@ -14,11 +14,14 @@ import mujoco
 import torch
 
 from robofb.envs.contact_bits import HAND, LEG, PAD, TABLE, TOP
+from robofb.sim.engine import add_frame_sensor
 from robofb.sim.ik import SerialArm, rotation_about_x, rotation_about_z
 
 NUM_JOINTS = 7
 ARM_JOINTS = [f"joint{i + 1}" for i in range(NUM_JOINTS)]
 FINGER_JOINTS = ["finger_left", "finger_right"]
+# The arm's 16 state values, in this order: TCP pose, TCP velocity, opening width.
+STATE_SENSORS = ("tcp_pos_w", "tcp_xaxis_w", "tcp_yaxis_w", "tcp_linvel_w", "tcp_angvel_w", "gripper_width")
 MAX_WIDTH_M = 0.08
 FLANGE_M = 0.107
 HAND_TO_TCP_M = 0.1034
@@ -225,7 +228,7 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody, gains: Gains) -> None
         conaffinity=LEG | TOP | TABLE,
         mass=0,
     )
-    hand.add_site(name="tcp", pos=[0, 0, HAND_TO_TCP_M], size=[0.004, 0, 0], group=4)
+    tcp = hand.add_site(name="tcp", pos=[0, 0, HAND_TO_TCP_M], size=[0.004, 0, 0], group=4)
     hand.add_camera(name="wrist", pos=[0.07, 0, 0.02], quat=_look_along_z(), fovy=75)
     for side, name in ((1, FINGER_JOINTS[0]), (-1, FINGER_JOINTS[1])):
         _add_finger(hand, name, side)
@@ -241,11 +244,21 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody, gains: Gains) -> None
     for name in FINGER_JOINTS:
         width.wrap_joint(name, 1.0)
     _add_gripper_servo(spec, gains)
-    tcp = {"objtype": mujoco.mjtObj.mjOBJ_SITE, "objname": "tcp"}
-    spec.add_sensor(name="tcp_pos_w", type=mujoco.mjtSensor.mjSENS_FRAMEPOS, **tcp)
-    spec.add_sensor(name="tcp_quat_w", type=mujoco.mjtSensor.mjSENS_FRAMEQUAT, **tcp)
-    spec.add_sensor(name="tcp_linvel_w", type=mujoco.mjtSensor.mjSENS_FRAMELINVEL, **tcp)
-    spec.add_sensor(name="tcp_angvel_w", type=mujoco.mjtSensor.mjSENS_FRAMEANGVEL, **tcp)
+    kinds = (
+        mujoco.mjtSensor.mjSENS_FRAMEPOS,
+        mujoco.mjtSensor.mjSENS_FRAMEXAXIS,
+        mujoco.mjtSensor.mjSENS_FRAMEYAXIS,
+        mujoco.mjtSensor.mjSENS_FRAMELINVEL,
+        mujoco.mjtSensor.mjSENS_FRAMEANGVEL,
+    )
+    for name, kind in zip(STATE_SENSORS, kinds, strict=False):
+        add_frame_sensor(spec, name, kind, tcp)
+    spec.add_sensor(
+        name=STATE_SENSORS[-1],
+        type=mujoco.mjtSensor.mjSENS_TENDONPOS,
+        objtype=mujoco.mjtObj.mjOBJ_TENDON,
+        objname=width.name,
+    )
 
 
 def _add_gripper_servo(spec: mujoco.MjSpec, gains: Gains) -> None:

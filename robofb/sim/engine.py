@@ -32,10 +32,26 @@ def free_joint_slices(model: mujoco.MjModel, body: str) -> tuple[slice, slice]:
     return slice(q, q + 7), slice(v, v + 6)
 
 
-def sensor_slice(model: mujoco.MjModel, name: str) -> slice:
-    """Return where a sensor's values stand in sensordata."""
-    sensor = model.sensor(name)
-    return slice(int(sensor.adr[0]), int(sensor.adr[0] + sensor.dim[0]))
+def sensor_columns(model: mujoco.MjModel, *names: str) -> Tensor:
+    """Return where the values of sensors stand in sensordata, one sensor after the other, int64."""
+    sensors = [model.sensor(name) for name in names]
+    return torch.cat([torch.arange(int(s.adr[0]), int(s.adr[0] + s.dim[0])) for s in sensors])
+
+
+def add_frame_sensor(
+    spec: mujoco.MjSpec,
+    name: str,
+    quantity: mujoco.mjtSensor,
+    frame: mujoco.MjsBody | mujoco.MjsSite,
+    reference: mujoco.MjsSite | None = None,
+) -> None:
+    """Add a sensor of a frame's position, axis or velocity, in the world's frame or in that of a site."""
+    sensor = spec.add_sensor(name=name, type=quantity, objtype=_FRAME_TYPE[type(frame)], objname=frame.name)
+    if reference is not None:
+        sensor.reftype, sensor.refname = _FRAME_TYPE[type(reference)], reference.name
+
+
+_FRAME_TYPE = {mujoco.MjsBody: mujoco.mjtObj.mjOBJ_XBODY, mujoco.MjsSite: mujoco.mjtObj.mjOBJ_SITE}
 
 
 def joint_indices(model: mujoco.MjModel, names: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,12 +11,8 @@ from torch import Tensor
 from robofb.sim.engine import world_ids
 
 _VELOCITY_STAGE = mujoco.mjtStage.mjSTAGE_VEL.value
-_NO_STAGE = mujoco.mjtStage.mjSTAGE_NONE.value
-_DIVERGED = [
-    mujoco.mjtWarning.mjWARN_BADQPOS.value,
-    mujoco.mjtWarning.mjWARN_BADQVEL.value,
-    mujoco.mjtWarning.mjWARN_BADQACC.value,
-]
+# The counters of bad positions, velocities and accelerations stand side by side.
+_DIVERGED = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1)
 
 
 class MujocoEngine:
@@ -38,8 +34,8 @@ class MujocoEngine:
         self.device = torch.device("cpu")
         self._batch = mujoco.batch.Batch(model, nsim=num_worlds, nthread=num_threads, persistent=True)
         self._fields: dict[str, Tensor] = {}
-        self._warned = np.zeros(num_worlds, dtype=np.int64)
         self._batch.reset()
+        self._initial = self._batch.state[0].copy()
 
     def field(self, name: str) -> Tensor:
         """Return the live (B, ...) tensor of an MjData field; derived fields must not be written."""
@@ -58,20 +54,16 @@ class MujocoEngine:
 
     def diverged(self) -> Tensor:
         """Return (B,) bool: worlds that MuJoCo had to reset since the last call (bad state)."""
-        count = self._bad_states()
-        diverged = count > self._warned
-        self._warned = count
+        counts = self._batch.warning[:, _DIVERGED, 1]  # last axis: info, count
+        diverged = counts.any(-1)
+        if diverged.any():
+            counts[diverged] = 0
         return torch.from_numpy(diverged)
-
-    def _bad_states(self) -> np.ndarray:
-        """Return MuJoCo's count of bad states so far, (B,) int64."""
-        return self._batch.warning[:, _DIVERGED, 1].sum(-1).astype(np.int64)  # last axis: info, count
 
     def reset(self, ids: Tensor) -> None:
         """Set worlds to the model's initial state, without computing derived fields."""
         rows = world_ids(ids, self.num_worlds, self.device).numpy()
-        self._batch.reset(np.unique(rows), stage=_NO_STAGE)
-        self._warned[rows] = self._bad_states()[rows]
+        self._batch.state[rows] = self._initial
 
     def forward(self, ids: Tensor) -> None:
         """Recompute position and velocity fields of some worlds from their state."""

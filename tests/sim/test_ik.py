@@ -25,45 +25,57 @@ def test_forward_kinematics_equals_mujocos():
     model = OneLegInsert().build()
     data = mujoco.MjData(model)
     joints = random_joints(20)
-    tool, rotation, *_ = ARM.forward(joints)
+    tool, _ = ARM.forward(joints)
     for row in range(20):
         data.qpos[:7] = joints[row].numpy()
         mujoco.mj_kinematics(model, data)
-        np.testing.assert_allclose(tool[row], data.site("tcp").xpos, atol=1e-9)
-        np.testing.assert_allclose(rotation[row].flatten(), data.site("tcp").xmat, atol=1e-6)
+        np.testing.assert_allclose(tool[row, :3, 3], data.site("tcp").xpos, atol=1e-9)
+        np.testing.assert_allclose(tool[row, :3, :3].flatten(), data.site("tcp").xmat, atol=1e-6)
 
 
 def test_jacobian_equals_finite_differences():
     joints = random_joints(5)
-    tool, rotation, origins, axes = ARM.forward(joints)
-    jacobian = ARM.jacobian(tool, origins, axes)
+    tool, frames = ARM.forward(joints)
+    jacobian = ARM.jacobian(tool, frames)
     step = 1e-6
     for joint in range(7):
         moved = joints.clone()
         moved[:, joint] += step
-        tool_after, rotation_after, *_ = ARM.forward(moved)
-        torch.testing.assert_close((tool_after - tool) / step, jacobian[:, :3, joint], atol=1e-5, rtol=0)
-        turn = (rotation_after @ rotation.transpose(1, 2) - torch.eye(3)) / step  # skew of the axis
+        after, _ = ARM.forward(moved)
+        motion = (after[:, :3, 3] - tool[:, :3, 3]) / step
+        torch.testing.assert_close(motion, jacobian[:, joint, :3], atol=1e-5, rtol=0)
+        turn = (after[:, :3, :3] @ tool[:, :3, :3].transpose(1, 2) - torch.eye(3)) / step  # skew of the axis
         axis = torch.stack([turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0]], -1)
-        torch.testing.assert_close(axis, jacobian[:, 3:, joint], atol=1e-5, rtol=0)
+        torch.testing.assert_close(axis, jacobian[:, joint, 3:], atol=1e-5, rtol=0)
 
 
 def test_home_looks_straight_down_by_hand():
-    tool, rotation, *_ = ARM.forward(HOME[None])
-    np.testing.assert_allclose(tool[0], [0.48, 0.0, 0.22], atol=2e-4)
-    np.testing.assert_allclose(rotation[0], np.diag([1.0, -1.0, -1.0]), atol=1e-3)
+    tool, _ = ARM.forward(HOME[None])
+    np.testing.assert_allclose(tool[0, :3, 3], [0.48, 0.0, 0.22], atol=2e-4)
+    np.testing.assert_allclose(tool[0, :3, :3], np.diag([1.0, -1.0, -1.0]), atol=1e-3)
 
 
 def test_reaches_a_near_pose():
-    tool, rotation, *_ = ARM.forward(HOME.expand(3, 7))
-    target = tool + torch.tensor([[0.02, 0.0, 0.0], [0.0, -0.02, 0.01], [0.0, 0.0, -0.03]])
-    wanted = rotvec_to_matrix(torch.tensor([0.0, 0.02, 0.05], dtype=torch.float64)) @ rotation
+    tool, _ = ARM.forward(HOME.expand(3, 7))
+    target = tool[:, :3, 3] + torch.tensor([[0.02, 0.0, 0.0], [0.0, -0.02, 0.01], [0.0, 0.0, -0.03]])
+    wanted = rotvec_to_matrix(torch.tensor([0.0, 0.02, 0.05], dtype=torch.float64)) @ tool[:, :3, :3]
     joints = HOME.expand(3, 7)
     for _ in range(4):
         joints = solve_differential_ik(ARM, joints, target, wanted)
-    reached, turned, *_ = ARM.forward(joints)
-    assert (reached - target).norm(dim=-1).max() < 1e-5
-    assert rotation_angle(turned, wanted).max() < 1e-4
+    reached, _ = ARM.forward(joints)
+    assert (reached[:, :3, 3] - target).norm(dim=-1).max() < 1e-5
+    assert rotation_angle(reached[:, :3, :3], wanted).max() < 1e-4
+
+
+def test_two_iterations_nearly_reach_the_pose_of_a_control_step():
+    tool, _ = ARM.forward(HOME.expand(64, 7))
+    generator = torch.Generator().manual_seed(0)
+    shift, turn = torch.randn(2, 64, 3, dtype=torch.float64, generator=generator)
+    target = tool[:, :3, 3] + 0.01 * shift / shift.norm(dim=-1, keepdim=True)
+    wanted = rotvec_to_matrix(0.05 * turn / turn.norm(dim=-1, keepdim=True)) @ tool[:, :3, :3]
+    reached, _ = ARM.forward(solve_differential_ik(ARM, HOME.expand(64, 7), target, wanted))
+    assert (reached[:, :3, 3] - target).norm(dim=-1).max() < 1e-4
+    assert rotation_angle(reached[:, :3, :3], wanted).max() < 5e-4
 
 
 def test_motion_and_joints_stay_within_limits():
