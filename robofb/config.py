@@ -70,7 +70,8 @@ def compose(verb_name: str, overrides: Sequence[str] = ()) -> Any:
         UserError: one line for an unknown key or choice, a bad value or a missing one.
     """
     verb = find_verb(verb_name)
-    words = [_quote(word, _text_keys(verb)) for word in overrides]
+    words = [_quote(word, _keys_of(verb, str, str | None)) for word in overrides]
+    words = [_add(word, _keys_of(verb, dict[str, Any])) for word in words]
     words = ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
     with _explained(verb, words):
         with _hydra(verb):
@@ -182,11 +183,16 @@ def _base(verb: Verb, words: Sequence[str]) -> DictConfig:
         return hydra_compose(verb.config, overrides=choices)
 
 
-def _text_keys(verb: Verb) -> set[str]:
-    """Return the keys that hold text, such as paths."""
+def _keys_of(verb: Verb, *types: Any) -> set[str]:
+    """Return the keys of a verb that hold values of these types."""
     schema = load_object(verb.schema)
     hints = typing.get_type_hints(schema)
-    return {field.name for field in fields(schema) if hints[field.name] in (str, str | None)}
+    return {field.name for field in fields(schema) if hints[field.name] in types}
+
+
+def _add(word: str, free_keys: set[str]) -> str:
+    """Let any key be said within a free group, such as the overrides of a stage: residual.clip=0.1."""
+    return f"++{word}" if word.partition(".")[0] in free_keys and "=" in word else word
 
 
 def _quote(word: str, text_keys: set[str]) -> str:

@@ -65,9 +65,7 @@ def _explain_key(verb: Verb, full_key: str, base: DictConfig) -> UserError:
     for part in full_key.split("."):
         if part not in node:
             names = [str(name) for name in node if not str(name).startswith("_")]
-            error = unknown_key(where, full_key if node is base else part, names)
-            takes_more = node is not base and "_target_" not in node
-            return UserError(f"{error}; or add it with +{full_key}=...") if takes_more else error
+            return unknown_key(where, full_key if node is base else part, names)
         inner = node._get_node(part)
         if not isinstance(inner, DictConfig) or inner._is_none() or inner._is_missing():
             return UserError(f"{verb.name}: '{full_key}' does not exist, '{part}' holds a plain value")

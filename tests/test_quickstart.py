@@ -15,12 +15,12 @@ TINY = [
     "episodes=8",
     "num_envs=8",
     "collect.episodes=6",
-    "+collect.num_envs=8",
+    "collect.num_envs=8",
     "bc.steps=20",
-    "+bc.validate_every=10",
+    "bc.validate_every=10",
     "residual.env_steps=320",
-    "+residual.num_envs=8",
-    "+residual.rollout_steps=20",
+    "residual.num_envs=8",
+    "residual.rollout_steps=20",
     "residual.select_episodes=8",
     "residual.select_every=1",
 ]
@@ -85,7 +85,7 @@ def test_a_pipeline_interrupted_before_a_stage_saved_anything_goes_on(tmp_path, 
 
 def test_mistyped_override_of_a_late_stage_is_refused_at_once(tmp_path):
     with pytest.raises(UserError, match="clipp"):
-        quickstart(config.compose("quickstart", [*TINY, f"out={tmp_path / 'x'}", "+residual.clipp=1"]))
+        quickstart(config.compose("quickstart", [*TINY, f"out={tmp_path / 'x'}", "residual.clipp=1"]))
     assert not (tmp_path / "x").exists()
 
 

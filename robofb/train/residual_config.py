@@ -1,4 +1,4 @@
-"""What `robofb train residual` reads, and the paper's values."""
+"""What `robofb train residual` reads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from robofb.errors import UserError
 
 @dataclass
 class ResidualConfig:
-    """What `robofb train residual` reads. The defaults suit two CPU cores.
+    """What `robofb train residual` reads. Presets in configs/preset fill in the values that go together.
 
     Attributes:
+        preset: a set of values for the other keys, which still yield to what you say: laptop (two CPU
+            cores, quick) or paper (ResiP's own, for a GPU).
         task: what to do; the base policy's own task.
         engine: what simulates it.
         base: run folder of the behaviour-cloned base policy.
@@ -61,6 +63,7 @@ class ResidualConfig:
         wandb: mirror the metrics to Weights & Biases (off, offline or online).
     """
 
+    preset: str = "laptop"
     task: Any = MISSING
     engine: Any = MISSING
     base: str = MISSING
@@ -128,26 +131,3 @@ class ResidualConfig:
             raise UserError(
                 f"final_log_std={self.final_log_std}: a schedule needs learn_std=false, or leave it null"
             )
-
-    @classmethod
-    def paper(cls, **changes: Any) -> ResidualConfig:
-        """Return the paper's values for one_leg (700-step episodes), meant for a GPU."""
-        values: dict[str, Any] = {
-            "num_envs": 1024,
-            "rollout_steps": 700,
-            "env_steps": 1_000_000_000,
-            "gamma": 0.999,
-            "epochs": 50,
-            "minibatch_size": None,
-            "actor_lr": 3e-4,
-            "critic_lr": 5e-3,
-            "lr_warmup_iterations": 5,
-            "lr_cosine": True,
-            "target_kl": 0.1,
-            "scale_rewards": True,
-            "scale": 0.1,
-            "init_log_std": -1.0,
-            "learn_std": False,
-            "critic_sees_time": False,
-        }
-        return cls(**{**values, **changes})

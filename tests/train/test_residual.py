@@ -15,6 +15,7 @@ import torch
 from fakes import POINT_SPEC, BiasedPolicy, PointEnv, ResumablePointEnv
 
 from robofb import evaluate
+from robofb.config import compose
 from robofb.errors import UserError
 from robofb.policies.residual import ResidualAgent
 from robofb.run import Run
@@ -297,6 +298,11 @@ def test_counts_below_one_are_refused(name: str) -> None:
         ResidualConfig(**{name: 0})
 
 
-def test_papers_values_differ_where_the_paper_does() -> None:
-    paper = ResidualConfig.paper(num_envs=256)
+def test_presets_yield_to_what_the_user_says() -> None:
+    paper = compose("train residual", ["base=x", "preset=paper", "num_envs=256"])
     assert (paper.num_envs, paper.minibatch_size, paper.gamma, paper.scale) == (256, None, 0.999, 0.1)
+    assert paper.correction is None
+    laptop = compose("train residual", ["base=x", "lr_end=0.1"])
+    assert (laptop.preset, laptop.correction[3], laptop.lr_end) == ("laptop", 0.05, 0.1)
+    with pytest.raises(UserError, match="laptop, paper"):
+        compose("train residual", ["base=x", "preset=papr"])
