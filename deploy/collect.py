@@ -32,6 +32,8 @@ class CollectConfig:
         episodes: successful episodes that the dataset shall hold in the end.
         noise: size of the scripted expert's human-like errors; 0 is perfect, 1 a practised person.
         num_envs: episodes recorded at a time.
+        cameras: names of the cameras whose images are recorded too, such as [front,wrist].
+        image_size: height and width of the images [px].
         seed: of start states and errors.
         max_attempts: give up after this many attempts per wanted episode.
     """
@@ -42,6 +44,8 @@ class CollectConfig:
     episodes: int = 50
     noise: float = 1.0
     num_envs: int = 32
+    cameras: list[str] = field(default_factory=list)
+    image_size: list[int] = field(default_factory=lambda: [240, 320])
     seed: int = 0
     max_attempts: int = 10
 
@@ -51,6 +55,8 @@ class CollectConfig:
         for name in ("episodes", "num_envs", "max_attempts"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        if len(self.image_size) != 2:
+            raise UserError(f"image_size={self.image_size}: needs [height,width]")
         if self.noise < 0:
             raise UserError(f"noise={self.noise}: must not be negative")
 
@@ -74,7 +80,8 @@ def collect(cfg: CollectConfig) -> Collected:
             so often that `cfg.max_attempts` per episode are used up.
     """
     torch.set_num_threads(1)
-    env = make_env(cfg.task, cfg.engine, cfg.num_envs)
+    height, width = cfg.image_size
+    env = make_env(cfg.task, cfg.engine, cfg.num_envs, dict.fromkeys(cfg.cameras, (height, width)))
     task: Any = env.task
     if not hasattr(task, "expert"):
         raise UserError(f"task {task.spec.task} has no scripted expert")

@@ -135,11 +135,17 @@ def evaluate(
     )
 
 
-def make_env(task: Any, engine: Any, num_envs: int) -> SimVecEnv:
-    """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`)."""
+def make_env(
+    task: Any, engine: Any, num_envs: int, cameras: Mapping[str, tuple[int, int]] | None = None
+) -> SimVecEnv:
+    """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`).
+
+    Args:
+        cameras: height and width [px] of image observations by the camera's name.
+    """
     if num_envs < 1:
         raise UserError(f"num_envs={num_envs}: needs at least 1")
-    return SimVecEnv(build(task), num_envs, engine=build(engine))
+    return SimVecEnv(build(task), num_envs, engine=build(engine), cameras=cameras)
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:

@@ -115,7 +115,7 @@ class VecEnv(Protocol):
 class Policy(Protocol):
     """A stateless chunk policy: an nn.Module whose normaliser is part of its weights."""
 
-    spec: EnvSpec
+    spec: EnvSpec  # its observations are those that the policy sees
     obs_history: int  # To
     horizon: int  # H, predicted actions
     execute: int  # Ta, actions executed before replanning

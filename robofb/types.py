@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +84,10 @@ class EnvSpec:
     control_dt: float
     max_steps: int
     stages: tuple[str, ...] = ()
+
+    def with_obs(self, obs: Mapping[str, ArraySpec]) -> EnvSpec:
+        """Return the same spec with other observations."""
+        return replace(self, obs=dict(obs))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values; `from_dict` restores an equal spec."""

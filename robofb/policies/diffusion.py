@@ -62,8 +62,8 @@ class DiffusionPolicy(nn.Module):
                 f"obs_history={obs_history}, horizon={horizon}, execute={execute}: "
                 "needs obs_history >= 1 and 1 <= execute <= horizon"
             )
-        self.spec = spec
         self.obs_keys = _check_keys(spec, obs_keys)
+        self.spec = spec = spec.with_obs({key: spec.obs[key] for key in self.obs_keys})
         self.obs_history, self.horizon, self.execute = obs_history, horizon, execute
         self.action_dim = spec.action.shape[0]
         self.state_clamp = state_clamp

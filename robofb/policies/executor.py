@@ -151,7 +151,8 @@ class ChunkExecutor:
     def _histories(self, obs: Obs) -> Obs:
         """Append obs (B, ...) to histories (B, To, ...); a fresh env's first observation fills its own."""
         histories = {}
-        for key, now in obs.items():
+        for key in self.policy.spec.obs:
+            now = obs[key]
             if self.policy.obs_history == 1:
                 histories[key] = now[:, None]
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -56,6 +56,8 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
         task: makes the task.
         render_mode: "rgb_array" or None.
         camera: what `render` looks through.
+        cameras: those whose images are observed, by the key `image_<camera>`.
+        image_size: height and width of these images [px].
         task_kwargs: handed to `task`, such as randomness="med".
     """
 
@@ -66,9 +68,11 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
         task: Callable[..., Task],
         render_mode: str | None = None,
         camera: str = "front",
+        cameras: Sequence[str] = (),
+        image_size: tuple[int, int] = (240, 320),
         **task_kwargs: Any,
     ) -> None:
-        self._env = SimVecEnv(task(**task_kwargs), 1, engine=MujocoEngine)
+        self._env = SimVecEnv(task(**task_kwargs), 1, cameras=dict.fromkeys(cameras, image_size))
         self.observation_space = observation_space(self._env.spec)
         self.action_space = box(self._env.spec.action)
         self.render_mode, self._camera = render_mode, camera
@@ -119,16 +123,27 @@ class RobofbVectorEnv(VectorEnv[NumpyObs, np.ndarray, np.ndarray]):
         task: makes the task.
         num_envs: B.
         num_threads: C threads; 0 takes every CPU.
+        cameras: those whose images are observed, by the key `image_<camera>`.
+        image_size: height and width of these images [px].
         task_kwargs: handed to `task`.
     """
 
     metadata = {"render_modes": [], "render_fps": 10, "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
-        self, task: Callable[..., Task], num_envs: int = 1, num_threads: int = 0, **task_kwargs: Any
+        self,
+        task: Callable[..., Task],
+        num_envs: int = 1,
+        num_threads: int = 0,
+        cameras: Sequence[str] = (),
+        image_size: tuple[int, int] = (240, 320),
+        **task_kwargs: Any,
     ) -> None:
         self._env = SimVecEnv(
-            task(**task_kwargs), num_envs, engine=lambda model, count: MujocoEngine(model, count, num_threads)
+            task(**task_kwargs),
+            num_envs,
+            engine=lambda model, count: MujocoEngine(model, count, num_threads),
+            cameras=dict.fromkeys(cameras, image_size),
         )
         self.num_envs = num_envs
         self.single_observation_space = observation_space(self._env.spec)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import mujoco
 import numpy as np
+import torch
+from torch import Tensor
 
 from robofb.errors import UserError
 from robofb.interfaces import Engine
+from robofb.types import ArraySpec, Obs
 
 
 class Renderer:
@@ -21,10 +25,12 @@ class Renderer:
         height, width: of the picture [px].
 
     Raises:
-        UserError: this machine has no OpenGL that works without a display.
+        UserError: a size is below 1, or this machine has no OpenGL that works without a display.
     """
 
     def __init__(self, engine: Engine, height: int = 240, width: int = 320) -> None:
+        if height < 1 or width < 1:
+            raise UserError(f"a picture of {height} x {width} pixels cannot be rendered")
         self.engine = engine
         try:
             self._renderer: Any = mujoco.Renderer(engine.model, height, width)
@@ -41,15 +47,19 @@ class Renderer:
         Raises:
             UserError: the scene has no camera of that name.
         """
-        model = self.engine.model
-        names = [model.camera(index).name for index in range(model.ncam)]
-        if camera not in names:
-            raise UserError(f"camera must be one of {', '.join(names)}, not {camera!r}")
+        self.check_camera(camera)
         self._data.qpos[:] = self.engine.field("qpos")[world].cpu().numpy()
-        mujoco.mj_forward(model, self._data)
+        mujoco.mj_forward(self.engine.model, self._data)
         self._renderer.update_scene(self._data, camera)
         picture: np.ndarray = self._renderer.render()
         return picture
+
+    def check_camera(self, name: str) -> None:
+        """Raise UserError unless the scene has a camera of that name."""
+        model = self.engine.model
+        names = [model.camera(index).name for index in range(model.ncam)]
+        if name not in names:
+            raise UserError(f"camera must be one of {', '.join(names)}, not {name!r}")
 
     def close(self) -> None:
         """Free the OpenGL context; safe twice."""
@@ -64,6 +74,40 @@ class Renderer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ImageObserver:
+    """See worlds of an engine through cameras: image observations by the key `image_<camera>`.
+
+    Args:
+        engine: whose worlds to see.
+        cameras: height and width [px] by the camera's name.
+
+    Raises:
+        UserError: the scene has no such camera, a size is below 1, or nothing can be rendered here.
+    """
+
+    def __init__(self, engine: Engine, cameras: Mapping[str, tuple[int, int]]) -> None:
+        self.specs = {
+            f"image_{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255") for name, size in cameras.items()
+        }
+        self._renderers = {name: Renderer(engine, *size) for name, size in cameras.items()}
+        for name, renderer in self._renderers.items():
+            renderer.check_camera(name)
+
+    def observe(self, ids: Tensor) -> Obs:
+        """Return what every camera sees of worlds `ids` (n,): (n, 3, H, W) uint8 on the CPU."""
+        return {
+            f"image_{name}": torch.stack(
+                [torch.from_numpy(renderer.frame(world, name)).permute(2, 0, 1) for world in ids.tolist()]
+            )
+            for name, renderer in self._renderers.items()
+        }
+
+    def close(self) -> None:
+        """Free the OpenGL contexts; safe twice."""
+        for renderer in self._renderers.values():
+            renderer.close()
 
 
 def write_video(path: Path, frames: list[np.ndarray], frames_per_s: float) -> Path:

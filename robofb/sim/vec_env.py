@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mujoco
@@ -13,6 +13,7 @@ from torch import Tensor
 from robofb.interfaces import Engine, Task
 from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
+from robofb.sim.render import ImageObserver
 from robofb.types import Obs, Step
 
 
@@ -23,13 +24,20 @@ class SimVecEnv:
         task: what to do; holds no per-world state, so one task may serve several envs.
         num_envs: number of copies, B.
         engine: makes the simulator from (model, num_worlds).
+        cameras: height and width [px] of image observations by the camera's name; see `ImageObserver`.
     """
 
     def __init__(
-        self, task: Task, num_envs: int, engine: Callable[[mujoco.MjModel, int], Engine] = MujocoEngine
+        self,
+        task: Task,
+        num_envs: int,
+        engine: Callable[[mujoco.MjModel, int], Engine] = MujocoEngine,
+        cameras: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        self.task, self.spec, self.num_envs = task, task.spec, num_envs
+        self.task, self.num_envs = task, num_envs
         self.engine = engine(task.build(), num_envs)
+        self._images = ImageObserver(self.engine, cameras) if cameras else None
+        self.spec = task.spec.with_obs({**task.spec.obs, **(self._images.specs if self._images else {})})
         self.device = self.engine.device
         zeros = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
         self.episode, self.episode_seed, self.elapsed = zeros.clone(), zeros.clone(), zeros.clone()
@@ -44,7 +52,7 @@ class SimVecEnv:
         self._seed = torch.tensor(seed, dtype=torch.int64)
         self._next_episode = 0
         self._start(torch.arange(self.num_envs, device=self.device))
-        return self.task.observe(self.engine)
+        return self._observe()
 
     def step(self, action: Tensor) -> Step:
         """Apply actions (B, A) for one control step; finished envs come back reset.
@@ -78,12 +86,23 @@ class SimVecEnv:
             "length": self.elapsed,
             **self._peak,
         }
-        final_obs = obs = self.task.observe(self.engine)
+        final_obs = obs = self._observe()
         done = terminated | truncated
         if done.any():
-            self._start(done.nonzero().squeeze(-1))
-            obs = self.task.observe(self.engine)
+            ids = done.nonzero().squeeze(-1)
+            self._start(ids)
+            obs = self._observe(final_obs, ids)
         return Step(obs, reward, terminated, truncated, final_obs, info)
+
+    def _observe(self, before: Obs | None = None, ids: Tensor | None = None) -> Obs:
+        """Return the task's observations with the images; of these only worlds `ids` are seen anew."""
+        obs = self.task.observe(self.engine)
+        if self._images is None:
+            return obs
+        if before is None or ids is None:
+            return {**obs, **self._images.observe(torch.arange(self.num_envs))}
+        seen = self._images.observe(ids)
+        return {**obs, **{key: before[key].index_copy(0, ids, images) for key, images in seen.items()}}
 
     def _track(self, metrics: dict[str, Tensor]) -> None:
         """Keep each metric's maximum over the episode (any, for bool)."""
@@ -128,8 +147,10 @@ class SimVecEnv:
         self._achieved = state["achieved"].to(self.device)
         self._peak = {name: values.to(self.device) for name, values in state["peak"].items()}
         self.engine.restore(torch.arange(self.num_envs, device=self.device), state["engine"])
-        return self.task.observe(self.engine)
+        return self._observe()
 
     def close(self) -> None:
-        """Release the simulator."""
+        """Release simulator and cameras; safe twice."""
+        if self._images is not None:
+            self._images.close()
         self.engine.close()

@@ -81,7 +81,7 @@ class EpisodeStore:
             path: its folder.
             mode: "r" to read, "a" to read and append; append mode first removes what an
                 interrupted writer left behind.
-            spec: when given, the dataset must agree with it.
+            spec: when given, the dataset must agree with it; a reader bears further observations.
 
         Raises:
             UserError: no dataset there, another schema version or spec, damaged files, or (mode
@@ -98,7 +98,8 @@ class EpisodeStore:
                     undo.callback(lock.release)
                 store = cls(root, lock)
                 if spec is not None:
-                    check_same_spec(store.spec, spec, str(root))
+                    held = store.spec if mode == "a" else _restrict(store.spec, spec)
+                    check_same_spec(held, spec, str(root))
                 if mode == "a":
                     store._repair()
             except OSError as error:
@@ -307,3 +308,8 @@ class EpisodeStore:
             ends = Staging(self.path, pool)
             self._arrays[ENDS].stage(ends, 0, self.episode_ends)
             ends.publish()
+
+
+def _restrict(spec: EnvSpec, wanted: EnvSpec) -> EnvSpec:
+    """Return `spec` without the observations that `wanted` does not ask for."""
+    return spec.with_obs({key: array for key, array in spec.obs.items() if key in wanted.obs})

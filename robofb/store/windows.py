@@ -28,6 +28,7 @@ class Windows:
         obs_history: To, observations per window.
         horizon: H, actions per window.
         episodes: episode numbers to use, in any order, or None for all.
+        obs_keys: observations to load, or None for all.
         device: where the tensors live.
 
     Raises:
@@ -42,6 +43,7 @@ class Windows:
         obs_history: int,
         horizon: int,
         episodes: Sequence[int] | None = None,
+        obs_keys: Sequence[str] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if obs_history < 1 or horizon < 1:
@@ -50,7 +52,7 @@ class Windows:
         self.obs_history, self.horizon = obs_history, horizon
         self.device = torch.device(device)
         self.spec = store.spec
-        self._obs = {key: self._load(store, key, chosen) for key in store.spec.obs}
+        self._obs = {key: self._load(store, key, chosen) for key in obs_keys or store.spec.obs}
         self._action = self._load(store, "action", chosen)
         lengths = torch.as_tensor(store.episode_lengths[chosen])
         ends = lengths.cumsum(0)

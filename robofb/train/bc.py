@@ -64,7 +64,12 @@ def make_windows(
 ) -> Windows:
     """Load some episodes as what `policy` sees and predicts."""
     return Windows(
-        store, obs_history=policy.obs_history, horizon=policy.horizon, episodes=episodes, device=device
+        store,
+        obs_history=policy.obs_history,
+        horizon=policy.horizon,
+        episodes=episodes,
+        obs_keys=tuple(policy.spec.obs),
+        device=device,
     )
 
 

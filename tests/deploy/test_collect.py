@@ -11,6 +11,7 @@ from robofb.errors import UserError
 from robofb.rng import derive_seeds
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
+from robofb.train.bc import train
 from robofb.types import SOURCE_SCRIPTED
 
 
@@ -86,3 +87,33 @@ def test_folder_with_something_else_is_left_alone(tmp_path):
     with pytest.raises(UserError):
         run(tmp_path, "episodes=1")
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_images_are_recorded_where_cameras_are_named(tmp_path):
+    run(tmp_path / "d", "episodes=1", "num_envs=1", "cameras=[front,wrist]", "image_size=[24,32]")
+    episode = EpisodeStore.open(tmp_path / "d")[0]
+    for key in ("image_front", "image_wrist"):
+        images = episode.obs[key]
+        assert (images.shape, images.dtype) == ((len(episode) + 1, 3, 24, 32), np.uint8)
+        assert images[0].std() > 10  # a picture, not a blank
+        assert not np.array_equal(images[0], images[-1])
+    policy = train(compose_bc(tmp_path)).load_checkpoint()
+    assert set(policy["spec"]["obs"]) == {"state"}  # what the policy sees, whatever the dataset holds
+
+
+def compose_bc(folder):
+    words = [f"data={folder / 'd'}", f"out={folder / 'bc'}", "steps=1", "validation_fraction=0"]
+    return config.compose("train_bc", words)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("cameras=[frnt]", "camera must be one of front, wrist"),
+        ("image_size=[24]", r"needs \[height,width\]"),
+    ],
+)
+def test_bad_cameras_are_refused(tmp_path, word, message):
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "d", word)
+    assert not (tmp_path / "d").exists()

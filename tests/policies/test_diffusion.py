@@ -166,7 +166,7 @@ def test_contexts_made_together_give_the_chunk_of_step_after_step(network, batch
 
 
 def test_statistics_must_cover_what_is_observed():
-    policy = DiffusionPolicy(SPEC, Remember, horizon=4, execute=2)
+    policy = DiffusionPolicy(SPEC, Remember, obs_keys=["state", "goal"], horizon=4, execute=2)
     with pytest.raises(UserError, match="no statistics of goal; there are: state, action"):
         policy.set_stats({key: STATS[key] for key in ("state", "action")})
 

@@ -67,3 +67,14 @@ def test_unknown_task_and_setting_are_named():
         robofb.envs.make_task("one_leg")
     with pytest.raises(UserError, match="no setting 'randomnes'; it has randomness"):
         robofb.envs.make_task("one_leg_insert", randomnes="low")
+
+
+def test_images_are_observed_where_cameras_are_named():
+    kwargs = {"cameras": ["wrist"], "image_size": (16, 24)}
+    env = gymnasium.make("robofb/OneLegInsert-v0", **kwargs)
+    check_env(env.unwrapped, skip_render_check=True)
+    assert env.reset(seed=0)[0]["image_wrist"].shape == (3, 16, 24)
+    env.close()
+    envs = gymnasium.make_vec("robofb/OneLegInsert-v0", num_envs=2, **kwargs)
+    assert envs.observation_space.contains(envs.reset(seed=0)[0])
+    envs.close()

@@ -254,6 +254,10 @@ OTHER_SPECS = {
 def test_another_spec_is_refused_by_what_differs(store, message, change):
     store.close()
     EpisodeStore.open(store.path, spec=SPEC)
+    fewer = SPEC.with_obs({"state": SPEC.obs["state"]})
+    EpisodeStore.open(store.path, spec=fewer)  # a reader needs no more than it asks for
+    with pytest.raises(UserError, match="holds observations"):
+        EpisodeStore.open(store.path, "a", spec=fewer)
     with pytest.raises(UserError, match=message):
         EpisodeStore.open(store.path, "a", spec=replace(SPEC, **change))
     EpisodeStore.open(store.path, "a").close()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,6 +58,16 @@ def test_every_window_of_five_steps_and_two_by_hand(counters):
         [1, 1, 0, 0], [1, 0, 0, 0],
     ]  # fmt: skip
     assert batch.weight.tolist() == [1.0] * 7
+
+
+def test_chosen_observations_only(tmp_path):
+    spec = COUNTER.with_obs({**COUNTER.obs, "image_front": ArraySpec((3, 2, 2), "uint8")})
+    episode = counting_episode(0, 5)
+    images = {"image_front": np.zeros((6, 3, 2, 2), np.uint8)}
+    with EpisodeStore.create(tmp_path / "images", spec) as store:
+        store.append(replace(episode, obs={**episode.obs, **images}))
+        windows = Windows(store, obs_history=1, horizon=1, obs_keys=["state"])
+    assert set(windows.batch(torch.arange(2)).obs) == {"state"}
 
 
 def test_chosen_episodes_only(counters):
