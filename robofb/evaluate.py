@@ -21,7 +21,7 @@ from robofb.interfaces import Agent, Policy, VecEnv
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualAgent, ResidualPolicy
 from robofb.report import PolicyResult, ReportData, write_report
-from robofb.run import Run
+from robofb.run import Run, is_run
 from robofb.sim.film import film_episodes
 from robofb.sim.vec_env import SimVecEnv
 from robofb.stats import SuccessRate
@@ -107,7 +107,8 @@ def evaluate(
     agent.reset(torch.ones(env.num_envs, dtype=torch.bool, device=env.device), env.episode_seed)
     results: dict[str, Tensor] = {}
     finished = 0
-    with tqdm(total=episodes, desc=progress, disable=None if progress else True, mininterval=0.5) as bar:
+    disable = None if progress else True
+    with tqdm(total=episodes, desc=progress, disable=disable, mininterval=0.5, leave=None) as bar:
         while finished < episodes:
             step = env.step(agent.next(obs))
             obs = step.obs
@@ -208,7 +209,9 @@ def load_agent(
         return ChunkExecutor(load_policy(run, which), num_envs, execute=execute)
     if run.kind == "residual":
         return ResidualAgent(load_residual(run, which), num_envs, execute=execute)
-    raise UserError(f"{run.path} is a {run.kind} run: only bc and residual runs can be evaluated")
+    parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
+    hint = f": try {' or '.join(parts)}" if parts else ""
+    raise UserError(f"{run.path} is a {run.kind} run; only bc and residual runs can be evaluated{hint}")
 
 
 @dataclass
@@ -250,6 +253,8 @@ def main(cfg: EvalConfig) -> Evaluation:
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
     agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
+    if run.config.get("select_seed") == cfg.seed:
+        LOG.warning("seed=%d chose this run's best checkpoint: its success there is flattered", cfg.seed)
     task = cfg.task or OmegaConf.create(run.config.get("task"))
     if not task:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
@@ -260,15 +265,15 @@ def main(cfg: EvalConfig) -> Evaluation:
     run.write_summary({"eval": {**result.to_dict(), "checkpoint": str(cfg.checkpoint)}})
     print(f"success {result.rate}")
     print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
-    video = film(run, task, cfg.engine, cfg.checkpoint, cfg.execute, seed=cfg.seed) if cfg.video else None
-    print(f"report {write_report(run.path / 'report.html', _report_data(run, result, video))}")
+    rollout = film(run, task, cfg.engine, cfg.checkpoint, cfg.execute, seed=cfg.seed) if cfg.video else None
+    print(f"report {write_report(run.path / 'report.html', _report_data(run, result, rollout))}")
     return result
 
 
-def _report_data(run: Run, result: Evaluation, video: Path | None) -> ReportData:
+def _report_data(run: Run, result: Evaluation, rollout: Film | None) -> ReportData:
     return ReportData(
         title=f"{run.kind} policy on {result.task}",
-        policies=[policy_result(run.kind, result, video)],
+        policies=[policy_result(run.kind, result, rollout)],
         seconds={"evaluation": result.seconds},
         facts={
             "run": str(run.path),
@@ -279,7 +284,15 @@ def _report_data(run: Run, result: Evaluation, video: Path | None) -> ReportData
     )
 
 
-def policy_result(name: str, result: Evaluation, video: Path | None) -> PolicyResult:
+@dataclass(frozen=True)
+class Film:
+    """A video of some episodes, or why there is none."""
+
+    path: Path | None = None
+    missing: str = ""
+
+
+def policy_result(name: str, result: Evaluation, rollout: Film | None = None) -> PolicyResult:
     """Return an evaluation as the report shows it."""
     loose = result.metrics.get("success_loose")
     return PolicyResult(
@@ -287,7 +300,8 @@ def policy_result(name: str, result: Evaluation, video: Path | None) -> PolicyRe
         rate=result.rate,
         failures=result.failures,
         loose_rate=None if loose is None else SuccessRate(int(loose.sum()), len(loose)),
-        video=video,
+        video=rollout.path if rollout else None,
+        no_video=rollout.missing if rollout else "",
         note=f"episodes 0-{len(result.success) - 1} of seed {result.seed}",
     )
 
@@ -301,18 +315,17 @@ def film(
     *,
     seed: int,
     num_episodes: int = 6,
-) -> Path | None:
+) -> Film:
     """Film the first episodes of `seed` side by side into the run's video folder.
 
-    Returns:
-        The file; None, with a warning that says why, where this machine cannot render or write it.
+    Where this machine cannot render or write it, the log and the result say why.
     """
     env = make_env(task, engine, num_episodes)
     agent = load_agent(run, num_episodes, which, execute)
     try:
-        return film_episodes(agent, env, seed, run.videos / f"{Path(which).stem}-seed{seed}.mp4")
+        return Film(film_episodes(agent, env, seed, run.videos / f"{Path(which).stem}-seed{seed}.mp4"))
     except UserError as error:
         LOG.warning("no video: %s", error)
-        return None
+        return Film(missing=str(error))
     finally:
         env.close()

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robofb import config
 from robofb.errors import UserError
-from robofb.evaluate import Evaluation, evaluate, film, load_agent, make_env, policy_result
+from robofb.evaluate import Evaluation, Film, evaluate, film, load_agent, make_env, policy_result
 from robofb.report import Curve, ReportData, write_report
 from robofb.run import Run, is_run, new_run_path
 from robofb.stats import compare_paired
@@ -195,13 +195,12 @@ class Pipeline:
         composed = config.compose("collect", _overrides(_scene(self.cfg)))
         return composed.task, composed.engine
 
-    def _film(self) -> dict[str, Path]:
+    def _film(self) -> dict[str, Film]:
         seed = REPORT_SEED + self.cfg.seed
-        films = {
+        return {
             name: film(Run.open(self.run.path / name), *self._nodes(), seed=seed)
             for name in ("bc", "residual")
         }
-        return {name: path for name, path in films.items() if path is not None}
 
 
 def _task(cfg: QuickstartConfig) -> dict[str, str]:
@@ -225,7 +224,7 @@ def _word(value: Any) -> str:
 
 
 def report_data(
-    run: Run, bc: Run, residual: Run, base: Evaluation, final: Evaluation, videos: Mapping[str, Path]
+    run: Run, bc: Run, residual: Run, base: Evaluation, final: Evaluation, videos: Mapping[str, Film]
 ) -> ReportData:
     """Gather what the report shows from the run folders and the two evaluations."""
     summary, meta = run.summary(), run.meta

@@ -28,6 +28,7 @@ class PolicyResult:
         failures: episodes that failed at each stage, in the order of the stages.
         loose_rate: successes of the paper's looser test, or None.
         video: an mp4 or webm of some of its episodes, or None.
+        no_video: why there is none, where one was wanted.
         note: a few words such as the seed of the evaluation.
     """
 
@@ -36,6 +37,7 @@ class PolicyResult:
     failures: Mapping[str, int] = field(default_factory=dict)
     loose_rate: SuccessRate | None = None
     video: Path | None = None
+    no_video: str = ""
     note: str = ""
 
 
@@ -216,10 +218,13 @@ def _failures(policies: Sequence[PolicyResult]) -> str:
 def _videos(policies: Sequence[PolicyResult]) -> str:
     figures = []
     for index, policy in enumerate(policies):
-        if policy.video is None:
+        if policy.video is not None:
+            film = f'<video controls autoplay loop muted playsinline src="{_data_uri(policy.video)}"></video>'
+        elif policy.no_video:
+            film = f'<p class="soft">No video: {escape(policy.no_video)}</p>'
+        else:
             continue
         swatch = f'<i class="swatch" style="background:{colour(index)}"></i>'
-        film = f'<video controls autoplay loop muted playsinline src="{_data_uri(policy.video)}"></video>'
         figures.append(f"<figure><figcaption>{swatch}{escape(policy.name)}</figcaption>{film}</figure>")
     if not figures:
         return ""

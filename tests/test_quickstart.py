@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from robofb import config
+from robofb import config, evaluate
 from robofb.errors import UserError
+from robofb.evaluate import film, load_agent
 from robofb.quickstart import quickstart
 from robofb.run import Run
 from robofb.store.episodes import EpisodeStore
@@ -94,3 +95,28 @@ def test_a_folder_with_something_else_is_refused(finished):
         quickstart(config.compose("quickstart", [*TINY, f"out={finished}"]))
     with pytest.raises(UserError, match="a bc run; robofb quickstart continues quickstart runs"):
         quickstart(config.compose("quickstart", [f"resume={finished / 'bc'}"]))
+
+
+def test_without_opengl_the_report_says_so(finished, monkeypatch):
+    def blind(*args):
+        raise UserError("cannot render: blind")
+
+    monkeypatch.setattr("robofb.sim.film.Renderer", blind)
+    run = Run.open(finished / "bc")
+    composed = config.compose("collect")
+    assert film(run, composed.task, composed.engine, seed=0).missing == "cannot render: blind"
+
+
+def test_evaluating_the_pipelines_folder_points_at_its_runs(finished):
+    with pytest.raises(UserError, match=f"try {finished}/bc or {finished}/residual"):
+        load_agent(Run.open(finished), 1)
+
+
+def test_evaluating_on_the_episodes_that_chose_the_checkpoint_is_warned_of(finished, caplog):
+    run = f"run={finished / 'residual'}"
+    for seed, warned in ((1_000_003, True), (77, False)):
+        caplog.clear()
+        evaluate.main(
+            config.compose("eval", [run, f"seed={seed}", "episodes=1", "num_envs=1", "video=false"])
+        )
+        assert ("chose this run's best checkpoint" in caplog.text) == warned

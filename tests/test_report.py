@@ -108,6 +108,11 @@ def test_evaluation_without_episodes_does_not_divide_by_zero():
     )
 
 
+def test_says_why_a_video_is_missing():
+    blind = PolicyResult("A", SuccessRate(1, 2), no_video="cannot render: no <GPU>")
+    assert "No video: cannot render: no <GPU>" in Page(render(ReportData("t", policies=[blind]))).text
+
+
 def test_missing_video_is_one_line(tmp_path):
     lost = PolicyResult("A", SuccessRate(1, 2), video=tmp_path / "lost.mp4")
     with pytest.raises(UserError, match=r"cannot read the video .*lost.mp4: No such file"):

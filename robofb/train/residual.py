@@ -47,7 +47,8 @@ def train(cfg: ResidualConfig) -> Run:
             agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
 
             def select() -> SuccessRate:
-                return evaluate.evaluate(agent, select_env, cfg.select_episodes, cfg.select_seed).rate
+                episodes, seed = cfg.select_episodes, cfg.select_seed
+                return evaluate.evaluate(agent, select_env, episodes, seed, progress="select").rate
 
             with open_run(cfg, "residual", env.spec.task) as run:
                 learner = ResidualLearner(
