@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class CollectConfig:
         out: dataset folder, data/<task> by default; an existing dataset of the same task is continued.
         episodes: successful episodes that the dataset shall hold in the end.
         noise: size of the scripted expert's human-like errors; 0 is perfect, 1 a practised person.
-        num_envs: episodes recorded at a time.
+        num_envs: episodes recorded at a time; each holds its images in memory until it ends.
         cameras: names of the cameras whose images are recorded too, such as [front,wrist].
         image_size: height and width of the images [px].
         seed: of start states and errors.
@@ -81,16 +82,16 @@ def collect(cfg: CollectConfig) -> Collected:
     """
     torch.set_num_threads(1)
     height, width = cfg.image_size
-    env = make_env(cfg.task, cfg.engine, cfg.num_envs, dict.fromkeys(cfg.cameras, (height, width)))
-    task: Any = env.task
-    if not hasattr(task, "expert"):
-        raise UserError(f"task {task.spec.task} has no scripted expert")
-    agent = task.expert(cfg.num_envs, cfg.noise)
-    meta = {**getattr(task, "meta", {}), "teleop": "scripted", "noise": cfg.noise, "seed": cfg.seed}
-    out = Path(cfg.out or f"data/{task.spec.task}")
-    with _open_or_create(out, env, meta) as store:
-        outcome = record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
-    env.close()
+    cameras = dict.fromkeys(cfg.cameras, (height, width))
+    with closing(make_env(cfg.task, cfg.engine, cfg.num_envs, cameras)) as env:
+        task: Any = env.task
+        if not hasattr(task, "expert"):
+            raise UserError(f"task {task.spec.task} has no scripted expert")
+        agent = task.expert(cfg.num_envs, cfg.noise)
+        meta = {**getattr(task, "meta", {}), "teleop": "scripted", "noise": cfg.noise, "seed": cfg.seed}
+        out = Path(cfg.out or f"data/{task.spec.task}")
+        with _open_or_create(out, env, meta) as store:
+            outcome = record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
     print(f"{len(store)} episodes in {out}; {outcome.discarded} failed attempts discarded")
     return outcome
 
@@ -98,7 +99,8 @@ def collect(cfg: CollectConfig) -> Collected:
 def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
     if (path / INDEX_FILE).is_file():
         return EpisodeStore.open(path, "a", spec=env.spec)
-    return EpisodeStore.create(path, env.spec, meta)
+    facts = {"cameras": env.images.facts} if env.images is not None else {}
+    return EpisodeStore.create(path, env.spec, {**meta, **facts})
 
 
 def record_successes(
@@ -125,20 +127,18 @@ def record_successes(
         total=episodes, initial=len(store), desc="demonstrations", disable=None, mininterval=0.5
     ) as bar:
         while kept < missing:
-            seeds = env.episode_seed.clone()
+            seeds = env.episode_seed
             action = agent.next(obs)
             step = env.step(action)
             recorder.add(action, step.reward, step.final_obs)
             for world in step.done.nonzero().flatten().tolist():
                 success = bool(step.info["success"][world])
-                episode = recorder.cut(
-                    world, success, bool(step.terminated[world]), {**meta, "episode_seed": int(seeds[world])}
-                )
+                discarded += not success
                 if success and kept < missing:
-                    store.append(episode)
+                    facts = {**meta, "episode_seed": int(seeds[world])}
+                    store.append(recorder.cut(world, success, bool(step.terminated[world]), facts))
                     kept += 1
                     bar.update()
-                discarded += not success
             obs = step.obs
             recorder.restart(step.done, obs)
             agent.reset(step.done, env.episode_seed)

@@ -159,9 +159,9 @@ def _engines() -> list[Finding]:
         Finding("engine mujoco", BROKEN, error, fix) if error else Finding("engine mujoco", OK, "works")
     ]
     if importlib.util.find_spec("mujoco_warp") and importlib.util.find_spec("warp"):
-        return [*findings, Finding("engine warp", OK, f"warp {_installed('warp-lang')} is installed")]
-    fix = "pip install 'robofb[gpu]'   (only for simulation on a GPU)"
-    return [*findings, Finding("engine warp", MISSING, "not installed", fix)]
+        note = f"warp {_installed('warp-lang')} is installed, but robofb has no engine on it yet"
+        return [*findings, Finding("engine warp", MISSING, note)]
+    return [*findings, Finding("engine warp", MISSING, "robofb has no engine on MuJoCo Warp yet")]
 
 
 def _renderers() -> list[Finding]:

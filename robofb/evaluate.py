@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -258,10 +259,10 @@ def main(cfg: EvalConfig) -> Evaluation:
     task = cfg.task or OmegaConf.create(run.config.get("task"))
     if not task:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
-    env = make_env(task, cfg.engine, cfg.num_envs)
-    check_same_spec(agent.policy.spec, env.spec, f"the policy in {run.path}")
-    result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
-    env.close()
+    with closing(make_env(task, cfg.engine, cfg.num_envs)) as env:
+        seen = agent.policy.spec
+        check_same_spec(seen, env.spec.only(seen.obs), f"the policy in {run.path}")
+        result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
     run.write_summary({"eval": {**result.to_dict(), "checkpoint": str(cfg.checkpoint)}})
     print(f"success {result.rate}")
     print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
@@ -320,12 +321,11 @@ def film(
 
     Where this machine cannot render or write it, the log and the result say why.
     """
-    env = make_env(task, engine, num_episodes)
     agent = load_agent(run, num_episodes, which, execute)
-    try:
-        return Film(film_episodes(agent, env, seed, run.videos / f"{Path(which).stem}-seed{seed}.mp4"))
-    except UserError as error:
-        LOG.warning("no video: %s", error)
-        return Film(missing=str(error))
-    finally:
-        env.close()
+    with closing(make_env(task, engine, num_episodes)) as env:
+        try:
+            path = run.videos / f"{Path(which).stem}-seed{seed}.mp4"
+            return Film(film_episodes(agent, env, seed, path))
+        except UserError as error:
+            LOG.warning("no video: %s", error)
+            return Film(missing=str(error))

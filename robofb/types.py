@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -89,6 +89,11 @@ class EnvSpec:
         """Return the same spec with other observations."""
         return replace(self, obs=dict(obs))
 
+    def only(self, keys: Iterable[str]) -> EnvSpec:
+        """Return the same spec without the observations that are not among `keys`."""
+        wanted = set(keys)
+        return self.with_obs({key: array for key, array in self.obs.items() if key in wanted})
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values; `from_dict` restores an equal spec."""
         return {
@@ -142,8 +147,8 @@ class Step(NamedTuple):
         terminated: (B,) bool, ended by success or failure: no value after it.
         truncated: (B,) bool, ended by the time limit: bootstrap from `final_obs`.
         final_obs: observations before the auto-reset; equal to `obs` where no episode ended.
-        info: per-env tensors read before the auto-reset. Always "success" (B,) bool, "stage"
-            (B,) int64 best stage of the episode, "episode" (B,) int64 number of the episode that
+        info: per-env tensors read before the auto-reset; do not write into them, they are the env's
+            own. Always "success" (B,) bool, "stage" (B,) int64 best stage of the episode, "episode" (B,) int64 number of the episode that
             this step belonged to, "length" (B,) int64 steps of it so far.
     """
 

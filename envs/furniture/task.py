@@ -1,4 +1,4 @@
-"""What every furniture task shares: the Franka, its actions and its part of the observation."""
+"""What every furniture task shares: the Franka, its actions and the names of its state values."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def pose_names(part: str) -> tuple[str, ...]:
 
 
 class FurnitureTask(ABC):
-    """Base of the furniture tasks: the robot's half of scene, reset, action and observation.
+    """Base of the furniture tasks: the robot's half of scene, reset and action.
+
+    A subclass sets up its parts before it calls this constructor, which builds the scene.
 
     Args:
         randomness: low, med or high.

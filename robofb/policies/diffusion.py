@@ -63,7 +63,7 @@ class DiffusionPolicy(nn.Module):
                 "needs obs_history >= 1 and 1 <= execute <= horizon"
             )
         self.obs_keys = _check_keys(spec, obs_keys)
-        self.spec = spec = spec.with_obs({key: spec.obs[key] for key in self.obs_keys})
+        self.spec = spec = spec.only(self.obs_keys)
         self.obs_history, self.horizon, self.execute = obs_history, horizon, execute
         self.action_dim = spec.action.shape[0]
         self.state_clamp = state_clamp
@@ -139,7 +139,7 @@ def _check_keys(spec: EnvSpec, obs_keys: Sequence[str]) -> tuple[str, ...]:
     flat = [key for key, array in low_dim_specs(spec).items() if key != "action" and len(array.shape) == 1]
     for key in obs_keys:
         if key not in flat:
-            kind = "is an image" if key in spec.obs else "is not observed"
+            kind = "is not a flat vector" if key in spec.obs else "is not observed"
             raise UserError(
                 f"obs_keys: '{key}' {kind} in task {spec.task}; valid: {', '.join(flat) or 'none'}"
             )

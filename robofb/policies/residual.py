@@ -102,7 +102,8 @@ class ResidualPolicy(nn.Module):
     Args:
         base: frozen here: its parameters take no gradient, and `train()` leaves it in evaluation mode.
         execute: actions executed per chunk, in training and ever after; the base's own where None.
-        obs_keys: flat observations that the residual sees, each normalised by the base's normaliser.
+        obs_keys: observations that the residual sees, each normalised by the base's normaliser; the base's
+            own where None.
         critic_sees_time: also show the critic the share of the episode's time that is left.
         correction: (A,) what one unit of residual adds to the action, in environment units; None for the
             paper's choice, `scale` times half the range that the base's normaliser knows.
@@ -117,7 +118,7 @@ class ResidualPolicy(nn.Module):
         base: BasePolicy,
         *,
         execute: int | None = None,
-        obs_keys: Sequence[str] = ("state",),
+        obs_keys: Sequence[str] | None = None,
         critic_sees_time: bool = True,
         hidden: Sequence[int] = (256, 256),
         scale: float = 0.1,
@@ -131,7 +132,7 @@ class ResidualPolicy(nn.Module):
         self.base.eval().requires_grad_(False)
         self.spec: EnvSpec = self.base.spec
         self.execute = self.base.execute if execute is None else execute
-        self.obs_keys = tuple(obs_keys)
+        self.obs_keys = tuple(self.spec.obs if obs_keys is None else obs_keys)
         self.critic_sees_time = critic_sees_time
         self.settings = {
             "execute": self.execute,
@@ -145,7 +146,10 @@ class ResidualPolicy(nn.Module):
         }
         action_dim = self.spec.action.shape[0]
         if correction is not None and len(correction) != action_dim:
-            raise UserError(f"correction has {len(correction)} numbers for {action_dim} actions")
+            raise UserError(
+                f"correction has {len(correction)} numbers for {action_dim} actions: give one each, "
+                "or correction=null to use scale"
+            )
         obs_dim = sum(math.prod(self.spec.obs[key].shape) for key in self.obs_keys) + action_dim + 1
         self.actor_critic = ResidualActorCritic(
             obs_dim,

@@ -72,7 +72,9 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
         image_size: tuple[int, int] = (240, 320),
         **task_kwargs: Any,
     ) -> None:
-        self._env = SimVecEnv(task(**task_kwargs), 1, cameras=dict.fromkeys(cameras, image_size))
+        self._env = SimVecEnv(
+            task(**task_kwargs), 1, cameras=dict.fromkeys(cameras, image_size), autoreset=False
+        )
         self.observation_space = observation_space(self._env.spec)
         self.action_space = box(self._env.spec.action)
         self.render_mode, self._camera = render_mode, camera
@@ -186,7 +188,7 @@ class RobofbVectorEnv(VectorEnv[NumpyObs, np.ndarray, np.ndarray]):
         )
 
     def _put(self, infos: dict[str, Any], key: str, value: Tensor) -> None:
-        infos[key], infos[f"_{key}"] = value.numpy(), np.ones(self.num_envs, bool)
+        infos[key], infos[f"_{key}"] = value.numpy().copy(), np.ones(self.num_envs, bool)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulator."""

@@ -82,9 +82,9 @@ def solve_differential_ik(
     """Move joint angles towards a tool pose by damped least squares.
 
     Each iteration adds dq = J^T (J J^T + damping^2 I)^-1 e, e the pose error as metres over radians
-    and J the Jacobian at the start (chord method). Two iterations from where the last control step
-    ended leave some hundredths of a millimetre. The total motion is scaled down, all joints alike, to
-    `max_joint_step_rad`.
+    and J the Jacobian at the start (chord method); two, from where the last control step ended, leave
+    some hundredths of a millimetre. e holds the sine of the angle: a target exactly half a turn away
+    is not turned to. The total motion is scaled down, all joints alike, to `max_joint_step_rad`.
 
     Args:
         q: (B, N) present joint angles [rad].

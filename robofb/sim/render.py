@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,13 +27,17 @@ class Renderer:
         height, width: of the picture [px].
 
     Raises:
-        UserError: a size is below 1, or this machine has no OpenGL that works without a display.
+        UserError: a size that the scene cannot render, or no OpenGL here that works without a display.
     """
 
     def __init__(self, engine: Engine, height: int = 240, width: int = 320) -> None:
-        if height < 1 or width < 1:
-            raise UserError(f"a picture of {height} x {width} pixels cannot be rendered")
         self.engine = engine
+        buffer = engine.model.vis.global_
+        if not (1 <= height <= buffer.offheight and 1 <= width <= buffer.offwidth):
+            raise UserError(
+                f"a picture of {height} x {width} pixels (height x width) cannot be rendered: "
+                f"this scene allows up to {buffer.offheight} x {buffer.offwidth}"
+            )
         try:
             self._renderer: Any = mujoco.Renderer(engine.model, height, width)
         except Exception as error:  # each OpenGL backend raises its own kind
@@ -47,23 +53,22 @@ class Renderer:
         Raises:
             UserError: the scene has no camera of that name.
         """
-        self.check_camera(camera)
+        model = self.engine.model
+        check_camera(model, camera)
         self._data.qpos[:] = self.engine.field("qpos")[world].cpu().numpy()
-        mujoco.mj_forward(self.engine.model, self._data)
+        mujoco.mj_kinematics(model, self._data)
+        mujoco.mj_comPos(model, self._data)  # lights and cameras may follow a centre of mass
+        mujoco.mj_camlight(model, self._data)
         self._renderer.update_scene(self._data, camera)
         picture: np.ndarray = self._renderer.render()
         return picture
 
-    def check_camera(self, name: str) -> None:
-        """Raise UserError unless the scene has a camera of that name."""
-        model = self.engine.model
-        names = [model.camera(index).name for index in range(model.ncam)]
-        if name not in names:
-            raise UserError(f"camera must be one of {', '.join(names)}, not {name!r}")
-
     def close(self) -> None:
         """Free the OpenGL context; safe twice."""
         if self._renderer is not None:
+            context = self._renderer._gl_context
+            if context is not None:
+                context.make_current()  # MuJoCo frees its buffers in whatever context is current
             self._renderer.close()
             self._renderer = None
 
@@ -76,6 +81,13 @@ class Renderer:
         self.close()
 
 
+def check_camera(model: mujoco.MjModel, name: str) -> None:
+    """Raise UserError unless a scene has a camera of that name."""
+    names = [model.camera(index).name for index in range(model.ncam)]
+    if name not in names:
+        raise UserError(f"camera must be one of {', '.join(names)}, not {name!r}")
+
+
 class ImageObserver:
     """See worlds of an engine through cameras: image observations by the key `image_<camera>`.
 
@@ -83,17 +95,26 @@ class ImageObserver:
         engine: whose worlds to see.
         cameras: height and width [px] by the camera's name.
 
+    Attributes:
+        specs: of the images, by key.
+        facts: per camera what a dataset should tell of it: size [px], focal length [px], where it is fixed.
+
     Raises:
-        UserError: the scene has no such camera, a size is below 1, or nothing can be rendered here.
+        UserError: the scene has no such camera, or cannot be rendered so or here.
     """
 
     def __init__(self, engine: Engine, cameras: Mapping[str, tuple[int, int]]) -> None:
+        for name in cameras:
+            check_camera(engine.model, name)
         self.specs = {
             f"image_{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255") for name, size in cameras.items()
         }
-        self._renderers = {name: Renderer(engine, *size) for name, size in cameras.items()}
-        for name, renderer in self._renderers.items():
-            renderer.check_camera(name)
+        self.facts = {name: _facts(engine.model, name, *size) for name, size in cameras.items()}
+        self._renderers: dict[str, Renderer] = {}
+        with ExitStack() as undo:
+            for name, size in cameras.items():
+                self._renderers[name] = undo.enter_context(Renderer(engine, *size))
+            undo.pop_all()
 
     def observe(self, ids: Tensor) -> Obs:
         """Return what every camera sees of worlds `ids` (n,): (n, 3, H, W) uint8 on the CPU."""
@@ -108,6 +129,20 @@ class ImageObserver:
         """Free the OpenGL contexts; safe twice."""
         for renderer in self._renderers.values():
             renderer.close()
+
+
+def _facts(model: mujoco.MjModel, name: str, height: int, width: int) -> dict[str, Any]:
+    """Return size and pinhole intrinsics of a camera [px]; pixels are square, the centre is the middle."""
+    camera = model.camera(name)
+    focal_px = 0.5 * height / math.tan(0.5 * math.radians(float(camera.fovy[0])))
+    return {
+        "height_px": height,
+        "width_px": width,
+        "focal_px": focal_px,
+        "fixed_to": model.body(int(camera.bodyid[0])).name,
+        "pos_m": camera.pos.tolist(),
+        "quat_wxyz": camera.quat.tolist(),
+    }
 
 
 def write_video(path: Path, frames: list[np.ndarray], frames_per_s: float) -> Path:
@@ -130,4 +165,6 @@ def write_video(path: Path, frames: list[np.ndarray], frames_per_s: float) -> Pa
                 writer.append_data(frame)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    except (RuntimeError, ImportError) as error:  # imageio finds no ffmpeg for this machine
+        raise UserError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
     return path

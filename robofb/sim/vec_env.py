@@ -14,7 +14,7 @@ from robofb.interfaces import Engine, Task
 from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.render import ImageObserver
-from robofb.types import Obs, Step
+from robofb.types import Obs, Score, Step
 
 
 class SimVecEnv:
@@ -25,6 +25,10 @@ class SimVecEnv:
         num_envs: number of copies, B.
         engine: makes the simulator from (model, num_worlds).
         cameras: height and width [px] of image observations by the camera's name; see `ImageObserver`.
+        autoreset: start the next episode in the step that ends one; else the caller resets.
+
+    Attributes:
+        images: the cameras, None without any.
     """
 
     def __init__(
@@ -33,11 +37,12 @@ class SimVecEnv:
         num_envs: int,
         engine: Callable[[mujoco.MjModel, int], Engine] = MujocoEngine,
         cameras: Mapping[str, tuple[int, int]] | None = None,
+        autoreset: bool = True,
     ) -> None:
-        self.task, self.num_envs = task, num_envs
+        self.task, self.num_envs, self.autoreset = task, num_envs, autoreset
         self.engine = engine(task.build(), num_envs)
-        self._images = ImageObserver(self.engine, cameras) if cameras else None
-        self.spec = task.spec.with_obs({**task.spec.obs, **(self._images.specs if self._images else {})})
+        self.images = ImageObserver(self.engine, cameras) if cameras else None
+        self.spec = task.spec.with_obs({**task.spec.obs, **(self.images.specs if self.images else {})})
         self.device = self.engine.device
         zeros = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
         self.episode, self.episode_seed, self.elapsed = zeros.clone(), zeros.clone(), zeros.clone()
@@ -69,18 +74,18 @@ class SimVecEnv:
                 raise ValueError(f"action is not finite in envs {bad.nonzero().flatten().tolist()}")
         self.task.apply(self.engine, action)
         self.engine.step(self.task.num_substeps)
-        score = self.task.score(self.engine)
+        score, diverged = self.task.score(self.engine), self.engine.diverged()
+        if diverged.any():
+            score = _without(score, diverged)
         self.elapsed = self.elapsed + 1
         reward = (score.achieved - self._achieved).clamp_min(0.0)
         self._achieved = torch.maximum(self._achieved, score.achieved)
         self._best_stage = torch.maximum(self._best_stage, score.stage)
         self._track(score.metrics)
-        diverged = self.engine.diverged()
-        success = score.success & ~diverged
-        terminated = success | score.failure | diverged
+        terminated = score.success | score.failure
         truncated = (self.elapsed >= self.spec.max_steps) & ~terminated
         info = {
-            "success": success,
+            "success": score.success,
             "stage": self._best_stage,
             "episode": self.episode,
             "length": self.elapsed,
@@ -88,7 +93,7 @@ class SimVecEnv:
         }
         final_obs = obs = self._observe()
         done = terminated | truncated
-        if done.any():
+        if self.autoreset and done.any():
             ids = done.nonzero().squeeze(-1)
             self._start(ids)
             obs = self._observe(final_obs, ids)
@@ -97,11 +102,11 @@ class SimVecEnv:
     def _observe(self, before: Obs | None = None, ids: Tensor | None = None) -> Obs:
         """Return the task's observations with the images; of these only worlds `ids` are seen anew."""
         obs = self.task.observe(self.engine)
-        if self._images is None:
+        if self.images is None:
             return obs
         if before is None or ids is None:
-            return {**obs, **self._images.observe(torch.arange(self.num_envs))}
-        seen = self._images.observe(ids)
+            return {**obs, **self.images.observe(torch.arange(self.num_envs))}
+        seen = self.images.observe(ids)
         return {**obs, **{key: before[key].index_copy(0, ids, images) for key, images in seen.items()}}
 
     def _track(self, metrics: dict[str, Tensor]) -> None:
@@ -151,6 +156,17 @@ class SimVecEnv:
 
     def close(self) -> None:
         """Release simulator and cameras; safe twice."""
-        if self._images is not None:
-            self._images.close()
+        if self.images is not None:
+            self.images.close()
         self.engine.close()
+
+
+def _without(score: Score, diverged: Tensor) -> Score:
+    """Return a score in which the worlds of `diverged` (B,) have failed: their state was put back."""
+    return Score(
+        achieved=score.achieved.masked_fill(diverged, 0.0),
+        success=score.success & ~diverged,
+        failure=score.failure | diverged,
+        stage=score.stage.masked_fill(diverged, 0),
+        metrics={name: values.masked_fill(diverged, 0) for name, values in score.metrics.items()},
+    )

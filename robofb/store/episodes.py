@@ -98,7 +98,7 @@ class EpisodeStore:
                     undo.callback(lock.release)
                 store = cls(root, lock)
                 if spec is not None:
-                    held = store.spec if mode == "a" else _restrict(store.spec, spec)
+                    held = store.spec if mode == "a" else store.spec.only(spec.obs)
                     check_same_spec(held, spec, str(root))
                 if mode == "a":
                     store._repair()
@@ -308,8 +308,3 @@ class EpisodeStore:
             ends = Staging(self.path, pool)
             self._arrays[ENDS].stage(ends, 0, self.episode_ends)
             ends.publish()
-
-
-def _restrict(spec: EnvSpec, wanted: EnvSpec) -> EnvSpec:
-    """Return `spec` without the observations that `wanted` does not ask for."""
-    return spec.with_obs({key: array for key, array in spec.obs.items() if key in wanted.obs})

@@ -97,6 +97,8 @@ def test_images_are_recorded_where_cameras_are_named(tmp_path):
         assert (images.shape, images.dtype) == ((len(episode) + 1, 3, 24, 32), np.uint8)
         assert images[0].std() > 10  # a picture, not a blank
         assert not np.array_equal(images[0], images[-1])
+    cameras = EpisodeStore.open(tmp_path / "d").meta["cameras"]
+    assert cameras["wrist"]["fixed_to"] == "hand" and cameras["front"]["height_px"] == 24
     policy = train(compose_bc(tmp_path)).load_checkpoint()
     assert set(policy["spec"]["obs"]) == {"state"}  # what the policy sees, whatever the dataset holds
 

@@ -2,16 +2,20 @@
 
 import math
 
+import mujoco
+import numpy as np
 import pytest
 import torch
 
-from robofb.envs.furniture.one_leg_insert import STATE_NAMES, OneLegInsert
+from robofb.envs.furniture.one_leg_insert import GRASP_HEIGHT_M, STATE_NAMES, OneLegInsert
 from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert
 from robofb.envs.furniture.parts import Leg, TableTop
 from robofb.envs.furniture.task import RANDOMNESS
+from robofb.envs.robots import franka
 from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.geometry import quat_from_axis_angle
+from robofb.sim.engine import sensor_columns
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.vec_env import SimVecEnv
 
@@ -90,8 +94,46 @@ def test_stages_and_failure_by_hand():
 def test_peg_has_half_a_millimetre_all_around():
     leg, top = Leg(), TableTop()
     assert top.hole_radius - leg.peg_radius == pytest.approx(0.0005)
-    _, engine = scene((0, 0, 0.001))
-    assert engine.model.ngeom and engine.field("sensordata")[0, -6] == 0  # no contact between leg and top
+    for shift_m, touches in ((0.0004, False), (0.0006, True)):
+        _, engine = scene((shift_m, 0, 0.001))
+        distance = engine.field("sensordata")[0, sensor_columns(engine.model, "leg_top")]
+        assert (distance.item() < 0) is touches
+
+
+def test_every_state_value_equals_mujocos_own():
+    """Random poses and velocities; the oracle reads MjData and works in numpy."""
+    task = OneLegInsert()
+    model, rng = task.build(), np.random.default_rng(0)
+    engine, data = MujocoEngine(model, 1), mujoco.MjData(model)
+    for _ in range(5):
+        data.qpos[:7], data.qpos[7:9] = franka.HOME_RAD + rng.normal(0, 0.3, 7), rng.uniform(0, 0.04, 2)
+        for start in (9, 16):
+            quat = rng.normal(size=4)
+            data.qpos[start : start + 7] = [*rng.normal(0.3, 0.1, 3), *quat / np.linalg.norm(quat)]
+        data.qvel[:] = rng.normal(0, 0.5, model.nv)
+        mujoco.mj_forward(model, data)
+        engine.field("qpos")[0], engine.field("qvel")[0] = torch.tensor(data.qpos), torch.tensor(data.qvel)
+        engine.forward(torch.tensor([0]))
+        found = task.observe(engine)["state"][0].numpy()
+        np.testing.assert_allclose(found, expected_state(model, data), atol=2e-5)
+
+
+def expected_state(model, data) -> list[float]:
+    tcp, velocity = data.site("tcp"), np.empty(6)
+    mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_SITE, tcp.id, velocity, 0)  # angular first
+    poses = []
+    for frame in (tcp.xmat, data.body("leg").xmat, data.body("top").xmat):
+        matrix = frame.reshape(3, 3)
+        poses.append((matrix, [*matrix[:, 0], *matrix[:, 1]]))
+    (tcp_turn, tcp_6d), (leg_turn, leg_6d), (top_turn, top_6d) = poses
+    leg, top = data.body("leg").xpos, data.body("top").xpos
+    grasp = tcp_turn.T @ (leg + GRASP_HEIGHT_M * leg_turn[:, 2] - tcp.xpos)
+    hole = top + top_turn @ [TableTop().hole_xy, TableTop().hole_xy, 0]
+    tip = top_turn.T @ (leg - Leg().peg_length * leg_turn[:, 2] - hole)
+    axis = top_turn.T @ leg_turn[:, 2]
+    robot = [*tcp.xpos, *tcp_6d, *velocity[3:], *velocity[:3], data.qpos[7:9].sum()]
+    features = [*np.tanh(grasp / 0.02), *np.tanh(tip / 0.01), *np.tanh(tip / 0.04), *np.tanh(axis[:2] / 0.1)]
+    return [*robot, *leg, *leg_6d, *top, *top_6d, *features]
 
 
 def test_released_above_the_hole_the_leg_seats_itself():

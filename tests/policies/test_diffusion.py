@@ -180,7 +180,7 @@ def test_refuses_to_act_before_it_has_statistics():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"obs_keys": ["front"]}, "'front' is an image in task toy; valid: state, goal"),
+        ({"obs_keys": ["front"]}, "'front' is not a flat vector in task toy; valid: state, goal"),
         ({"obs_keys": ["state", "pose"]}, "'pose' is not observed in task toy; valid: state, goal"),
         ({"obs_keys": []}, "obs_keys is empty"),
         ({"execute": 5}, "execute=5"),

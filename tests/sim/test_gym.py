@@ -57,6 +57,8 @@ def test_single_env_ends_with_its_own_last_observation():
     stay = np.array([0.48, 0, 0.2, 1, 0, 0, 0, -1, 0, -1], np.float32)
     env.step(stay)
     last, _, terminated, truncated, info = env.step(stay)
+    inner = env.unwrapped._env  # the world still shows the end, as RecordVideo wants it
+    np.testing.assert_array_equal(inner.task.observe(inner.engine)["state"][0], last["state"])
     assert (terminated, truncated, info["length"]) == (False, True, 2)
     assert np.abs(last["state"][:3] - [0.48, 0, 0.2]).max() < np.abs(obs["state"][:3] - [0.48, 0, 0.2]).max()
     env.close()

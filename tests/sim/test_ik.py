@@ -78,6 +78,20 @@ def test_two_iterations_nearly_reach_the_pose_of_a_control_step():
     assert rotation_angle(reached[:, :3, :3], wanted).max() < 5e-4
 
 
+def test_repeated_calls_reach_a_far_pose():
+    """0.3 m away and turned by 120 degrees about the vertical."""
+    tool, _ = ARM.forward(HOME[None])
+    target = tool[:, :3, 3] + torch.tensor([[0.05, -0.25, 0.15]])
+    wanted = rotvec_to_matrix(torch.tensor([0.0, 0.0, math.radians(120)], dtype=torch.float64))
+    wanted = wanted @ tool[:, :3, :3]
+    joints = HOME[None]
+    for _ in range(40):
+        joints = solve_differential_ik(ARM, joints, target, wanted)
+    reached, _ = ARM.forward(joints)
+    assert (reached[:, :3, 3] - target).norm() < 1e-4
+    assert rotation_angle(reached[:, :3, :3], wanted).max() < 1e-3
+
+
 def test_motion_and_joints_stay_within_limits():
     joints = random_joints(50)
     far = torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64).expand(50, 3)

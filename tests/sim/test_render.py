@@ -7,7 +7,7 @@ import torch
 
 from robofb.envs import make_task
 from robofb.errors import UserError
-from robofb.sim.render import ImageObserver, Renderer
+from robofb.sim.render import ImageObserver, Renderer, write_video
 from robofb.sim.vec_env import SimVecEnv
 
 CAMERAS = {"front": (24, 32), "wrist": (16, 16)}
@@ -50,11 +50,37 @@ def test_image_observations_are_the_renderers_pictures(sphere):
     images.close()
 
 
-def test_unknown_cameras_and_empty_pictures_are_refused(sphere):
+def test_focal_length_by_hand(sphere):
+    """At 90 degrees the image's half height is seen at 45: the focal length is 24 of 48 px."""
+    facts = ImageObserver(sphere, {"front": (48, 64)}).facts["front"]
+    assert facts["focal_px"] == pytest.approx(24)
+    assert (facts["fixed_to"], facts["pos_m"], facts["quat_wxyz"]) == ("world", [0, 0, 1], [1, 0, 0, 0])
+
+
+def test_unknown_cameras_and_impossible_pictures_are_refused(sphere):
     with pytest.raises(UserError, match="camera must be one of front, not 'frnt'"):
         ImageObserver(sphere, {"frnt": (8, 8)})
-    with pytest.raises(UserError, match="0 x 8 pixels"):
-        ImageObserver(sphere, {"front": (0, 8)})
+    for height, width in ((0, 8), (8, 10_000)):
+        with pytest.raises(UserError, match=f"{height} x {width} pixels .* up to 480 x 640"):
+            ImageObserver(sphere, {"front": (height, width)})
+
+
+def test_closing_one_observer_leaves_another_seeing(sphere):
+    first, second = (ImageObserver(sphere, {"front": (48, 64)}) for _ in range(2))
+    before = second.observe(torch.tensor([0]))["image_front"]
+    assert before.any()
+    first.close()
+    assert torch.equal(second.observe(torch.tensor([0]))["image_front"], before)
+    second.close()
+
+
+def test_a_machine_without_ffmpeg_is_one_line(tmp_path, monkeypatch):
+    def no_ffmpeg(*args, **kwargs):
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr("imageio.v2.get_writer", no_ffmpeg)
+    with pytest.raises(UserError, match="No ffmpeg exe"):
+        write_video(tmp_path / "a.mp4", [np.zeros((8, 8, 3), np.uint8)], 10)
 
 
 def test_env_observes_images_before_and_after_a_reset():
@@ -73,7 +99,8 @@ def test_env_observes_images_before_and_after_a_reset():
     env.close()
 
 
-def test_state_alone_costs_no_renderer():
+def test_state_alone_costs_no_renderer(monkeypatch):
+    monkeypatch.setattr("robofb.sim.vec_env.ImageObserver", None)
     env = SimVecEnv(make_task("one_leg_insert"), 1)
     assert set(env.reset(0)) == set(env.spec.obs) == {"state"}
     env.close()

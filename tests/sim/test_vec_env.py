@@ -111,7 +111,29 @@ def test_divergence_ends_the_episode_without_success():
     env.engine.field("qvel")[1, 0] = float("nan")
     step = env.step(actions(2, 1)[0])
     assert step.terminated.tolist() == [False, True] and not step.info["success"].any()
+    assert step.reward[1] == 0 and step.info["stage"][1] == 0  # judged by nothing that was put back
+    assert step.info["part_overlap"][1] == 0
     assert torch.isfinite(step.obs["state"]).all()
+
+
+def test_a_step_keeps_what_it_told():
+    env = SimVecEnv(OneLegInsert(max_steps=2), 2)
+    env.reset(0)
+    steps, copies = [], []
+    for action in actions(2, 4):
+        steps.append(env.step(action))
+        copies.append({key: value.clone() for key, value in steps[-1].info.items()})
+    for step, copy in zip(steps, copies, strict=True):
+        assert all(torch.equal(step.info[key], copy[key]) for key in copy)
+
+
+def test_without_autoreset_an_ended_world_stays_where_it_is():
+    env = SimVecEnv(OneLegInsert(max_steps=2), 1, autoreset=False)
+    env.reset(0)
+    for action in actions(1, 2):
+        step = env.step(action)
+    assert step.truncated.all() and env.episode.tolist() == [0]
+    assert torch.equal(step.obs["state"], env.task.observe(env.engine)["state"])
 
 
 @pytest.mark.parametrize(
