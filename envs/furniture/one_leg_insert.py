@@ -10,7 +10,6 @@ from robofb.envs.furniture.parts import (
     Leg,
     TableTop,
     add_leg,
-    add_overlap_sensor,
     add_table_top,
     part_pose_sensors,
 )
@@ -22,10 +21,11 @@ from robofb.envs.furniture.task import (
     pose_names,
 )
 from robofb.envs.robots import franka
+from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.geometry import quat_from_yaw
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
-from robofb.sim.engine import add_frame_sensor, free_joint_slices, sensor_columns
+from robofb.sim.engine import free_joint_slices, sensor_columns
 from robofb.types import ArraySpec, EnvSpec, Obs, Score
 
 LEG_START_M = (0.46, -0.13)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import mujoco
 
 from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
-from robofb.sim.engine import add_frame_sensor
+from robofb.envs.sensors import add_frame_sensor
 
 BOX = mujoco.mjtGeom.mjGEOM_BOX
 CAPSULE = mujoco.mjtGeom.mjGEOM_CAPSULE
@@ -203,17 +203,3 @@ def add_part_pose_sensors(spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
     )
     for name, kind in zip(part_pose_sensors(body.name), kinds, strict=True):
         add_frame_sensor(spec, name, kind, body)
-
-
-def add_overlap_sensor(spec: mujoco.MjSpec, name: str, first: str, second: str) -> None:
-    """Add a sensor of the deepest contact between two bodies: signed distance [m], 0 without contact."""
-    sensor = spec.add_sensor(
-        name=name,
-        type=mujoco.mjtSensor.mjSENS_CONTACT,
-        objtype=mujoco.mjtObj.mjOBJ_BODY,
-        objname=first,
-        reftype=mujoco.mjtObj.mjOBJ_BODY,
-        refname=second,
-    )
-    distance = 1 << mujoco.mjtConDataField.mjCONDATA_DIST.value
-    sensor.intprm[:3] = [distance, 1, 1]  # field, reduce to the minimum distance, one slot

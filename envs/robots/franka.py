@@ -14,7 +14,7 @@ import mujoco
 import torch
 
 from robofb.envs.contact_bits import HAND, LEG, PAD, TABLE, TOP
-from robofb.sim.engine import add_frame_sensor
+from robofb.envs.sensors import add_frame_sensor
 from robofb.sim.ik import SerialArm, rotation_about_x, rotation_about_z
 
 NUM_JOINTS = 7

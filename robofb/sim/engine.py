@@ -38,22 +38,6 @@ def sensor_columns(model: mujoco.MjModel, *names: str) -> Tensor:
     return torch.cat([torch.arange(int(s.adr[0]), int(s.adr[0] + s.dim[0])) for s in sensors])
 
 
-def add_frame_sensor(
-    spec: mujoco.MjSpec,
-    name: str,
-    quantity: mujoco.mjtSensor,
-    frame: mujoco.MjsBody | mujoco.MjsSite,
-    reference: mujoco.MjsSite | None = None,
-) -> None:
-    """Add a sensor of a frame's position, axis or velocity, in the world's frame or in that of a site."""
-    sensor = spec.add_sensor(name=name, type=quantity, objtype=_FRAME_TYPE[type(frame)], objname=frame.name)
-    if reference is not None:
-        sensor.reftype, sensor.refname = _FRAME_TYPE[type(reference)], reference.name
-
-
-_FRAME_TYPE = {mujoco.MjsBody: mujoco.mjtObj.mjOBJ_XBODY, mujoco.MjsSite: mujoco.mjtObj.mjOBJ_SITE}
-
-
 def joint_indices(model: mujoco.MjModel, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the qpos and qvel indices of one-dimensional joints."""
     joints = [model.joint(name).id for name in names]
