@@ -1,26 +1,65 @@
-"""Make objects from config nodes, with errors a user can read."""
+"""Make objects from config nodes: only classes that are trusted, with errors a user can read."""
 
 from __future__ import annotations
 
+import importlib
+from functools import partial
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from robofb.errors import UserError
 
+TRUSTED_PREFIXES: tuple[str, ...] = ("robofb.",)  # a run folder may come from anywhere
+_SPECIAL = ("_target_", "_partial_", "_convert_")
+_BAD_VALUE = (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError)  # what one leads to
 
-def build(node: Any) -> Any:
-    """Make what a node's `_target_` names (a function that makes it, where the node is partial).
+
+def build(node: Any, *args: Any) -> Any:
+    """Make what a node's `_target_` names; what is inside the node is made first.
+
+    Args:
+        node: a config node or plain dict. With `_partial_` it makes a function, which is called here
+            where `args` are given.
+        args: what the config cannot know, such as the spec.
 
     Raises:
-        UserError: the target's own, or one line where it does not take what the node gives.
+        UserError: the target's own, or one line where it is not trusted or cannot take what it is given.
     """
+    node = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"cannot make {node}: it has no _target_")
     try:
-        return instantiate(node)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        reason = str(cause or error).splitlines()[0]
-        raise UserError(f"cannot make {node.get('_target_', node)}: {reason}") from error
+        made = _make(node)
+        return made(*args) if args else made
+    except _BAD_VALUE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot make {node['_target_']}: {reason}") from error
+
+
+def _make(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_make(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    values = {key: _make(value) for key, value in node.items() if key not in _SPECIAL}
+    if "_target_" not in node:
+        return values
+    target = _trusted(node["_target_"])
+    return partial(target, **values) if node.get("_partial_") else target(**values)
+
+
+def _trusted(target: Any) -> type:
+    """Import a class; no other callable, for one of ours may lead to any."""
+    module, _, name = str(target).rpartition(".")
+    if f"{module}.".startswith(TRUSTED_PREFIXES):
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"cannot make {target}: {error}") from error
+        if isinstance(found, type) and f"{found.__module__}.".startswith(TRUSTED_PREFIXES):
+            return found
+    raise UserError(
+        f"the config names {target}: only robofb's own classes are made from configs; "
+        "add your package to robofb.build.TRUSTED_PREFIXES"
+    )

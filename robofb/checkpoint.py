@@ -65,6 +65,12 @@ def load(folder: Path, which: str | Path = "latest") -> dict[str, Any]:
     return content
 
 
+def latest_step(folder: Path) -> int:
+    """Return the step of the latest checkpoint, 0 where there is none."""
+    digits = (_pointed(folder, "latest") or "").removeprefix("step_").removesuffix(".pt")
+    return int(digits) if digits.isdecimal() else 0
+
+
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("step_*.pt"))
 

@@ -70,12 +70,15 @@ def compose(verb_name: str, overrides: Sequence[str] = ()) -> Any:
         UserError: one line for an unknown key or choice, a bad value or a missing one.
     """
     verb = find_verb(verb_name)
-    words = [_quote(word, _keys_of(verb, str, str | None)) for word in overrides]
-    words = [_add(word, _keys_of(verb, dict[str, Any])) for word in words]
-    words = ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
+    words = _words(verb, overrides)
     with _explained(verb, words):
         with _hydra(verb):
-            cfg = hydra_compose(verb.config, overrides=words)
+            names = _names(verb)
+            cfg = hydra_compose(verb.config, overrides=[word for word in words if _key(word) not in names])
+            for override in OverridesParser.create().parse_overrides([w for w in words if _key(w) in names]):
+                if override.is_sweep_override():
+                    raise UserError(f"{override.input_line}: needs one value")
+                OmegaConf.update(cfg, override.key_or_group, override.value())
         if resume := cfg.get("resume"):
             _continue_from(verb, cfg, resume, words)
         return check(verb, cfg)
@@ -105,6 +108,9 @@ def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], 
         job: picklable; receives the raw config of one combination and should `check` it.
     """
     verb = find_verb(verb_name)
+    words = _words(verb, overrides)
+    if any(_key(word) == "resume" for word in words):
+        raise UserError("resume continues one run with one set of values: leave out -m")
     folder = f"runs/sweeps/{datetime.now():%Y-%m-%d-%H%M%S}-{verb.config}"
     quiet = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
     quiet += [
@@ -113,8 +119,8 @@ def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], 
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
     ]
-    with _explained(verb, overrides), _hydra(verb) as hydra:
-        hydra.multirun(verb.config, job, [*quiet, *overrides], with_log_configuration=False)
+    with _explained(verb, words), _hydra(verb) as hydra:
+        hydra.multirun(verb.config, job, [*quiet, *words], with_log_configuration=False)
 
 
 def key_help(verb_name: str) -> list[KeyHelp]:
@@ -190,6 +196,28 @@ def _keys_of(verb: Verb, *types: Any) -> set[str]:
     return {field.name for field in fields(schema) if hints[field.name] in types}
 
 
+def _names(verb: Verb) -> set[str]:
+    """Return the keys that hold a text although Hydra knows a group of that name: quickstart's task=x."""
+    groups = set(GlobalHydra.instance().config_loader().list_groups(""))
+    return _keys_of(verb, str) & groups - {"preset"}  # which is chosen as a group and writes its own name
+
+
+def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
+    """Put a user's words into Hydra's grammar."""
+    free, text = _keys_of(verb, dict[str, Any]), _keys_of(verb, str, str | None)
+    said = [_key(word) for word in overrides]
+    for key in said:
+        inner = next((other for other in said if other.startswith(f"{key}.")), None)
+        if inner and key.partition(".")[0] in free:
+            raise UserError(f"{key} and {inner}: say one of them, for one replaces the other")
+    words = [_add(_quote(word, text), free) for word in overrides]
+    return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
 def _add(word: str, free_keys: set[str]) -> str:
     """Let any key be said within a free group, such as the overrides of a stage: residual.clip=0.1."""
     return f"++{word}" if word.partition(".")[0] in free_keys and "=" in word else word
@@ -220,9 +248,18 @@ def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str
     given = {
         override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(words))
     }
+    if "preset" in given and "preset" in cfg:
+        raise UserError(
+            f"preset={given['preset'].value()}: a continued run keeps its values; "
+            "name the keys you want to change"
+        )
     for key in cfg:
         if key in stored and key not in given and key != "out":
             OmegaConf.update(cfg, str(key), stored[key], merge=False)
     for key, override in given.items():
-        if "." in key:
-            OmegaConf.update(cfg, key, override.value())
+        parent = key.rpartition(".")[0]
+        if parent and not OmegaConf.is_config(holder := OmegaConf.select(cfg, parent)) and holder is not None:
+            raise UserError(f"{key}: {parent} is {holder} in {resume}, which has no inner keys")
+        if parent:
+            added = override.is_add() or override.is_force_add()
+            OmegaConf.update(cfg, key, override.value(), force_add=added)

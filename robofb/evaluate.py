@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def make_env(
     """
     if num_envs < 1:
         raise UserError(f"num_envs={num_envs}: needs at least 1")
-    return SimVecEnv(build(task), num_envs, engine=build(engine), cameras=cameras)
+    return SimVecEnv(build(task), num_envs, engine=partial(build, engine), cameras=cameras)
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:
@@ -179,7 +180,7 @@ def policy_of(checkpoint: Mapping[str, Any]) -> Any:
 
 def build_policy(node: Any, spec: Mapping[str, Any]) -> Any:
     """Build a policy from its config node, a partial `_target_` that lacks the spec alone."""
-    return build(node)(EnvSpec.from_dict(spec))
+    return build(node, EnvSpec.from_dict(spec))
 
 
 def load_residual(run: Run, which: str = "best") -> ResidualPolicy:

@@ -20,11 +20,14 @@ from robofb import config
 from robofb.errors import UserError
 from robofb.evaluate import Evaluation, Film, evaluate, film, load_agent, make_env, policy_result
 from robofb.report import Curve, ReportData, write_report
-from robofb.run import Run, is_run, new_run_path
+from robofb.run import Run, is_run, new_run_path, plain
 from robofb.stats import compare_paired
+from robofb.train import bc_config, residual_config
+from robofb.train.open_run import check_continues, check_unchanged, keep_config
 
 LOG = logging.getLogger(__name__)
 REPORT_SEED = 20_000_000  # reported episodes; checkpoints are chosen on other seeds
+FIXED = ("task", "randomness", "engine", "seed")  # what a resumed pipeline cannot change
 STAGES = ("demonstrations", "train_bc", "evaluate_bc", "train_residual", "evaluate_residual", "report")
 
 
@@ -93,10 +96,36 @@ def quickstart(cfg: QuickstartConfig) -> Run:
 
 def _open(cfg: QuickstartConfig) -> Run:
     if cfg.resume:
-        return Run.open(cfg.resume).resume()
+        run = Run.open(cfg.resume)
+        _pass_on(cfg, run)
+        keep_config(run, cfg)
+        return run.resume()
     path = Path(cfg.out) if cfg.out else new_run_path("quickstart", "resip", cfg.seed)
     container: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
     return Run.create(path, container, "quickstart")
+
+
+def _pass_on(cfg: QuickstartConfig, run: Run) -> None:
+    """Write what was said now into the configs of the trainings that have begun.
+
+    Raises:
+        UserError: one of them cannot go on like that; nothing is written then.
+    """
+    check_unchanged(run.config, cfg, FIXED)
+    continued: list[tuple[Run, DictConfig]] = []
+    for stage, now, fixed in (
+        ("bc", cfg.bc, bc_config.FIXED),
+        ("residual", cfg.residual, residual_config.FIXED),
+    ):
+        before = _flat(run.config[stage])
+        said = {key: value for key, value in _flat(now).items() if key not in before or before[key] != value}
+        if said and is_run(run.path / stage):
+            words = [f"resume={run.path / stage}", *_overrides(said)]
+            stage_run, stage_cfg = Run.open(run.path / stage), config.compose(f"train_{stage}", words)
+            check_continues(stage_run, stage_cfg, fixed)
+            continued.append((stage_run, stage_cfg))
+    for stage_run, stage_cfg in continued:
+        keep_config(stage_run, stage_cfg)
 
 
 class Pipeline:
@@ -114,14 +143,14 @@ class Pipeline:
     @staticmethod
     def check(cfg: QuickstartConfig) -> None:
         """Refuse at once what a stage would refuse after minutes."""
-        config.compose("collect", _overrides({**_scene(cfg), **cfg.collect}))
-        config.compose("train_bc", _overrides({"data": "data", **_task(cfg), **cfg.bc}))
-        config.compose("train_residual", _overrides({"base": "bc", **_scene(cfg), **cfg.residual}))
+        config.compose("collect", _overrides(_scene(cfg) | _flat(cfg.collect)))
+        config.compose("train_bc", _overrides({"data": "data"} | _task(cfg) | _flat(cfg.bc)))
+        config.compose("train_residual", _overrides({"base": "bc"} | _scene(cfg) | _flat(cfg.residual)))
 
     def demonstrations(self) -> None:
         """Record scripted demonstrations until there are enough."""
         with self._stage("demonstrations"):
-            outcome = self._do("collect", self.data, {**_scene(self.cfg), **self.cfg.collect})
+            outcome = self._do("collect", self.data, _scene(self.cfg) | _flat(self.cfg.collect))
         before = self.run.summary().get("demonstrations", {"kept": 0, "discarded": 0})
         counts = {key: before[key] + getattr(outcome, key) for key in before}
         self.run.write_summary({"demonstrations": counts})
@@ -129,7 +158,7 @@ class Pipeline:
     def train_bc(self) -> None:
         """Clone the demonstrations."""
         with self._stage("train_bc"):
-            self._do("train_bc", self.bc, {"data": self.data, **_task(self.cfg), **self.cfg.bc})
+            self._do("train_bc", self.bc, {"data": self.data} | _task(self.cfg) | _flat(self.cfg.bc))
 
     def evaluate_bc(self) -> Evaluation:
         """Evaluate the diffusion policy on the reported episodes."""
@@ -138,7 +167,7 @@ class Pipeline:
     def train_residual(self) -> None:
         """Train the residual on the frozen policy."""
         with self._stage("train_residual"):
-            words = {"base": self.bc, **_scene(self.cfg), **self.cfg.residual}
+            words = {"base": self.bc} | _scene(self.cfg) | _flat(self.cfg.residual)
             self._do("train_residual", self.residual, words)
 
     def evaluate_residual(self) -> Evaluation:
@@ -203,14 +232,23 @@ class Pipeline:
         }
 
 
-def _task(cfg: QuickstartConfig) -> dict[str, str]:
+def _task(cfg: QuickstartConfig) -> dict[str, Any]:
     """Return the overrides that choose the task."""
     return {"task": cfg.task, "task.randomness": cfg.randomness}
 
 
-def _scene(cfg: QuickstartConfig) -> dict[str, str]:
+def _scene(cfg: QuickstartConfig) -> dict[str, Any]:
     """Return the overrides that choose task and simulator."""
     return {**_task(cfg), "engine": cfg.engine}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by their dotted keys, such as policy.horizon."""
+    flat: dict[str, Any] = {}
+    for key, value in plain(values).items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _overrides(values: Mapping[str, Any]) -> list[str]:

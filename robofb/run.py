@@ -100,9 +100,7 @@ class Run:
         """
         path = Path(path)
         values: dict[str, Any] = plain(config)
-        mode = values.get("wandb", "off")
-        if mode not in WANDB_MODES:
-            raise UserError(f"wandb={mode}: choose one of {', '.join(WANDB_MODES)}")
+        _check_wandb(values.get("wandb", "off"))
         with file_errors(f"cannot make the run folder {path}"):
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -135,12 +133,24 @@ class Run:
             raise UserError(f"run {path} is damaged: {str(error).splitlines()[0]}") from error
         return cls(path, config, kind)
 
-    def resume(self) -> Run:
-        """Go on writing to a run that was opened: log, metrics and clock continue."""
+    def resume(self, wandb: str | None = None) -> Run:
+        """Go on writing to a run that was opened: log, metrics and clock continue.
+
+        Args:
+            wandb: how to mirror to W&B from now on; as the config says where None.
+
+        Raises:
+            UserError: `wandb` is none of `WANDB_MODES`, or the folder cannot be written.
+        """
+        if wandb is not None:
+            _check_wandb(wandb)
+            self.config = {**self.config, "wandb": wandb}
         meta = json.loads((self.path / "meta.json").read_text())
         meta.setdefault("resumed", []).append(provenance.describe())
         write_atomically(self.path / "meta.json", json.dumps(meta, indent=1))
         self._seconds_before = max((row["seconds"] for row in self.metrics()), default=0.0)
+        step = checkpoint.latest_step(self.path / "checkpoints")
+        append_line(self.path / "metrics.jsonl", json.dumps({"resumed_at": step}))
         return self._attach()
 
     def _attach(self) -> Run:
@@ -183,14 +193,17 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logged rows in order of step, as floats beside the int "step".
 
-        Where a resumed run repeats steps, the later rows count. Half a line, left by a kill, is
-        skipped.
+        Where a resumed run goes back to its checkpoint, the rows after that are dropped. Half a line,
+        left by a kill, is skipped.
         """
         path = self.path / "metrics.jsonl"
         rows: list[dict[str, Any]] = []
         for line in path.read_text().splitlines() if path.is_file() else []:
             try:
                 row = {key: float(value) for key, value in json.loads(line).items()}
+                if "resumed_at" in row:
+                    rows = [kept for kept in rows if kept["step"] <= row["resumed_at"]]
+                    continue
                 row["step"] = int(row["step"])
             except (ValueError, AttributeError, KeyError, TypeError):
                 continue
@@ -216,12 +229,17 @@ class Run:
         return checkpoint.save(self.path / "checkpoints", content, step, best=best, keep=keep)
 
     def load_checkpoint(self, which: str | Path = "latest") -> dict[str, Any]:
-        """Return a checkpoint on the CPU: "latest", "best", or a path (of any run).
+        """Return a checkpoint on the CPU: "latest", "best", or a path (of any run of this kind).
 
         Raises:
-            UserError: where it is missing, cut off, foreign or of another format.
+            UserError: where it is missing, cut off, foreign, of another format or of a run of another kind.
         """
-        return checkpoint.load(self.path / "checkpoints", which)
+        content = checkpoint.load(self.path / "checkpoints", which)
+        if content.get("kind") != self.kind:
+            raise UserError(
+                f"checkpoint {which} is of a {content.get('kind')} run; {self.path} is a {self.kind} run"
+            )
+        return content
 
     @property
     def has_checkpoint(self) -> bool:
@@ -266,6 +284,11 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_wandb(mode: Any) -> None:
+    if mode not in WANDB_MODES:
+        raise UserError(f"wandb={mode}: choose one of {', '.join(WANDB_MODES)}")
 
 
 def _start_wandb(run: Run) -> Any:

@@ -8,6 +8,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from robofb import build
+
+build.TRUSTED_PREFIXES += ("fakes.", "train.")  # what configs in tests name
+
 settings.register_profile("robofb", deadline=None, max_examples=50)
 settings.load_profile("robofb")
 

@@ -158,9 +158,53 @@ def test_read_only_folder(capsys, made, tmp_path):
     assert str(locked) in line
 
 
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [("+policy.colour=red", "'colour'"), ("policy.denoiser.groups=7", "7"), ("policy.horizon=six", "")],
+)
+def test_values_that_a_policy_refuses(capsys, made, tmp_path, word, words):
+    choice = ["policy=unet_diffusion", f"data={made / 'data'}", f"out={tmp_path / 'out'}"]
+    line = mistake(capsys, "train", "bc", *choice, word)
+    assert "cannot make robofb.policies.diffusion.DiffusionPolicy: " in line and words in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluating_with_another_replanning_horizon(capsys, made):
     line = mistake(capsys, "eval", f"run={made / 'residual'}", "execute=4", "episodes=1", "num_envs=1")
     assert "execute=4" in line and "use execute=8" in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "words"),
+    [
+        ("bc", "policy.horizon=32", "policy.horizon was 16 and cannot become 32"),
+        ("bc", "policy.denoiser.width=8", "policy.denoiser.width was 16 and cannot become 8"),
+        ("residual", "num_envs=32", "num_envs was 4 and cannot become 32"),
+        ("residual", "hidden=[64]", "hidden was [256, 256] and cannot become [64]"),
+        ("residual", "critic_sees_time=false", "critic_sees_time was True and cannot become False"),
+        ("residual", "scale_rewards=true", "scale_rewards was False and cannot become True"),
+        ("residual", "base=elsewhere", "and cannot become elsewhere"),
+        ("residual", "preset=paper", "preset=paper: a continued run keeps its values"),
+    ],
+)
+def test_resuming_with_another_size(capsys, copy, kind, word, words):
+    before = fingerprint(copy)
+    line = mistake(capsys, "train", kind, f"resume={copy / kind}", word)
+    assert words in line
+    assert fingerprint(copy) == before
+
+
+def test_a_rollout_may_become_longer(copy):
+    words = [f"resume={copy / 'residual'}", "rollout_steps=20", "env_steps=200"]
+    run = residual.train(config.compose("train_residual", words))
+    assert run.load_checkpoint()["step"] == 40 + 160
+    assert Run.open(run.path).config["rollout_steps"] == 20
+
+
+def test_checkpoint_of_a_run_of_another_kind(capsys, made):
+    path = made / "bc/checkpoints" / (made / "bc/checkpoints/best").read_text().strip()
+    line = mistake(capsys, "eval", f"run={made / 'residual'}", f"checkpoint={path}", "episodes=1")
+    assert f"checkpoint {path} is of a bc run" in line
 
 
 def test_residual_starts_as_its_base_bit_for_bit(made, capsys):
@@ -181,6 +225,8 @@ def test_residual_starts_as_its_base_bit_for_bit(made, capsys):
     [
         (["collect", "task.randomness=hard"], ["low, med, high", "'hard'"]),
         (["collect", "+task.colour=red"], ["cannot make", "colour"]),
+        (["train", "residual", "base=x", "resume=y", "-m"], ["leave out -m"]),
+        (["collect", "task._target_=os.mkdir"], ["the config names os.mkdir: only robofb's own classes"]),
         (["collect", "num_envs=0"], ["num_envs=0"]),
         (["collect", "task=null"], ["task=null"]),
         (["quickstart", "randomness=hard"], ["low, med, high", "'hard'"]),

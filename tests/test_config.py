@@ -9,6 +9,7 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from robofb.build import build
 from robofb.config import check, compose, find_verb, key_help, load_object, sweep
 from robofb.errors import UserError
 from robofb.run import Run
@@ -56,6 +57,12 @@ def test_every_config_composes_with_every_choice_of_every_group(verb):
 @pytest.mark.parametrize("name", names("preset"))
 def test_every_preset_composes_and_says_its_name(name):
     assert compose("train_residual", ["base=x", f"preset={name}"]).preset == name
+
+
+def test_the_quickstart_takes_names_of_groups_and_their_mistakes():
+    cfg = compose("quickstart", ["task=one_leg_insert", "engine=mujoco", "randomness=high"])
+    assert (cfg.task, cfg.engine, cfg.randomness) == ("one_leg_insert", "mujoco", "high")
+    assert message("quickstart", "task=1,2") == "task=1,2: needs one value"
 
 
 def test_a_task_can_be_left_out():
@@ -125,6 +132,10 @@ class TestMistakes:
     def test_free_groups_take_any_key(self, plus):
         cfg = compose("quickstart", [f"{plus}residual.clip=0.3", "residual.time_limit_s=9"])
         assert (cfg.residual.clip, cfg.residual.time_limit_s) == (0.3, 9)
+
+    def test_a_choice_and_its_inner_key_within_a_stage(self):
+        text = message("quickstart", "bc.policy.horizon=8", "bc.policy=unet_diffusion")
+        assert text.startswith("bc.policy and bc.policy.horizon: say one of them")
 
     def test_choice(self):
         text = message("collect", "task=one_leg_inser")
@@ -198,6 +209,26 @@ class TestResume:
         cfg = compose("train residual", [f"resume={run.path}", "env_steps=77", "task.randomness=med"])
         assert (cfg.num_envs, cfg.env_steps, cfg.task.randomness) == (9, 77, "med")
 
+    @pytest.mark.parametrize("preset", ["paper", "laptop"])
+    def test_a_preset_is_refused_for_it_would_change_nothing(self, run, preset):
+        assert message("train residual", f"resume={run.path}", f"preset={preset}") == (
+            f"preset={preset}: a continued run keeps its values; name the keys you want to change"
+        )
+
+    @pytest.mark.parametrize("plus", ["", "+", "++"])
+    def test_free_groups_take_new_keys(self, tmp_path, plus):
+        cfg = compose("quickstart", ["residual.env_steps=5"])
+        Run.create(tmp_path / "quick", cfg, "quickstart").close()
+        cfg = compose("quickstart", [f"resume={tmp_path / 'quick'}", f"{plus}residual.clip=0.1"])
+        assert (cfg.residual.env_steps, cfg.residual.clip) == (5, 0.1)
+
+    def test_inner_keys_of_a_stored_choice_are_refused(self, tmp_path):
+        Run.create(
+            tmp_path / "quick", compose("quickstart", ["bc.policy=unet_diffusion"]), "quickstart"
+        ).close()
+        text = message("quickstart", f"resume={tmp_path / 'quick'}", "bc.policy.horizon=8")
+        assert text.startswith("bc.policy.horizon: bc.policy is unet_diffusion in")
+
     def test_a_missing_run_is_named(self):
         assert message("train residual", "resume=nowhere") == "no run at nowhere: no such folder"
 
@@ -209,6 +240,84 @@ def test_sweep_runs_every_combination_and_composes_like_a_single_run(tmp_path, m
     assert [(cfg.seed, cfg.episodes) for cfg in seen] == [(1, 3), (1, 4), (2, 3), (2, 4)]
     assert check(VERBS["eval"], seen[0]) == compose("eval", ["run=x", "seed=1", "episodes=3"])
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # no outputs/ or multirun/
+
+
+@pytest.mark.parametrize(
+    ("verb", "overrides", "key", "expected"),
+    [
+        ("quickstart", ["residual.clip=0.1,0.2"], "residual.clip", [0.1, 0.2]),
+        ("train bc", ["data=~/d", "seed=1,2"], "data", ["/home/someone/d"] * 2),
+        ("train bc", ["data=a,b"], "data", ["a", "b"]),
+        ("train bc", ["data=x", "task=null", "seed=1,2"], "task", [None, None]),
+    ],
+)
+def test_sweep_reads_words_as_a_single_run_does(verb, overrides, key, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    seen = []
+    sweep(verb, overrides, seen.append)
+    assert [OmegaConf.select(check(find_verb(verb), cfg), key) for cfg in seen] == expected
+
+
+def test_a_sweep_resumes_nothing():
+    with pytest.raises(UserError, match="resume continues one run with one set of values: leave out -m"):
+        sweep("train bc", ["resume=runs/x", "seed=1,2"], print)
+
+
+class TestBuild:
+    SMALL = {"_target_": "robofb.nets.mlp.MlpDenoiser", "action_dim": 2, "horizon": 4, "cond_dim": 3}
+
+    def test_makes_what_is_inside_first_and_calls_a_partial(self):
+        node = {**self.SMALL, "_partial_": True, "_convert_": "all", "width": 8}
+        del node["action_dim"]
+        assert build({**node, "num_blocks": 1}, 2).step[1].out_features == 8
+        assert len(build(node)(2, num_blocks=1).blocks) == 1
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [({"colour": "red"}, "'colour'"), ({"width": "wide"}, ""), ({"width": -1}, "-1")],
+    )
+    @pytest.mark.parametrize("is_partial", [False, True])
+    def test_what_a_target_cannot_take_is_one_line(self, changes, reason, is_partial):
+        node = {**self.SMALL, **changes, "_partial_": is_partial}
+        action_dim = node.pop("action_dim")
+        args = (action_dim,) if is_partial else ()
+        with pytest.raises(UserError, match=f"cannot make robofb.nets.mlp.MlpDenoiser: .*{reason}") as error:
+            build(node if is_partial else {**node, "action_dim": action_dim}, *args)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "os.mkdir",
+            "robofb_evil.Policy",
+            "robofb.run.os.mkdir",
+            "robofb.run.Path",
+            "robofb.config.load_object",
+            "robofb.run.Run.create",
+            "${oc.env:HOME}",
+            "mkdir",
+            3,
+        ],
+    )
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_only_trusted_classes_are_made(self, target, nested, tmp_path):
+        node = {"_target_": target, "path": str(tmp_path / "made")}
+        node = {**self.SMALL, "inner": [{"deep": node}]} if nested else node
+        with pytest.raises(UserError, match=r"only robofb's own classes|cannot make robofb\.run"):
+            build(node)
+        with pytest.raises(UserError):
+            build(OmegaConf.create({"policy": node}).policy)
+        assert not (tmp_path / "made").exists()
+
+    def test_an_interpolation_hides_no_target(self, tmp_path):
+        hidden = {**self.SMALL, "width": "${oc.create:'{_target_: os.mkdir, path: x}'}"}
+        with pytest.raises(UserError, match="the config names os.mkdir"):
+            build(OmegaConf.create(hidden))
+
+    def test_a_node_without_a_target(self):
+        with pytest.raises(UserError, match="it has no _target_"):
+            build({"width": 3})
 
 
 def test_mistake_in_a_sweep_is_one_line_and_runs_nothing(tmp_path, monkeypatch):

@@ -20,8 +20,8 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     {"quickstart", "cli", "config", "config_errors", "verbs", "doctor"},
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
-    "hydra": {"build", "evaluate", "config", "config_errors", "cli", "quickstart", "train"},
-    "omegaconf": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
+    "hydra": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
+    "omegaconf": {"build", "evaluate", "config", "config_errors", "cli", "quickstart", "train"},
     "wandb": {"run"},
     "warp": {"sim.warp_engine"},
     "mujoco_warp": {"sim.warp_engine"},

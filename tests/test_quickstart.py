@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
 from robofb import config, evaluate
 from robofb.errors import UserError
 from robofb.evaluate import film, load_agent
-from robofb.quickstart import quickstart
+from robofb.quickstart import Pipeline, quickstart
 from robofb.run import Run
 from robofb.store.episodes import EpisodeStore
 
@@ -82,6 +83,74 @@ def test_a_pipeline_interrupted_before_a_stage_saved_anything_goes_on(tmp_path, 
             quickstart(config.compose("quickstart", [*TINY, f"out={out}", "seed=1", "video=false"]))
     run = quickstart(config.compose("quickstart", [f"resume={out}"]))
     assert {"bc", "residual", "paired"} <= set(run.summary())
+
+
+def copied(finished, tmp_path):
+    """Copy a finished pipeline; its runs still name the dataset of the original."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def test_resume_passes_on_what_is_said_now(finished, tmp_path, monkeypatch):
+    """Also where the first attempt is stopped before its stage: the second needs no words."""
+    out = copied(finished, tmp_path)
+    words = [f"resume={out}", "residual.env_steps=480", "residual.clip=0.1", "bc.steps=22", "video=false"]
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("robofb.quickstart.Pipeline.demonstrations", stop)
+        with pytest.raises(KeyboardInterrupt):
+            quickstart(config.compose("quickstart", words))
+    quickstart(config.compose("quickstart", [f"resume={out}"]))
+    assert Run.open(out / "bc").load_checkpoint()["step"] == 22
+    residual = Run.open(out / "residual")
+    assert (residual.load_checkpoint()["step"], residual.config["clip"]) == (480, 0.1)
+    kept = Run.open(out).config
+    assert (kept["residual"]["env_steps"], kept["bc"]["steps"], kept["video"]) == (480, 22, False)
+    assert (kept["resume"], kept["seed"]) == (None, 7)
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("seed=8", "seed was 7 and cannot become 8"),
+        ("randomness=med", "randomness was low and cannot become med"),
+        ("task=one_leg", "task=one_leg: no such task"),
+        ("engine=warp", "engine=warp: no such engine"),
+        ("residual.num_envs=4", "num_envs was 8 and cannot become 4"),
+        ("bc.policy.horizon=8", "policy.horizon was 16 and cannot become 8"),
+        ("residual.preset=paper", "preset=paper: a continued run keeps its values"),
+    ],
+)
+def test_resume_refuses_what_would_mix(finished, word, line):
+    before = {path: path.read_bytes() for path in finished.rglob("*.*") if path.is_file()}
+    with pytest.raises(UserError, match=line):
+        quickstart(config.compose("quickstart", [f"resume={finished}", word]))
+    assert before == {path: path.read_bytes() for path in finished.rglob("*.*") if path.is_file()}
+
+
+def test_inner_keys_of_a_stage_reach_it():
+    cfg = config.compose(
+        "quickstart", ["bc.policy.horizon=8", "residual.task.max_steps=60", "residual.task.randomness=high"]
+    )
+    bc, residual = stage_configs(cfg)
+    assert (bc.policy.horizon, bc.policy.denoiser.width, bc.steps) == (8, 384, 2000)
+    assert (residual.task.max_steps, residual.task.randomness) == (60, "high")
+    assert (bc.task.max_steps, bc.task.randomness) == (90, "low")
+    bc, _ = stage_configs(config.compose("quickstart", ["bc.policy=unet_diffusion"]))
+    assert bc.policy.denoiser.channels == [256, 512, 1024]
+
+
+def stage_configs(cfg):
+    """Return what the two trainings of a pipeline would run with."""
+    composed, compose = {}, config.compose
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            config, "compose", lambda verb, words: composed.setdefault(verb, compose(verb, words))
+        )
+        Pipeline.check(cfg)
+    return composed["train_bc"], composed["train_residual"]
 
 
 def test_mistyped_override_of_a_late_stage_is_refused_at_once(tmp_path):

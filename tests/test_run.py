@@ -101,12 +101,54 @@ def test_resumed_run_replaces_the_rows_it_repeats_and_its_clock_goes_on(run):
     path = run.path / "metrics.jsonl"
     path.write_text(path.read_text().replace('"seconds": ', '"seconds": 10') + '{"step": 4, "lo')
     run.close()
+    run.save_checkpoint(state(), 1)
     with Run.open(run.path).resume() as resumed:
         resumed.log({"loss": 20.0}, 2)
         resumed.log({"loss": 40.0}, 4)
         assert [(row["step"], row["loss"]) for row in resumed.metrics()] == [(1, 1.0), (2, 20.0), (4, 40.0)]
         assert resumed.metrics()[1]["seconds"] >= 100
         assert len(resumed.meta["resumed"]) == 1
+
+
+def test_rows_after_the_checkpoint_that_a_resume_goes_back_to_are_dropped(run):
+    """Also where the first new row repeats the very step of the last old one."""
+    for step in (1, 2, 3):
+        run.log({"loss": float(step)}, step)
+        if step == 2:
+            run.save_checkpoint(state(), step)
+    run.close()
+    with Run.open(run.path).resume() as resumed:
+        assert [row["step"] for row in resumed.metrics()] == [1, 2]
+        resumed.log({"loss": 30.0}, 3)
+        resumed.log({"validation": 1.0}, 3)
+    rows = Run.open(run.path).metrics()
+    assert [(row["step"], row.get("loss")) for row in rows] == [(1, 1.0), (2, 2.0), (3, 30.0), (3, None)]
+
+
+def test_a_run_resumed_without_a_checkpoint_starts_its_rows_again(run):
+    run.log({"loss": 1.0}, 5)
+    run.close()
+    with Run.open(run.path).resume() as resumed:
+        assert resumed.metrics() == []
+
+
+def test_metrics_of_a_run_resumed_by_an_older_version(run):
+    lines = [json.dumps({"step": step, "seconds": 0.0}) for step in (1, 2, 3, 2, 4)]
+    (run.path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    assert [row["step"] for row in run.metrics()] == [1, 2, 4]
+
+
+def test_resume_takes_another_wandb_mode(run, monkeypatch):
+    started = []
+    monkeypatch.setattr("robofb.run._start_wandb", lambda run: started.append(run.config["wandb"]))
+    run.close()
+    before = run.meta
+    with pytest.raises(UserError, match="wandb=on: choose one of off, offline, online"):
+        Run.open(run.path).resume(wandb="on")
+    assert run.meta == before
+    Run.open(run.path).resume().close()
+    Run.open(run.path).resume(wandb="offline").close()
+    assert started == ["offline"]
 
 
 def test_train_log_gets_what_the_package_logs_while_open(run):
@@ -230,6 +272,13 @@ class TestCheckpoints:
             with pytest.raises(UserError) as error:
                 run.load_checkpoint(tmp_path / name)
             assert words in one_line(error)
+
+    def test_of_a_run_of_another_kind_is_refused(self, run, tmp_path):
+        path = run.save_checkpoint(state(), 1)
+        other = Run.create(tmp_path / "other", CONFIG, "residual")
+        other.close()
+        with pytest.raises(UserError, match=r"step_.*pt is of a bc run; .*other is a residual run"):
+            other.load_checkpoint(path)
 
     def test_missing_checkpoints_name_what_is_there(self, run):
         with pytest.raises(UserError, match=r"no latest checkpoint in .*; there: none at all"):

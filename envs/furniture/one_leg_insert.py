@@ -22,6 +22,7 @@ from robofb.envs.furniture.task import (
 )
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
+from robofb.errors import UserError
 from robofb.geometry import quat_from_yaw
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
@@ -67,6 +68,8 @@ class OneLegInsert(FurnitureTask):
         max_part_overlap_m: float = 0.001,
         max_pad_overlap_m: float = 0.003,
     ) -> None:
+        if max_steps < 1:
+            raise UserError(f"max_steps={max_steps}: needs at least 1")
         self.leg, self.top = Leg(), TableTop()
         super().__init__(randomness)
         self.min_tilt_cosine, self.max_off_axis_m = min_tilt_cosine, max_off_axis_m

@@ -19,7 +19,7 @@ from robofb.run import Run
 from robofb.store.episodes import EpisodeStore
 from robofb.store.windows import Windows, split_episodes
 from robofb.train.action_error import action_error
-from robofb.train.bc_config import BcConfig
+from robofb.train.bc_config import FIXED, BcConfig
 from robofb.train.bc_learner import BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
@@ -47,7 +47,7 @@ def train(cfg: BcConfig) -> Run:
             windows = make_windows(store, training, policy, device)
             held_out = make_windows(store, validation, policy, device) if validation else None
         learner = make_learner(cfg, policy.to(device), windows)
-        with open_run(cfg, "bc", store.spec.task) as run:
+        with open_run(cfg, "bc", store.spec.task, FIXED) as run:
             BcTraining(cfg, run, learner, held_out).work()
     return run
 
@@ -56,7 +56,8 @@ def make_policy(node: Any, spec: EnvSpec, seed: int = 0) -> DiffusionPolicy:
     """Build a policy from its config node (a partial `_target_`); `seed` gives its weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(node)(spec)
+        policy: DiffusionPolicy = build(node, spec)
+        return policy
 
 
 def make_windows(
@@ -109,8 +110,9 @@ class BcTraining:
         self.seconds = 0.0
         self.validation: dict[str, float] = {}
         self._saved_at = -1
-        if cfg.resume and run.has_checkpoint:
-            self._restore(run.load_checkpoint("latest"))
+        if cfg.resume:
+            if run.has_checkpoint:
+                self._restore(run.load_checkpoint("latest"))
             keep_config(run, cfg)
         self._started = time.monotonic() - self.seconds
 
@@ -143,6 +145,8 @@ class BcTraining:
                 if interrupt.raised and learner.steps < cfg.steps:
                     self._stop()
         self._summarise()
+        if interrupt.raised:  # in the last step: what would come next must not start
+            raise KeyboardInterrupt
 
     def _due(self, every: int) -> bool:
         return self.learner.steps % every == 0 or self.learner.steps == self.cfg.steps

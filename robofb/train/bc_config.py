@@ -10,6 +10,8 @@ from omegaconf import MISSING
 from robofb.errors import UserError
 from robofb.train.device import PRECISIONS
 
+FIXED = ("policy",)  # what a resumed run cannot change
+
 
 @dataclass
 class BcConfig:

@@ -25,7 +25,7 @@ from robofb.store.checks import check_same_spec
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
 from robofb.train.open_run import keep_config, open_run
-from robofb.train.residual_config import ResidualConfig
+from robofb.train.residual_config import FIXED, ResidualConfig
 from robofb.train.residual_learner import ResidualLearner
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def train(cfg: ResidualConfig) -> Run:
     """
     base, base_node = load_base(cfg)
     with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
-        check_same_spec(base.spec, env.spec, f"base={cfg.base}")
+        check_same_spec(base.spec, env.spec.only(base.spec.obs), f"base={cfg.base}")
         policy = make_residual_policy(cfg, base).to(env.device)
         with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:
             agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
@@ -50,7 +50,7 @@ def train(cfg: ResidualConfig) -> Run:
                 episodes, seed = cfg.select_episodes, cfg.select_seed
                 return evaluate.evaluate(agent, select_env, episodes, seed, progress="select").rate
 
-            with open_run(cfg, "residual", env.spec.task) as run:
+            with open_run(cfg, "residual", env.spec.task, FIXED) as run:
                 learner = ResidualLearner(
                     policy, env, make_ppo(cfg, policy, env), seed=cfg.seed, threads=cfg.threads
                 )
@@ -157,8 +157,9 @@ class ResidualTraining:
         self.base_config = dict(base_config)
         self.progress = Progress()
         self._saved_at = -1
-        if cfg.resume and run.has_checkpoint:
-            self._restore(run.load_checkpoint("latest"))
+        if cfg.resume:
+            if run.has_checkpoint:
+                self._restore(run.load_checkpoint("latest"))
             keep_config(run, cfg)
         self._started = time.monotonic() - self.progress.seconds
 
@@ -179,23 +180,26 @@ class ResidualTraining:
             with InterruptFlag() as interrupt, bar:
                 if self.progress.best is None:
                     self.run.log(self._choose(), learner.env_steps)
-                finished = self._finished()
+                finished = self._why_finished()
                 while not finished:
                     if interrupt.raised:
                         self._stop()
                     metrics = self._step()
-                    finished = self._finished()
+                    finished = self._why_finished()
                     bar.update(learner.env_steps - bar.n)
                     bar.set_postfix(success=f"{metrics.get('train/success', 0):.2f}", refresh=False)
                     if learner.ppo.iteration % cfg.select_every == 0 or finished:
                         metrics |= self._choose()
-                        finished = finished or self.progress.hits >= 2
+                        finished = finished or self._why_finished()
                     elif learner.ppo.iteration % cfg.save_every == 0:
                         self._save()
                     self.run.log(metrics, learner.env_steps)
         finally:
             torch.set_num_threads(num_threads)
+        LOG.info("training ends: %s", finished)
         self._summarise()
+        if interrupt.raised:  # in the last iteration: what would come next must not start
+            raise KeyboardInterrupt
 
     def _step(self) -> dict[str, float]:
         """Do one iteration; save what caused it where a number is no longer finite."""
@@ -246,13 +250,16 @@ class ResidualTraining:
             "seconds/selection": time.monotonic() - start,
         }
 
-    def _finished(self) -> bool:
-        seconds, limit = time.monotonic() - self._started, self.cfg.time_limit_s
-        return (
-            self.learner.env_steps >= self.cfg.env_steps
-            or (limit is not None and seconds >= limit)
-            or self.progress.hits >= 2
-        )
+    def _why_finished(self) -> str:
+        """Return why training ends here, nothing while it goes on."""
+        cfg = self.cfg
+        if self.learner.env_steps >= cfg.env_steps:
+            return f"the budget env_steps={cfg.env_steps} is spent"
+        if cfg.time_limit_s is not None and time.monotonic() - self._started >= cfg.time_limit_s:
+            return f"the time limit time_limit_s={cfg.time_limit_s:g} is over"
+        if self.progress.hits >= 2:
+            return f"two selections in a row reached target_success={cfg.target_success}"
+        return ""
 
     def _stop(self) -> None:
         """Save after Ctrl-C, say how to go on, and leave."""
@@ -279,6 +286,8 @@ class ResidualTraining:
         self.learner.policy.load_state_dict(checkpoint["policy"])
         self.learner.load_state_dict(checkpoint["learner"])
         self.progress = Progress(**checkpoint["progress"])
+        if checkpoint["config"]["target_success"] != self.cfg.target_success:
+            self.progress.hits = 0
 
     def _summarise(self) -> None:
         """Write the training's cost to the summary; "other" is what is neither of the named parts."""

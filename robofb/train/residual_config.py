@@ -9,6 +9,9 @@ from omegaconf import MISSING
 
 from robofb.errors import UserError
 
+# What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
+FIXED = ("base", "base_checkpoint", "num_envs", "hidden", "critic_sees_time", "scale_rewards")
+
 
 @dataclass
 class ResidualConfig:

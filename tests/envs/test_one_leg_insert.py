@@ -166,6 +166,8 @@ def test_start_states_fill_their_ranges(level):
 def test_unknown_randomness_is_named():
     with pytest.raises(UserError, match="low, med, high, not 'hard'"):
         OneLegInsert("hard")
+    with pytest.raises(UserError, match="max_steps=0: needs at least 1"):
+        OneLegInsert(max_steps=0)
 
 
 def test_gripper_closes_at_its_speed_by_hand():

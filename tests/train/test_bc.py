@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -195,6 +196,39 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(data, tmp_path):
     assert f"saved; continue with: robofb train bc resume={tmp_path / 'run'}" in log
     checkpoint = Run.open(tmp_path / "run").load_checkpoint()
     assert checkpoint["step"] == checkpoint["learner"]["steps"] >= 5
+
+
+def test_ctrl_c_in_the_last_step_finishes_and_still_stops(data, tmp_path, monkeypatch):
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        return {"action_error_normalised": 1.0}
+
+    monkeypatch.setattr(bc, "action_error", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "run", validate_every=20)
+    run = Run.open(tmp_path / "run")
+    assert run.load_checkpoint()["step"] == run.summary()["bc_training"]["steps"] == 20
+
+
+def test_a_run_resumed_before_its_first_checkpoint_keeps_what_is_said_now(data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(bc.BcTraining, "work", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, tmp_path / "run")
+    run = train(data, tmp_path / "x", resume=str(tmp_path / "run"), steps=2)
+    assert Run.open(run.path).config["steps"] == run.load_checkpoint()["step"] == 2
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def test_resuming_takes_another_wandb_mode(data, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("robofb.run._start_wandb", lambda run: started.append(run.config["wandb"]))
+    run = train(data, tmp_path / "run", steps=1)
+    train(data, tmp_path / "x", steps=1, resume=str(run.path), wandb="offline")
+    assert started == [Run.open(run.path).config["wandb"]] == ["offline"]
 
 
 def test_a_finished_run_resumes_to_itself(data, tmp_path):

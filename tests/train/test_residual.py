@@ -205,6 +205,55 @@ def test_ctrl_c_saves_and_resuming_gives_the_same_weights(
     assert_same_weights(whole, resumed)
 
 
+class InterruptedSelection(ResumablePointEnv):
+    """Presses Ctrl-C as the second selection starts, the last thing that a training does."""
+
+    num_selections = 0
+
+    def reset(self, seed: int) -> Any:
+        InterruptedSelection.num_selections += seed == ResidualConfig().select_seed
+        if seed == ResidualConfig().select_seed and InterruptedSelection.num_selections == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().reset(seed)
+
+
+def test_ctrl_c_in_the_last_selection_finishes_and_still_stops(
+    base: Path, tmp_path: Path, env_class: list
+) -> None:
+    env_class[0] = InterruptedSelection
+    with pytest.raises(KeyboardInterrupt):
+        train(config(base, tmp_path / "run", env_steps=ITERATION))
+    run = Run.open(tmp_path / "run")
+    assert run.summary()["residual_training"]["env_steps"] == run.load_checkpoint()["step"] == ITERATION
+    assert len([row for row in run.metrics() if "select/success" in row]) == 2
+
+
+def test_a_run_that_reached_its_target_goes_on_with_a_higher_one(
+    base: Path, tmp_path: Path, env_class: list, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="robofb")
+    changes: dict[str, Any] = {"env_steps": 6 * ITERATION, "select_every": 1}
+    train(config(base, tmp_path / "run", target_success=0.0, **changes))
+    assert "training ends: two selections in a row reached target_success=0.0" in caplog.text
+    changes |= {"resume": str(tmp_path / "run")}
+    assert train(config(base, tmp_path / "x", target_success=0.0, **changes)).load_checkpoint()["step"] == (
+        ITERATION  # the first selection, before training, counts as well
+    )
+    run = train(config(base, tmp_path / "x", target_success=1.1, **changes))
+    assert run.load_checkpoint()["step"] == 6 * ITERATION
+    assert f"training ends: the budget env_steps={6 * ITERATION} is spent" in caplog.text
+
+
+def test_a_run_resumed_before_its_first_checkpoint_keeps_what_is_said_now(
+    base: Path, tmp_path: Path, env_class: list
+) -> None:
+    with Run.create(tmp_path / "run", vars(config(base, tmp_path / "run")), "residual"):
+        pass
+    changes = {"env_steps": ITERATION, "clip": 0.1}
+    run = train(config(base, tmp_path / "x", resume=str(tmp_path / "run"), **changes))
+    assert Run.open(run.path).config["clip"] == 0.1
+
+
 class CountingEnv(PointEnv):
     """Counts its steps."""
 
@@ -244,8 +293,12 @@ def test_saturation_is_warned_of_once(
     assert caplog.text.count("a larger scale than 0.02") == 1
 
 
-def test_time_limit_stops_training(base: Path, tmp_path: Path, env_class: list) -> None:
+def test_time_limit_stops_training(
+    base: Path, tmp_path: Path, env_class: list, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="robofb")
     run = train(config(base, tmp_path / "run", env_steps=10**9, time_limit_s=1.0))
+    assert "training ends: the time limit time_limit_s=1 is over" in caplog.text
     assert run.summary()["residual_training"]["seconds"] >= 1.0
     assert run.load_checkpoint()["step"] == run.summary()["residual_training"]["env_steps"]
 
