@@ -11,21 +11,27 @@ Context = tuple[Tensor, ...]
 
 
 class Denoiser(nn.Module, ABC):
-    """A network in two parts, so that sampling need not repeat what does not depend on the chunk.
+    """A network in three parts, so that sampling need not repeat what does not depend on the chunk.
 
-    Sampling knows its diffusion steps and the observation beforehand: it computes the contexts of all
-    steps in one call. At batch 1, where reading weights is what takes the time, that reads them once.
+    Sampling knows its diffusion steps once and for all, and the observation beforehand: it keeps the
+    features of the steps, and computes the contexts of all steps in one call. At batch 1, where reading
+    weights is what takes the time, that reads them once.
+
+    Attributes:
+        step: maps diffusion steps (...) int64 to features (..., F).
     """
+
+    step: nn.Module
 
     def forward(self, noisy: Tensor, step: Tensor, cond: Tensor) -> Tensor:
         """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,) int64, conditions (B, C)."""
-        return self.denoise(noisy, self.context(step, cond))
+        return self.denoise(noisy, self.context(self.step(step), cond))
 
     @abstractmethod
-    def context(self, step: Tensor, cond: Tensor) -> Context:
+    def context(self, step_features: Tensor, cond: Tensor) -> Context:
         """Return what the network makes of steps and conditions, paired by broadcasting.
 
-        Steps (B,) int64 and conditions (B, C) give tensors (B, ...); steps (S, 1) give (S, B, ...).
+        Features (B, F) and conditions (B, C) give tensors (B, ...); features (S, 1, F) give (S, B, ...).
         """
 
     @abstractmethod

@@ -132,11 +132,10 @@ class UNet1D(Denoiser):
         """The map to scale and shift of each residual block, in the order of `denoise`."""
         return [block.film for block in self.modules() if isinstance(block, ResidualBlock)]
 
-    def context(self, step: Tensor, cond: Tensor) -> Context:
+    def context(self, step_features: Tensor, cond: Tensor) -> Context:
         """Return scale and shift (..., 2 channels) of one residual block after the other."""
-        time = self.step(step)
-        pairs = torch.broadcast_shapes(time.shape[:-1], cond.shape[:-1])
-        active = F.mish(torch.cat([time.expand(*pairs, -1), cond.expand(*pairs, -1)], dim=-1))
+        pairs = torch.broadcast_shapes(step_features.shape[:-1], cond.shape[:-1])
+        active = F.mish(torch.cat([step_features.expand(*pairs, -1), cond.expand(*pairs, -1)], dim=-1))
         return tuple(film(active) for film in self.films)
 
     def denoise(self, noisy: Tensor, context: Context) -> Tensor:

@@ -75,6 +75,7 @@ class DiffusionPolicy(nn.Module):
             clip=clip,
         )
         cond_dim = obs_history * sum(spec.obs[key].shape[0] for key in self.obs_keys)
+        self._kept: tuple[tuple[tuple[int, int], ...], Tensor] | None = None  # see `_step_features`
         self.denoiser = denoiser(action_dim=self.action_dim, horizon=horizon, cond_dim=cond_dim)
 
     def set_stats(self, stats: Stats) -> None:
@@ -130,9 +131,16 @@ class DiffusionPolicy(nn.Module):
 
     def _contexts(self, cond: Tensor) -> Iterator[Context]:
         """Yield the network's context of each inference step for conditions (B, C)."""
-        steps = self.schedule.get_buffer("steps")[:, None]  # (S, 1)
-        for together in steps.split(len(steps) if len(cond) <= SMALL_BATCH else 1):
+        features = self._step_features()
+        for together in features.split(len(features) if len(cond) <= SMALL_BATCH else 1):
             yield from zip(*self.denoiser.context(together, cond))
+
+    def _step_features(self) -> Tensor:
+        """Return the network's features of the inference steps (S, 1, F), kept until its weights change."""
+        weights = tuple((weight.data_ptr(), weight._version) for weight in self.denoiser.step.parameters())
+        if self._kept is None or self._kept[0] != weights:
+            self._kept = weights, self.denoiser.step(self.schedule.get_buffer("steps")[:, None])
+        return self._kept[1]
 
 
 def _check_keys(spec: EnvSpec, obs_keys: Sequence[str]) -> tuple[str, ...]:

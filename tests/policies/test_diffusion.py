@@ -1,3 +1,4 @@
+import copy
 from functools import partial
 
 import pytest
@@ -45,13 +46,14 @@ class Remember(Denoiser):
         super().__init__()
         self.sizes = (action_dim, horizon, cond_dim)
         self.constant = nn.Parameter(torch.tensor(0.25))
+        self.step = nn.Identity()
 
-    def context(self, step, cond):
-        pairs = torch.broadcast_shapes(step.shape, cond.shape[:-1])
-        return step.expand(pairs), cond.expand(*pairs, -1)
+    def context(self, step_features, cond):
+        pairs = torch.broadcast_shapes(step_features.shape, cond.shape[:-1])
+        return step_features.expand(pairs), cond.expand(*pairs, -1)
 
     def denoise(self, noisy, context):
-        self.noisy, (self.step, self.cond) = noisy, context
+        self.noisy, (self.steps, self.cond) = noisy, context
         return self.constant.expand_as(noisy)
 
 
@@ -116,12 +118,12 @@ def test_loss_of_epsilon_prediction_is_against_the_noise_that_was_added():
     action = torch.full((64, 4, 2), 2.0) + torch.tensor([0.0, 9.0])  # normalised 0
     loss, _ = policy.loss(batch_of(action), torch.Generator().manual_seed(0))
     seen = policy.denoiser
-    noise = seen.noisy / policy.schedule.noise_level[seen.step][:, None, None]
+    noise = seen.noisy / policy.schedule.noise_level[seen.steps][:, None, None]
     assert loss.item() == pytest.approx((noise - 0.25).square().mean().item(), rel=1e-4)
     assert noise.std().item() == pytest.approx(1.0, abs=0.1)
-    assert seen.step.min() >= 0
-    assert seen.step.max() <= 99
-    assert len(seen.step.unique()) > 30
+    assert seen.steps.min() >= 0
+    assert seen.steps.max() <= 99
+    assert len(seen.steps.unique()) > 30
 
 
 def test_weights_weigh():
@@ -169,6 +171,28 @@ def test_statistics_must_cover_what_is_observed():
     policy = DiffusionPolicy(SPEC, Remember, obs_keys=["state", "goal"], horizon=4, execute=2)
     with pytest.raises(UserError, match="no statistics of goal; there are: state, action"):
         policy.set_stats({key: STATS[key] for key in ("state", "action")})
+
+
+def test_what_sampling_keeps_of_the_steps_follows_the_weights():
+    """An average is updated in place, a checkpoint loaded, a copy made: each must count at once."""
+    torch.manual_seed(0)
+    policy, other = (make(partial(MlpDenoiser, width=16, num_blocks=1)) for _ in range(2))
+    for module in (policy, other):
+        torch.nn.init.normal_(module.denoiser.blocks[0].contract.weight)
+
+    def sample(of):
+        return of.act({"state": torch.ones(1, 1, 2)}, EpisodeRng(torch.zeros(1, dtype=torch.int64)))
+
+    before = sample(policy)
+    with torch.no_grad():
+        torch._foreach_lerp_(list(policy.parameters()), list(other.parameters()), 0.5)
+    averaged = sample(policy)
+    assert not torch.equal(averaged, before)
+    assert torch.equal(sample(copy.deepcopy(policy)), averaged)
+    fresh = make(partial(MlpDenoiser, width=16, num_blocks=1))
+    sample(fresh)
+    fresh.load_state_dict(policy.state_dict())
+    assert torch.equal(sample(fresh), averaged)
 
 
 def test_refuses_to_act_before_it_has_statistics():
