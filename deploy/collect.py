@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from robofb.errors import UserError
-from robofb.evaluate import make_env
 from robofb.interfaces import Agent
+from robofb.loading import make_env
 from robofb.rng import derive_seeds
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,14 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from robofb.build import build
 from robofb.errors import UserError
-from robofb.interfaces import Agent, Policy, VecEnv
-from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.interfaces import Agent, VecEnv
+from robofb.loading import load_agent, make_env
 from robofb.report import PolicyResult, ReportData, write_report
-from robofb.run import Run, is_run
+from robofb.run import Run
 from robofb.sim.film import film_episodes
-from robofb.sim.vec_env import SimVecEnv
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
-from robofb.types import EnvSpec
 
 LOG = logging.getLogger(__name__)
 
@@ -136,84 +130,6 @@ def evaluate(
         control_dt_s=env.spec.control_dt,
         seconds=time.monotonic() - started,
     )
-
-
-def make_env(
-    task: Any, engine: Any, num_envs: int, cameras: Mapping[str, tuple[int, int]] | None = None
-) -> SimVecEnv:
-    """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`).
-
-    Args:
-        cameras: height and width [px] of image observations by the camera's name.
-    """
-    if num_envs < 1:
-        raise UserError(f"num_envs={num_envs}: needs at least 1")
-    return SimVecEnv(build(task), num_envs, engine=partial(build, engine), cameras=cameras)
-
-
-def load_policy(run: Run, which: str = "best") -> Policy:
-    """Return the frozen chunk policy of a BC run.
-
-    Raises:
-        UserError: the run holds something else, or its checkpoint is damaged.
-    """
-    return policy_of(load_bc_checkpoint(run, which))
-
-
-def load_bc_checkpoint(run: Run, which: str = "best") -> dict[str, Any]:
-    """Return a checkpoint of a BC run.
-
-    Raises:
-        UserError: the run holds something else, or its checkpoint is damaged.
-    """
-    if run.kind != "bc":
-        raise UserError(f"{run.path} is a {run.kind} run; a base policy comes from a bc run")
-    return run.load_checkpoint(which)
-
-
-def policy_of(checkpoint: Mapping[str, Any]) -> Any:
-    """Return the frozen chunk policy of a BC checkpoint."""
-    policy = build_policy(checkpoint["config"]["policy"], checkpoint["spec"])
-    policy.load_state_dict(checkpoint["policy"])
-    return policy.eval().requires_grad_(False)
-
-
-def build_policy(node: Any, spec: Mapping[str, Any]) -> Any:
-    """Build a policy from its config node, a partial `_target_` that lacks the spec alone."""
-    return build(node, EnvSpec.from_dict(spec))
-
-
-def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
-    """Return the policy of a residual run: its base and its correction, both from its own checkpoint.
-
-    Raises:
-        UserError: the run holds something else, or its checkpoint is damaged.
-    """
-    if run.kind != "residual":
-        raise UserError(f"{run.path} is a {run.kind} run, not a residual run")
-    checkpoint = run.load_checkpoint(which)
-    policy = ResidualPolicy(
-        build_policy(checkpoint["base_policy"], checkpoint["spec"]), **checkpoint["residual"]
-    )
-    policy.load_state_dict(checkpoint["policy"])
-    return policy.eval().requires_grad_(False)
-
-
-def load_agent(
-    run: Run, num_envs: int, which: str = "best", execute: int | None = None
-) -> ChunkExecutor | ResidualAgent:
-    """Return the agent that a run trained, ready for `num_envs` envs.
-
-    Raises:
-        UserError: the run holds no policy, or `execute` does not fit it.
-    """
-    if run.kind == "bc":
-        return ChunkExecutor(load_policy(run, which), num_envs, execute=execute)
-    if run.kind == "residual":
-        return ResidualAgent(load_residual(run, which), num_envs, execute=execute)
-    parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
-    hint = f": try {' or '.join(parts)}" if parts else ""
-    raise UserError(f"{run.path} is a {run.kind} run; only bc and residual runs can be evaluated{hint}")
 
 
 @dataclass

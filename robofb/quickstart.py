@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from robofb import config
 from robofb.errors import UserError
-from robofb.evaluate import Evaluation, Film, evaluate, film, load_agent, make_env, policy_result
+from robofb.evaluate import Evaluation, Film, evaluate, film, policy_result
+from robofb.loading import load_agent, make_env
 from robofb.report import Curve, ReportData, write_report
 from robofb.run import Run, is_run, new_run_path, plain
 from robofb.stats import compare_paired

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from robofb.envs import make_task
 from robofb.errors import UserError
-from robofb.evaluate import Evaluation, evaluate, load_agent, load_policy, load_residual
+from robofb.evaluate import Evaluation, evaluate
+from robofb.loading import load_agent, load_policy, load_residual
 from robofb.nets.mlp import MlpDenoiser
 from robofb.policies.diffusion import DiffusionPolicy
 from robofb.policies.executor import ChunkExecutor

@@ -8,7 +8,8 @@ import pytest
 
 from robofb import config, evaluate
 from robofb.errors import UserError
-from robofb.evaluate import film, load_agent
+from robofb.evaluate import film
+from robofb.loading import load_agent
 from robofb.quickstart import Pipeline, quickstart
 from robofb.run import Run
 from robofb.store.episodes import EpisodeStore

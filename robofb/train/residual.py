@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from robofb import evaluate
+from robofb import loading
+from robofb.evaluate import evaluate
 from robofb.interfaces import VecEnv
 from robofb.optimisation import NonFiniteError
 from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
@@ -40,15 +41,15 @@ def train(cfg: ResidualConfig) -> Run:
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     base, base_node = load_base(cfg)
-    with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
+    with closing(loading.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
         check_same_spec(base.spec, env.spec.only(base.spec.obs), f"base={cfg.base}")
         policy = make_residual_policy(cfg, base).to(env.device)
-        with closing(evaluate.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:
+        with closing(loading.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:
             agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
 
             def select() -> SuccessRate:
                 episodes, seed = cfg.select_episodes, cfg.select_seed
-                return evaluate.evaluate(agent, select_env, episodes, seed, progress="select").rate
+                return evaluate(agent, select_env, episodes, seed, progress="select").rate
 
             with open_run(cfg, "residual", env.spec.task, FIXED) as run:
                 learner = ResidualLearner(
@@ -61,9 +62,9 @@ def train(cfg: ResidualConfig) -> Run:
 def load_base(cfg: ResidualConfig) -> tuple[Any, dict[str, Any]]:
     """Return the base policy and its config node; of a run that is continued, from its own checkpoint."""
     if cfg.resume and (run := Run.open(cfg.resume)).kind == "residual" and run.has_checkpoint:
-        return evaluate.load_residual(run, "latest").base, run.load_checkpoint("latest")["base_policy"]
-    checkpoint = evaluate.load_bc_checkpoint(Run.open(cfg.base), cfg.base_checkpoint)
-    return evaluate.policy_of(checkpoint), checkpoint["config"]["policy"]
+        return loading.load_residual(run, "latest").base, run.load_checkpoint("latest")["base_policy"]
+    checkpoint = loading.load_bc_checkpoint(Run.open(cfg.base), cfg.base_checkpoint)
+    return loading.policy_of(checkpoint), checkpoint["config"]["policy"]
 
 
 def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolicy:

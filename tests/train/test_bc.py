@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from robofb.errors import UserError
-from robofb.evaluate import load_policy
+from robofb.loading import load_policy
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.run import Run
 from robofb.store.episodes import EpisodeStore

@@ -14,9 +14,10 @@ import pytest
 import torch
 from fakes import POINT_SPEC, BiasedPolicy, PointEnv, ResumablePointEnv
 
-from robofb import evaluate
+from robofb import evaluate, loading
 from robofb.config import compose
 from robofb.errors import UserError
+from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualAgent
 from robofb.run import Run
 from robofb.train.residual import train
@@ -50,7 +51,7 @@ def base(tmp_path: Path) -> Path:
 def env_class(monkeypatch: pytest.MonkeyPatch) -> list[type[PointEnv]]:
     """Let `make_env` return point environments of the class in this list."""
     chosen: list[type[PointEnv]] = [ResumablePointEnv]
-    monkeypatch.setattr(evaluate, "make_env", lambda task, engine, num_envs: chosen[0](num_envs))
+    monkeypatch.setattr(loading, "make_env", lambda task, engine, num_envs: chosen[0](num_envs))
     return chosen
 
 
@@ -70,8 +71,8 @@ def assert_same_weights(a: Run, b: Run) -> None:
 
 def success(run: Run | None) -> float:
     """Evaluate on fresh episodes; the base alone where no run is given."""
-    policy = evaluate.load_residual(run, "best") if run else None
-    agent = ResidualAgent(policy, 64) if policy else evaluate.ChunkExecutor(BiasedPolicy(), 64)
+    policy = loading.load_residual(run, "best") if run else None
+    agent = ResidualAgent(policy, 64) if policy else ChunkExecutor(BiasedPolicy(), 64)
     return evaluate.evaluate(agent, PointEnv(64), 512, seed=77).rate.rate
 
 
@@ -104,14 +105,14 @@ def test_lifts_a_biased_base_to_95_percent(base: Path, tmp_path: Path, env_class
 def test_first_selection_is_the_base_and_best_is_kept(base: Path, tmp_path: Path, env_class: list) -> None:
     cfg = config(base, tmp_path / "run", env_steps=8 * ITERATION)
     run = train(cfg)
-    base_agent = evaluate.ChunkExecutor(BiasedPolicy(), 32)
+    base_agent = ChunkExecutor(BiasedPolicy(), 32)
     alone = evaluate.evaluate(base_agent, PointEnv(32), cfg.select_episodes, cfg.select_seed).rate.rate
     selections = [row["select/success"] for row in run.metrics() if "select/success" in row]
     assert len(selections) == 3
     assert selections[0] == alone
     best = run.load_checkpoint("best")
     assert best["progress"]["best"] == max(selections)
-    agent = ResidualAgent(evaluate.load_residual(run, "best"), 32)
+    agent = ResidualAgent(loading.load_residual(run, "best"), 32)
     assert evaluate.evaluate(agent, PointEnv(32), 64, cfg.select_seed).rate.rate == max(selections)
 
 
@@ -191,7 +192,7 @@ def test_ctrl_c_saves_and_resuming_gives_the_same_weights(
 ) -> None:
     whole = train(config(base, tmp_path / "whole", env_steps=5 * ITERATION))
     counter = CountingEnv(32)
-    agent = evaluate.ChunkExecutor(BiasedPolicy(), 32)
+    agent = ChunkExecutor(BiasedPolicy(), 32)
     evaluate.evaluate(agent, counter, SMALL["select_episodes"], ResidualConfig().select_seed)
     monkeypatch.setitem(globals(), "SELECTION_STEPS", counter.num_steps)
     env_class[0] = InterruptedEnv
