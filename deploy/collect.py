@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE
 from robofb.types import SOURCE_SCRIPTED, Episode, Obs
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -64,11 +67,19 @@ class CollectConfig:
 
 @dataclass
 class Collected:
-    """What a collection did: the dataset's folder, episodes kept and failures thrown away."""
+    """What a collection did.
+
+    Attributes:
+        path: the dataset's folder.
+        kept: episodes recorded now.
+        discarded: failures thrown away now.
+        total: episodes that the dataset holds.
+    """
 
     path: str
     kept: int
     discarded: int
+    total: int
 
 
 def collect(cfg: CollectConfig) -> Collected:
@@ -98,7 +109,11 @@ def collect(cfg: CollectConfig) -> Collected:
 
 def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
     if (path / INDEX_FILE).is_file():
-        return EpisodeStore.open(path, "a", spec=env.spec)
+        store = EpisodeStore.open(path, "a", spec=env.spec)
+        for key in ("randomness", "noise"):
+            if store.meta.get(key) != meta.get(key):
+                LOG.warning("%s holds episodes with %s %s", path, key, store.meta.get(key))
+        return store
     facts = {"cameras": env.images.facts} if env.images is not None else {}
     return EpisodeStore.create(path, env.spec, {**meta, **facts})
 
@@ -147,7 +162,7 @@ def record_successes(
                     f"gave up after {discarded} failed attempts with {len(store)} of {episodes} episodes: "
                     "lower noise or raise max_attempts"
                 )
-    return Collected(str(store.path), kept, discarded)
+    return Collected(str(store.path), kept, discarded, len(store))
 
 
 class Recorder:

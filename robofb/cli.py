@@ -187,6 +187,10 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail("stopped", 130)
     except typer.Exit as leave:
         return leave.exit_code
+    except RuntimeError as error:
+        if "MUJOCO_GL" not in str(error):
+            raise
+        return _fail(f"{error}: egl, osmesa or glfw, or leave it unset", 2)  # MuJoCo's, on import
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own usage errors
             message = error.format_message()

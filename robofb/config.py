@@ -95,6 +95,9 @@ def check(verb: Verb, cfg: DictConfig) -> DictConfig:
             raise UserError(f"{verb.name} cannot do without '{key}'")
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise explain_missing(verb.name, missing, {key.name: key.doc for key in _documented(verb)})
+    for key in valid:
+        if key.endswith("seed") and not -(2**63) <= cfg[key] < 2**63:
+            raise UserError(f"{key}={cfg[key]}: needs a whole number of at most 63 bits")
     OmegaConf.to_object(cfg)  # runs the dataclass's own checks
     return cfg
 
@@ -177,7 +180,7 @@ def _hydra(verb: Verb) -> Iterator[Any]:
 def _explained(verb: Verb, words: Sequence[str]) -> Iterator[None]:
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
         raise explain(verb, error, lambda: _base(verb, words)) from error
 
 

@@ -152,8 +152,8 @@ class Pipeline:
         """Record scripted demonstrations until there are enough."""
         with self._stage("demonstrations"):
             outcome = self._do("collect", self.data, _scene(self.cfg) | _flat(self.cfg.collect))
-        before = self.run.summary().get("demonstrations", {"kept": 0, "discarded": 0})
-        counts = {key: before[key] + getattr(outcome, key) for key in before}
+        before = self.run.summary().get("demonstrations", {}).get("discarded", 0)
+        counts = {"kept": outcome.total, "discarded": before + outcome.discarded}
         self.run.write_summary({"demonstrations": counts})
 
     def train_bc(self) -> None:

@@ -14,7 +14,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +26,10 @@ import yaml
 from robofb import checkpoint, provenance
 from robofb.errors import UserError
 from robofb.files import append_line, file_errors, write_atomically
+from robofb.store.lock import LOCK_FILE, WriterLock
 
 WANDB_MODES = ("off", "offline", "online")
+_BEGUN = {"config.yaml", "train.log", LOCK_FILE}  # what a run killed while it was made may leave
 
 
 def new_run_path(task: str, method: str, seed: int, root: str | Path = "runs") -> Path:
@@ -84,6 +87,7 @@ class Run:
         self._started = time.monotonic()
         self._seconds_before = 0.0
         self._log_handler: logging.Handler | None = None
+        self._lock: WriterLock | None = None
         self._wandb: Any = None
 
     @classmethod
@@ -96,21 +100,24 @@ class Run:
             kind: what the run holds, such as "bc" or "residual".
 
         Raises:
-            UserError: where the folder holds files already or cannot be written.
+            UserError: where the folder holds files already, cannot be written, or another process writes it.
         """
         path = Path(path)
         values: dict[str, Any] = plain(config)
         _check_wandb(values.get("wandb", "off"))
+        meta = json.dumps({"kind": kind, **provenance.describe()}, indent=1)
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         with file_errors(f"cannot make the run folder {path}"):
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if {entry.name for entry in path.iterdir()} - _BEGUN:
                 raise UserError(
                     f"run folder {path} is not empty: continue it with resume={path}, or give another out="
                 )
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        write_atomically(path / "config.yaml", text)
-        write_atomically(path / "meta.json", json.dumps({"kind": kind, **provenance.describe()}, indent=1))
-        return cls(path, values, kind)._attach()
+        run = cls(path, values, kind)
+        with run._attached():
+            write_atomically(path / "config.yaml", text)
+            write_atomically(path / "meta.json", meta)
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -145,26 +152,37 @@ class Run:
         if wandb is not None:
             _check_wandb(wandb)
             self.config = {**self.config, "wandb": wandb}
-        meta = json.loads((self.path / "meta.json").read_text())
-        meta.setdefault("resumed", []).append(provenance.describe())
-        write_atomically(self.path / "meta.json", json.dumps(meta, indent=1))
-        self._seconds_before = max((row["seconds"] for row in self.metrics()), default=0.0)
-        step = checkpoint.latest_step(self.path / "checkpoints")
-        append_line(self.path / "metrics.jsonl", json.dumps({"resumed_at": step}))
-        return self._attach()
+        with self._attached():
+            meta = json.loads((self.path / "meta.json").read_text())
+            meta.setdefault("resumed", []).append(provenance.describe())
+            write_atomically(self.path / "meta.json", json.dumps(meta, indent=1))
+            self._seconds_before = max((row["seconds"] for row in self.metrics()), default=0.0)
+            step = checkpoint.latest_step(self.path / "checkpoints")
+            append_line(self.path / "metrics.jsonl", json.dumps({"resumed_at": step}))
+        return self
 
-    def _attach(self) -> Run:
-        """Copy what the package logs to train.log and mirror to W&B where that is on."""
+    @contextmanager
+    def _attached(self) -> Iterator[None]:
+        """Become the folder's one writer, let the caller write, then mirror to W&B; or let go again."""
+        try:
+            self._attach()
+            yield
+            if self.config.get("wandb", "off") != "off":
+                self._wandb = _start_wandb(self)
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self) -> None:
+        """Take the folder's lock and copy what the package logs to train.log."""
         with file_errors(f"cannot write to the run folder {self.path}"):
+            self._lock = WriterLock(self.path)
             self._log_handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
         self._log_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("robofb")
         logger.addHandler(self._log_handler)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)
-        if self.config.get("wandb", "off") != "off":
-            self._wandb = _start_wandb(self)
-        return self
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -268,7 +286,7 @@ class Run:
             self._wandb.summary.update(merged)
 
     def close(self) -> None:
-        """Close log and mirror; safe twice."""
+        """Close log and mirror, let go of the folder; safe twice."""
         if self._log_handler is not None:
             logging.getLogger("robofb").removeHandler(self._log_handler)
             self._log_handler.close()
@@ -276,6 +294,8 @@ class Run:
         if self._wandb is not None:
             self._wandb.finish()
             self._wandb = None
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Run:
         return self

@@ -147,10 +147,9 @@ class Step(NamedTuple):
         terminated: (B,) bool, ended by success or failure: no value after it.
         truncated: (B,) bool, ended by the time limit: bootstrap from `final_obs`.
         final_obs: observations before the auto-reset; equal to `obs` where no episode ended.
-        info: per-env tensors read before the auto-reset; do not write into them, they are the env's
-            own. Always "success" (B,) bool, "stage" (B,) int64 best stage of the episode, "episode"
-            (B,) int64 number of the episode that this step belonged to, "length" (B,) int64 steps of
-            it so far.
+        info: per-env tensors read before the auto-reset. Always "success" (B,) bool, "stage" (B,) int64
+            best stage of the episode, "episode" (B,) int64 number of the episode that this step
+            belonged to, "length" (B,) int64 steps of it so far.
     """
 
     obs: Obs

@@ -236,3 +236,14 @@ def test_residual_starts_as_its_base_bit_for_bit(made, capsys):
 def test_values_that_a_constructor_refuses(capsys, tmp_path, words, parts):
     line = mistake(capsys, *words, f"out={tmp_path / 'out'}")
     assert all(part in line for part in parts)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
+def test_a_seed_beyond_63_bits(capsys, seed):
+    line = mistake(capsys, "collect", f"seed={seed}")
+    assert line == f"robofb: seed={seed}: needs a whole number of at most 63 bits"
+
+
+@pytest.mark.parametrize("word", ["engine=null", "task=3"])
+def test_a_group_that_is_no_name(capsys, word):
+    mistake(capsys, "collect", word)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -97,12 +98,18 @@ def test_collect_and_data_info_from_the_shell(tmp_path):
 
 def test_ctrl_c_ends_with_130_and_keeps_the_episodes(tmp_path):
     words = ["collect", "episodes=5000", "num_envs=4", "noise=0.5", "out=demos"]
-    process = subprocess.Popen([*COMMAND, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 90
-    while not has_episodes(tmp_path / "demos") and time.monotonic() < deadline:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    heed_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+    process = subprocess.Popen(
+        [*COMMAND, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while not has_episodes(tmp_path / "demos") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in error
     assert json.loads(robofb("data", "info", "demos", "--json", cwd=tmp_path).stdout)["episodes"] > 0

@@ -84,6 +84,7 @@ def test_a_pipeline_interrupted_before_a_stage_saved_anything_goes_on(tmp_path, 
             quickstart(config.compose("quickstart", [*TINY, f"out={out}", "seed=1", "video=false"]))
     run = quickstart(config.compose("quickstart", [f"resume={out}"]))
     assert {"bc", "residual", "paired"} <= set(run.summary())
+    assert run.summary()["demonstrations"]["kept"] == len(EpisodeStore.open(out / "data"))
 
 
 def copied(finished, tmp_path):

@@ -339,3 +339,29 @@ with Run.create({str(tmp_path / "run")!r}, {{"wandb": "offline"}}, "bc") as run:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))) == 1
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+    with Run.create(tmp_path / "run", {"seed": 1}, "bc"):
+        with pytest.raises(UserError, match=f"is being written by process {os.getpid()}"):
+            Run.open(tmp_path / "run").resume()
+        assert Run.open(tmp_path / "run").config == {"seed": 1}  # reading is free
+    Run.open(tmp_path / "run").resume().close()
+
+
+def test_a_run_killed_while_it_was_made_can_be_made_again(tmp_path, monkeypatch):
+    """Killed between config.yaml and meta.json, the folder holds no run: it counts as vacant."""
+    from robofb import run as module
+
+    def die(path, text):
+        if path.name == "meta.json":
+            raise KeyboardInterrupt
+        (path).write_text(text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_atomically", die)
+        with pytest.raises(KeyboardInterrupt):
+            Run.create(tmp_path / "run", {"seed": 1}, "bc")
+    assert (tmp_path / "run/config.yaml").is_file()
+    Run.create(tmp_path / "run", {"seed": 2}, "bc").close()
+    assert Run.open(tmp_path / "run").config == {"seed": 2}

@@ -188,7 +188,7 @@ class RobofbVectorEnv(VectorEnv[NumpyObs, np.ndarray, np.ndarray]):
         )
 
     def _put(self, infos: dict[str, Any], key: str, value: Tensor) -> None:
-        infos[key], infos[f"_{key}"] = value.numpy().copy(), np.ones(self.num_envs, bool)
+        infos[key], infos[f"_{key}"] = value.numpy(), np.ones(self.num_envs, bool)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulator."""

@@ -86,10 +86,10 @@ class SimVecEnv:
         truncated = (self.elapsed >= self.spec.max_steps) & ~terminated
         info = {
             "success": score.success,
-            "stage": self._best_stage,
-            "episode": self.episode,
-            "length": self.elapsed,
-            **self._peak,
+            "stage": self._best_stage.clone(),
+            "episode": self.episode.clone(),
+            "length": self.elapsed.clone(),
+            **{name: values.clone() for name, values in self._peak.items()},
         }
         final_obs = obs = self._observe()
         done = terminated | truncated
@@ -119,7 +119,6 @@ class SimVecEnv:
         numbers = torch.arange(self._next_episode, self._next_episode + len(ids), device=self.device)
         seeds = derive_seeds(self._seed.to(self.device), numbers)
         self._next_episode += len(ids)
-        # New tensors, never writes: the last Step's info holds the old ones.
         self.episode = self.episode.index_copy(0, ids, numbers)
         self.episode_seed = self.episode_seed.index_copy(0, ids, seeds)
         self.elapsed = self.elapsed.index_fill(0, ids, 0)

@@ -113,7 +113,8 @@ class BcTraining:
         if cfg.resume:
             if run.has_checkpoint:
                 self._restore(run.load_checkpoint("latest"))
-            keep_config(run, cfg)
+            if learner.steps < cfg.steps:
+                keep_config(run, cfg)
         self._started = time.monotonic() - self.seconds
 
     def work(self) -> None:
@@ -205,6 +206,13 @@ class BcTraining:
                 f"resume={self.cfg.resume}: the run trains on {checkpoint['training_windows']} windows, "
                 f"{self.cfg.data} now gives {len(self.learner.windows)}; start a new run"
             )
+        now = self.learner.policy.state_dict()
+        for name, kept in checkpoint["policy"].items():
+            if name.startswith("normalizer.") and not torch.equal(kept, now[name].cpu()):
+                raise UserError(
+                    f"resume={self.cfg.resume}: {self.cfg.data} does not hold the data that the run began "
+                    f"with ({name} differs); start a new run"
+                )
         learner = dict(checkpoint["learner"])
         learner["ema"] = {**learner["ema"], "model": checkpoint["policy"]}
         self.learner.load_state_dict(learner)

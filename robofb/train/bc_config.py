@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from robofb.errors import UserError
 from robofb.train.device import PRECISIONS
 
-FIXED = ("policy",)  # what a resumed run cannot change
+FIXED = ("policy", "task", "seed", "validation_fraction")  # what a resumed run cannot change
 
 
 @dataclass

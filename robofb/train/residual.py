@@ -158,11 +158,11 @@ class ResidualTraining:
         self.base_config = dict(base_config)
         self.progress = Progress()
         self._saved_at = -1
-        if cfg.resume:
-            if run.has_checkpoint:
-                self._restore(run.load_checkpoint("latest"))
-            keep_config(run, cfg)
+        if cfg.resume and run.has_checkpoint:
+            self._restore(run.load_checkpoint("latest"))
         self._started = time.monotonic() - self.progress.seconds
+        if cfg.resume and not self._why_finished():
+            keep_config(run, cfg)
 
     def work(self) -> None:
         """Train until a budget is spent or the target is reached twice in a row."""

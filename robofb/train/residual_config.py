@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,10 @@ from omegaconf import MISSING
 from robofb.errors import UserError
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
-FIXED = ("base", "base_checkpoint", "num_envs", "hidden", "critic_sees_time", "scale_rewards")
+FIXED = (
+    *("base", "base_checkpoint", "task", "seed", "num_envs", "hidden", "critic_sees_time", "scale_rewards"),
+    *("scale", "correction", "select_seed", "select_episodes"),
+)
 
 
 @dataclass
@@ -127,9 +131,23 @@ class ResidualConfig:
             raise UserError(
                 f"minibatch_size={self.minibatch_size}: needs at least 1, or null for the rollout"
             )
-        for name in ("actor_lr", "critic_lr", "target_kl", "grad_clip"):
-            if not getattr(self, name) > 0:
+        for name in ("env_steps", *("actor_lr", "critic_lr", "target_kl", "grad_clip", "clip", "scale")):
+            if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name}={getattr(self, name)}: must be positive")
+        if self.time_limit_s is not None and not self.time_limit_s > 0:
+            raise UserError(f"time_limit_s={self.time_limit_s}: must be positive, or null for none")
+        if self.target_success is not None and not 0 <= self.target_success <= 1:
+            raise UserError(f"target_success={self.target_success}: must lie in 0..1, or null for none")
+        for name in ("gamma", "lam", "lr_end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name}={getattr(self, name)}: must lie in 0..1")
+        for name in ("lr_warmup_iterations", "critic_warmup_iterations"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)}: must not be negative")
+        if min(self.hidden, default=1) < 1:
+            raise UserError(f"hidden={list(self.hidden)}: needs sizes of at least 1")
+        if self.correction is not None and not all(map(math.isfinite, self.correction)):
+            raise UserError(f"correction={list(self.correction)}: needs finite numbers")
         if self.final_log_std is not None and self.learn_std:
             raise UserError(
                 f"final_log_std={self.final_log_std}: a schedule needs learn_std=false, or leave it null"

@@ -154,7 +154,10 @@ def start_process(cfg, folder):
     """Train in a process of its own."""
     OmegaConf.save(cfg, folder / "cfg.yaml")
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder / "cfg.yaml")], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, str(folder / "cfg.yaml")],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )
 
 
@@ -227,7 +230,7 @@ def test_resuming_takes_another_wandb_mode(data, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr("robofb.run._start_wandb", lambda run: started.append(run.config["wandb"]))
     run = train(data, tmp_path / "run", steps=1)
-    train(data, tmp_path / "x", steps=1, resume=str(run.path), wandb="offline")
+    train(data, tmp_path / "x", steps=2, resume=str(run.path), wandb="offline")
     assert started == [Run.open(run.path).config["wandb"]] == ["offline"]
 
 

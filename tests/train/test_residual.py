@@ -240,7 +240,7 @@ def test_a_run_that_reached_its_target_goes_on_with_a_higher_one(
     assert train(config(base, tmp_path / "x", target_success=0.0, **changes)).load_checkpoint()["step"] == (
         ITERATION  # the first selection, before training, counts as well
     )
-    run = train(config(base, tmp_path / "x", target_success=1.1, **changes))
+    run = train(config(base, tmp_path / "x", target_success=1.0, **changes))
     assert run.load_checkpoint()["step"] == 6 * ITERATION
     assert f"training ends: the budget env_steps={6 * ITERATION} is spent" in caplog.text
 
@@ -360,3 +360,25 @@ def test_presets_yield_to_what_the_user_says() -> None:
     assert (laptop.preset, laptop.correction[3], laptop.lr_end) == ("laptop", 0.05, 0.1)
     with pytest.raises(UserError, match="laptop, paper"):
         compose("train residual", ["base=x", "preset=papr"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env_steps": 0},
+        {"clip": -1.0},
+        {"gamma": 2.0},
+        {"gamma": math.nan},
+        {"lam": -1.0},
+        {"hidden": [-3]},
+        {"target_success": 2.0},
+        {"time_limit_s": math.nan},
+        {"lr_end": -1.0},
+        {"lr_warmup_iterations": -1},
+        {"scale": math.nan},
+        {"correction": [math.nan, 1.0]},
+    ],
+)
+def test_values_without_meaning_are_named(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"^{next(iter(changes))}="):
+        ResidualConfig(**changes)
