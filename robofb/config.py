@@ -181,6 +181,8 @@ def _explained(verb: Verb, words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+        if "Config group override must be" in str(error):  # Hydra does not say which
+            raise UserError(f"{' '.join(words)}: a group such as task is chosen by its name") from error
         raise explain(verb, error, lambda: _base(verb, words)) from error
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -245,5 +246,16 @@ def test_a_seed_beyond_63_bits(capsys, seed):
 
 
 @pytest.mark.parametrize("word", ["engine=null", "task=3"])
-def test_a_group_that_is_no_name(capsys, word):
-    mistake(capsys, "collect", word)
+def test_a_group_that_is_no_name(capsys, tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    line = mistake(capsys, "collect", word)
+    assert line == f"robofb: {word}: a group such as task is chosen by its name"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_opengl_backend_that_does_not_exist(tmp_path):
+    command = [sys.executable, "-m", "robofb.cli", "collect", "episodes=1"]
+    environment = {**os.environ, "MUJOCO_GL": "bogus"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "MUJOCO_GL: bogus: egl, osmesa or glfw" in done.stderr

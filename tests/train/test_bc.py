@@ -387,7 +387,10 @@ def test_refuses_to_resume_on_other_data(twenty_steps, tmp_path):
 
 def test_refuses_to_resume_a_run_of_another_kind(data, tmp_path):
     Run.create(tmp_path / "residual", {"x": 1}, "residual").close()
+    before = sorted(path.name for path in (tmp_path / "residual").iterdir())
     fails(data, tmp_path / "x", "a residual run", resume=str(tmp_path / "residual"))
+    assert sorted(path.name for path in (tmp_path / "residual").iterdir()) == before
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
