@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_at_least
 from robofb.interfaces import Agent
 from robofb.loading import make_env
+from robofb.progress import progress_bar
 from robofb.rng import derive_seeds
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
@@ -56,9 +56,7 @@ class CollectConfig:
     def __post_init__(self) -> None:
         if not self.task:
             raise UserError("task=null: collect needs a task")
-        for name in ("episodes", "num_envs", "max_attempts"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        check_at_least(self, 1, "episodes", "num_envs", "max_attempts")
         if len(self.image_size) != 2:
             raise UserError(f"image_size={self.image_size}: needs [height,width]")
         if self.noise < 0:
@@ -103,7 +101,7 @@ def collect(cfg: CollectConfig) -> Collected:
         out = Path(cfg.out or f"data/{task.spec.task}")
         with _open_or_create(out, env, meta) as store:
             outcome = record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
-    print(f"{len(store)} episodes in {out}; {outcome.discarded} failed attempts discarded")
+    print(f"episodes in {out}: {len(store)}; failed attempts discarded: {outcome.discarded}")
     return outcome
 
 
@@ -138,9 +136,7 @@ def record_successes(
     obs = env.reset(start_seed)
     agent.reset(torch.ones(env.num_envs, dtype=torch.bool), env.episode_seed)
     recorder = Recorder(env, obs)
-    with tqdm(
-        total=episodes, initial=len(store), desc="demonstrations", disable=None, mininterval=0.5
-    ) as bar:
+    with progress_bar(episodes, "demonstrations", "episode", len(store)) as bar:
         while kept < missing:
             seeds = env.episode_seed
             action = agent.next(obs)

@@ -77,7 +77,7 @@ def _names(folder: Path) -> list[str]:
 
 def _pointed(folder: Path, pointer: str) -> str | None:
     file = folder / pointer
-    return file.read_text().strip() if file.is_file() else None
+    return file.read_text(errors="replace").strip() if file.is_file() else None
 
 
 def _resolve(folder: Path, which: str | Path) -> Path:

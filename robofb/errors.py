@@ -1,5 +1,17 @@
 """The one exception that means: the user can mend this."""
 
+from __future__ import annotations
+
+import math
+
 
 class UserError(Exception):
     """Tell a user's mistake in one line: the thing, the value, the valid choices."""
+
+
+def check_at_least(config: object, least: float, *names: str) -> None:
+    """Refuse a config some of whose numbers lie below `least` or are not finite."""
+    for name in names:
+        value = getattr(config, name)
+        if not least <= value < math.inf:
+            raise UserError(f"{name}={value}: needs at least {least:g}")

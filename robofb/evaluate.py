@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextlib import closing
@@ -13,13 +14,15 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
-from tqdm import tqdm
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_at_least
+from robofb.files import append_line
 from robofb.interfaces import Agent, VecEnv
 from robofb.loading import load_agent, make_env
+from robofb.progress import progress_bar
+from robofb.provenance import describe, origin
 from robofb.report import PolicyResult, ReportData, write_report
-from robofb.run import Run
+from robofb.run import Run, plain
 from robofb.sim.film import film_episodes
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
@@ -103,8 +106,7 @@ def evaluate(
     agent.reset(torch.ones(env.num_envs, dtype=torch.bool, device=env.device), env.episode_seed)
     results: dict[str, Tensor] = {}
     finished = 0
-    disable = None if progress else True
-    with tqdm(total=episodes, desc=progress, disable=disable, mininterval=0.5, leave=None) as bar:
+    with progress_bar(episodes, progress, "episode") as bar:
         while finished < episodes:
             step = env.step(agent.next(obs))
             obs = step.obs
@@ -161,13 +163,14 @@ class EvalConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "num_envs", "threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        check_at_least(self, 1, "episodes", "num_envs", "threads")
 
 
 def main(cfg: EvalConfig) -> Evaluation:
-    """Evaluate a run, write the outcome and a report into its folder, and print the rate."""
+    """Evaluate a run, write outcome and report into its folder, and print the rate.
+
+    summary.json and report.html hold the last evaluation, evaluations.jsonl one line for each.
+    """
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
     agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
@@ -180,7 +183,9 @@ def main(cfg: EvalConfig) -> Evaluation:
         seen = agent.policy.spec
         check_same_spec(seen, env.spec.only(seen.obs), f"the policy in {run.path}")
         result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
-    run.write_summary({"eval": {**result.to_dict(), "checkpoint": str(cfg.checkpoint)}})
+    facts = plain({**result.to_dict(), "checkpoint": cfg.checkpoint, "execute": agent.execute})
+    append_line(run.path / "evaluations.jsonl", json.dumps(facts))
+    run.write_summary({"eval": facts})
     print(f"success {result.rate}")
     print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
     rollout = film(run, task, cfg.engine, cfg.checkpoint, cfg.execute, seed=cfg.seed) if cfg.video else None
@@ -198,7 +203,7 @@ def _report_data(run: Run, result: Evaluation, rollout: Film | None) -> ReportDa
             "successes per 10 min of robot time": f"{result.successes_per_10_min:.1f}",
         },
         configs={run.kind: (run.path / "config.yaml").read_text()},
-        versions={key: str(value) for key, value in run.meta.items() if key not in ("id", "kind")},
+        versions=origin(describe(), "evaluation") | origin(run.meta, "training"),
     )
 
 

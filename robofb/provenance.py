@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -79,3 +81,23 @@ def describe() -> dict[str, Any]:
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def origin(facts: Mapping[str, Any], of: str) -> dict[str, str]:
+    """Return what `describe` found as short texts by name, for people.
+
+    Args:
+        of: what was made, such as "training"; part of the names.
+    """
+    git, machine, gpus = facts["git"], facts["machine"], facts["machine"]["gpus"]
+    changed = ", with changes that are not committed" if git["dirty"] else ""
+    memory = "" if machine["memory_gib"] is None else f", {machine['memory_gib']} GiB"
+    rows = {
+        "started": facts["started"],
+        "command": shlex.join(facts["argv"]),
+        "commit": f"{git['commit']}{changed}" if git["commit"] else "not run from a checkout",
+        "machine": f"{machine['cores']} cores of {machine['processor']}{memory}, {machine['system']}",
+        "GPU": ", ".join(gpus) or "none",
+        "versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
+    }
+    return {f"{name} of the {of}": text for name, text in rows.items()}

@@ -17,9 +17,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from robofb import config
-from robofb.errors import UserError
+from robofb.build import build
+from robofb.errors import check_at_least
 from robofb.evaluate import Evaluation, Film, evaluate, film, policy_result
 from robofb.loading import load_agent, make_env
+from robofb.policies.residual import check_correction
+from robofb.provenance import origin
 from robofb.report import Curve, ReportData, write_report
 from robofb.run import Run, is_run, new_run_path, plain
 from robofb.stats import compare_paired
@@ -29,7 +32,14 @@ from robofb.train.open_run import check_continues, check_unchanged, keep_config
 LOG = logging.getLogger(__name__)
 REPORT_SEED = 20_000_000  # reported episodes; checkpoints are chosen on other seeds
 FIXED = ("task", "randomness", "engine", "seed")  # what a resumed pipeline cannot change
-STAGES = ("demonstrations", "train_bc", "evaluate_bc", "train_residual", "evaluate_residual", "report")
+STAGES = {  # by the key of its time in summary.json
+    "demonstrations": "collect demonstrations",
+    "train_bc": "train the diffusion policy",
+    "evaluate_bc": "evaluate the diffusion policy",
+    "train_residual": "train the residual",
+    "evaluate_residual": "evaluate with the residual",
+    "report": "film and report",
+}
 
 
 @dataclass
@@ -65,9 +75,7 @@ class QuickstartConfig:
     residual: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "num_envs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        check_at_least(self, 1, "episodes", "num_envs")
 
 
 def quickstart(cfg: QuickstartConfig) -> Run:
@@ -91,6 +99,7 @@ def quickstart(cfg: QuickstartConfig) -> Run:
             raise
     print(f"\ndiffusion policy  {base.rate}")
     print(f"with residual     {residual.rate}")
+    print(f"training ended    {Run.open(pipeline.residual).summary()['residual_training']['ended']}")
     print(f"report            {report}")
     return run
 
@@ -146,7 +155,9 @@ class Pipeline:
         """Refuse at once what a stage would refuse after minutes."""
         config.compose("collect", _overrides(_scene(cfg) | _flat(cfg.collect)))
         config.compose("train_bc", _overrides({"data": "data"} | _task(cfg) | _flat(cfg.bc)))
-        config.compose("train_residual", _overrides({"base": "bc"} | _scene(cfg) | _flat(cfg.residual)))
+        words = {"base": "bc"} | _scene(cfg) | _flat(cfg.residual)
+        residual = config.compose("train_residual", _overrides(words))
+        check_correction(residual.correction, build(residual.task).spec.action.shape[0])
 
     def demonstrations(self) -> None:
         """Record scripted demonstrations until there are enough."""
@@ -191,7 +202,7 @@ class Pipeline:
         Args:
             again: it is done as a whole by every call: the last one's time counts. Others add up.
         """
-        LOG.info("[%d/%d] %s", STAGES.index(name) + 1, len(STAGES), name.replace("_", " "))
+        LOG.info("[%d/%d] %s", list(STAGES).index(name) + 1, len(STAGES), STAGES[name])
         started = time.monotonic()
         try:
             yield
@@ -267,7 +278,7 @@ def report_data(
 ) -> ReportData:
     """Gather what the report shows from the run folders and the two evaluations."""
     summary, meta = run.summary(), run.meta
-    demonstrations = summary["demonstrations"]
+    demonstrations, training = summary["demonstrations"], residual.summary()["residual_training"]
     selection = [row for row in residual.metrics() if "select/success" in row]
     policies = [
         policy_result("Diffusion policy", base, videos.get("bc")),
@@ -290,16 +301,17 @@ def report_data(
         ),
         policies=policies,
         curves=[curve],
-        seconds={key: value for key, value in summary["seconds"].items() if key != "total"},
+        seconds={words: summary["seconds"][stage] for stage, words in STAGES.items()},
         facts={
             "seed": str(run.config["seed"]),
-            "environment steps": f"{residual.summary()['residual_training']['env_steps']:,}",
+            "environment steps": f"{training['env_steps']:,}",
+            "training ended": training["ended"],
             "peak memory": f"{summary['peak_memory_gb']:.1f} GB",
             "wall time": f"{summary['seconds']['total'] / 60:.1f} min",
-            "machine": str(meta.get("machine", "")),
+            "machine": f"{meta['machine']['cores']} cores of {meta['machine']['processor']}",
         },
         configs={each.kind: (each.path / "config.yaml").read_text() for each in (run, bc, residual)},
-        versions={key: str(value) for key, value in meta.items() if key not in ("id", "kind")},
+        versions=origin(meta, "run"),
     )
 
 

@@ -210,7 +210,7 @@ def _failures(policies: Sequence[PolicyResult]) -> str:
         rows.append(stage)
         for index, policy in enumerate(policies):
             share = shares[policy.name, stage]
-            value = f"{counts[policy.name, stage]} episodes, {100 * share:.1f} %"
+            value = f"{counts[policy.name, stage]} of {policy.rate.episodes}, {100 * share:.1f} %"
             rows.append(Bar(policy.name, share / widest, value, index))
     return _section("Where episodes fail", "The first stage that a failed episode did not reach.", bars(rows))
 

@@ -1,6 +1,6 @@
 """A run: one folder that holds everything about one training or evaluation job.
 
-    config.yaml  meta.json  metrics.jsonl  train.log  summary.json  report.html  videos/
+    config.yaml  meta.json  metrics.jsonl  train.log  summary.json  evaluations.jsonl  report.html  videos/
     checkpoints/step_000001000.pt ...  and the files `latest` and `best`, which name one of them
 
 The folder is complete in itself: it can be copied to another machine and opened there.
@@ -216,7 +216,7 @@ class Run:
         """
         path = self.path / "metrics.jsonl"
         rows: list[dict[str, Any]] = []
-        for line in path.read_text().splitlines() if path.is_file() else []:
+        for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
             try:
                 row = {key: float(value) for key, value in json.loads(line).items()}
                 if "resumed_at" in row:
@@ -275,8 +275,8 @@ class Run:
         path = self.path / "summary.json"
         try:
             return dict(json.loads(path.read_text())) if path.is_file() else {}
-        except ValueError as error:
-            raise UserError(f"{path} is not readable JSON ({error})") from error
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
     def write_summary(self, values: Mapping[str, Any]) -> None:
         """Merge values into summary.json, nested dictionaries key by key, in one atomic step."""

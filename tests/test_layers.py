@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [  # a module imports only from its own layer and those above this line
-    {"types", "geometry", "rng", "errors"},
+    {"types", "geometry", "rng", "errors", "progress"},
     {"interfaces", "normalize", "optimisation"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},

@@ -161,6 +161,13 @@ def test_mistyped_override_of_a_late_stage_is_refused_at_once(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_correction_of_another_length_is_refused_before_the_first_stage(tmp_path):
+    words = [*TINY, f"out={tmp_path / 'x'}", "residual.correction=[0.1,0.2]"]
+    with pytest.raises(UserError, match="correction has 2 numbers for 10 actions"):
+        quickstart(config.compose("quickstart", words))
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_folder_with_something_else_is_refused(finished):
     with pytest.raises(UserError, match="is not empty: continue it with resume="):
         quickstart(config.compose("quickstart", [*TINY, f"out={finished}"]))
@@ -191,3 +198,21 @@ def test_evaluating_on_the_episodes_that_chose_the_checkpoint_is_warned_of(finis
             config.compose("eval", [run, f"seed={seed}", "episodes=1", "num_envs=1", "video=false"])
         )
         assert ("chose this run's best checkpoint" in caplog.text) == warned
+
+
+def test_every_evaluation_of_a_run_leaves_a_line(finished):
+    words = [f"run={finished / 'bc'}", "episodes=2", "num_envs=2", "video=false"]
+    file = finished / "bc/evaluations.jsonl"
+    before = file.read_text().splitlines() if file.is_file() else []
+    for seed in (5, 6):
+        evaluate.main(config.compose("eval", [*words, f"seed={seed}", "execute=4"]))
+    lines = [json.loads(line) for line in file.read_text().splitlines()[len(before) :]]
+    assert [(line["seed"], line["episodes"], line["execute"]) for line in lines] == [(5, 2, 4), (6, 2, 4)]
+    assert Run.open(finished / "bc").summary()["eval"] == lines[-1]
+
+
+def test_report_is_readable(finished):
+    page = (finished / "report.html").read_text()
+    assert "train the diffusion policy" in page
+    assert "the budget env_steps=" in page  # why the training ended
+    assert "{&#x27;" not in page  # no Python dict

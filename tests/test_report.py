@@ -76,7 +76,7 @@ def test_numbers_stand_in_the_page(data):
     assert "97.3 %" in text
     assert "62.1 %  [56.0, 67.8]" in text  # Wilson: centre 0.6193, half width 0.0591
     assert "+35.2 points; the intervals do not overlap." in text
-    assert "93 episodes, 36.3 %" in text  # 93 / 256
+    assert "93 of 256, 36.3 %" in text  # 93 / 256
     assert "15.2 s" in text
     assert "5 min 30 s" in text
     assert "5 min 45 s in all." in text

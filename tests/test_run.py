@@ -83,6 +83,20 @@ def test_open_refuses_damaged_files(run, name, content):
     assert f"run {run.path} is damaged" in one_line(error)
 
 
+def test_damaged_bookkeeping_is_refused_or_skipped(run):
+    run.log({"loss": 1.0}, 1)
+    run.save_checkpoint({"weight": torch.zeros(1)}, step=3)
+    (run.path / "summary.json").write_text("[1, 2]")
+    with pytest.raises(UserError, match=r"summary\.json is damaged"):
+        run.summary()
+    with (run.path / "metrics.jsonl").open("ab") as file:
+        file.write(b'\xff\xfe\x00\n{"step": 2, "seconds": 1.0, "loss": 0.5}\n')
+    assert [row["step"] for row in run.metrics()] == [1, 2]
+    (run.path / "checkpoints/latest").write_bytes(b"\xff\x00\xfe")
+    with pytest.raises(UserError, match=r"also in .*: step_000000003\.pt"):
+        run.load_checkpoint()
+
+
 def test_metrics_come_back_in_order_with_seconds(run):
     run.log({"loss": 0.5}, step=1)
     run.log({"loss": float("nan"), "val": np.float32(2.0)}, step=2)

@@ -145,11 +145,7 @@ class ResidualPolicy(nn.Module):
             "learn_std": learn_std,
         }
         action_dim = self.spec.action.shape[0]
-        if correction is not None and len(correction) != action_dim:
-            raise UserError(
-                f"correction has {len(correction)} numbers for {action_dim} actions: give one each, "
-                "or correction=null to use scale"
-            )
+        check_correction(correction, action_dim)
         obs_dim = sum(math.prod(self.spec.obs[key].shape) for key in self.obs_keys) + action_dim + 1
         self.actor_critic = ResidualActorCritic(
             obs_dim,
@@ -196,6 +192,15 @@ class ResidualPolicy(nn.Module):
         inverse = self.base.normalizer.inverse
         units_per_normalised = (inverse(one, "action") - inverse(-one, "action")) / 2  # (1, A)
         return base_action + self.actor_critic.scale * residual * units_per_normalised
+
+
+def check_correction(correction: Sequence[float] | None, action_dim: int) -> None:
+    """Refuse a correction that does not have one number for each of the A actions."""
+    if correction is not None and len(correction) != action_dim:
+        raise UserError(
+            f"correction has {len(correction)} numbers for {action_dim} actions: give one each, "
+            "or correction=null to use scale"
+        )
 
 
 class ResidualAgent:

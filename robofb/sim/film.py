@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from robofb.interfaces import Agent
+from robofb.progress import progress_bar
 from robofb.sim.render import Renderer, write_video
 from robofb.sim.vec_env import SimVecEnv
 
@@ -40,8 +40,7 @@ def film_episodes(
     agent.reset(torch.ones(num, dtype=torch.bool, device=env.device), env.episode_seed)
     running = np.ones(num, dtype=bool)
     frames: list[np.ndarray] = []
-    bar = tqdm(total=num, desc="film", unit="episode", disable=None, mininterval=0.5)
-    with bar, Renderer(env.engine, height, width) as renderer:
+    with progress_bar(num, "film", "episode") as bar, Renderer(env.engine, height, width) as renderer:
         tiles = [_bordered(renderer.frame(world, camera), _RUNNING) for world in range(num)]
         while running.any():
             frames.append(_grid(tiles, columns))

@@ -64,7 +64,10 @@ class SimVecEnv:
 
         Raises:
             ValueError: an action has another shape or is not finite.
+            RuntimeError: `reset` was never called.
         """
+        if not self._next_episode:
+            raise RuntimeError("call reset before step")
         expected = (self.num_envs, *self.spec.action.shape)
         if tuple(action.shape) != expected:
             raise ValueError(f"action must have shape {expected}, not {tuple(action.shape)}")

@@ -15,6 +15,9 @@ def check_episode(episode: Episode, spec: EnvSpec) -> None:
     num_steps = len(episode)
     if num_steps < 1:
         raise UserError("episode has no action: it needs at least one step")
+    for name in ("success", "terminated"):
+        if not isinstance(getattr(episode, name), bool | np.bool_):
+            raise UserError(f"{name} is {getattr(episode, name)!r}, expected True or False")
     if set(episode.obs) != set(spec.obs):
         raise UserError(f"episode has observations {sorted(episode.obs)}, the dataset {sorted(spec.obs)}")
     for key, array in spec.obs.items():

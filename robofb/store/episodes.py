@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from robofb.errors import UserError
 from robofb.normalize import low_dim_specs
+from robofb.progress import progress_bar
 from robofb.store.atomic import Staging, clear_staging, explain
 from robofb.store.checks import check_episode, check_finite, check_same_spec
 from robofb.store.flat_array import FlatArray
@@ -25,6 +25,7 @@ from robofb.store.layout import (
     create_layout,
     finish_creation,
     load_attributes,
+    stored_spec,
 )
 from robofb.store.lock import WriterLock
 from robofb.types import EnvSpec, Episode
@@ -43,7 +44,7 @@ class EpisodeStore:
         self.path = root
         self._lock = lock
         self._attributes = load_attributes(root)
-        self.spec = EnvSpec.from_dict(self._attributes["spec"])
+        self.spec = stored_spec(root, self._attributes)
         self.meta: dict[str, Any] = self._attributes["meta"]
         self._load_index()
         self._arrays = {name: FlatArray(root / name) for name in array_specs(self.spec)}
@@ -182,14 +183,11 @@ class EpisodeStore:
         chosen = np.arange(len(self)) if episodes is None else np.asarray(episodes, np.int64)
         rows = np.empty((int(lengths[chosen].sum()), *array.row_shape), array.dtype)
         filled = 0
-        progress = tqdm(
-            total=len(rows), desc=f"reading {key}", unit="step", disable=None, delay=2, mininterval=0.5
-        )
-        with progress:
+        with progress_bar(len(rows), f"reading {key}", "step", delay_s=2.0) as bar:
             for end, length in zip(self.episode_ends[chosen], lengths[chosen], strict=True):
                 rows[filled : filled + length] = array.read(int(end - length), int(end))
                 filled += int(length)
-                progress.update(int(length))
+                bar.update(int(length))
         return rows
 
     def read_finite(self, key: str, episodes: Sequence[int] | None = None) -> np.ndarray:

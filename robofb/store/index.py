@@ -39,10 +39,13 @@ def load_index(root: Path) -> list[EpisodeEntry]:
     path = root / INDEX_FILE
     try:
         entries = [EpisodeEntry(**values) for values in json.loads(path.read_bytes())["episodes"]]
+        increasing = all(last < end for last, end in pairwise([0, *(entry.end for entry in entries)]))
+        sound = all(isinstance(e.success, bool) and isinstance(e.meta, dict) for e in entries)
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"dataset is damaged: cannot read {path} ({error})") from None
-    ends = [0] + [entry.end for entry in entries]
-    if any(last >= end for last, end in pairwise(ends)):
+    if not sound:
+        raise UserError(f"dataset is damaged: {path} holds a success or meta of another type")
+    if not increasing:
         raise UserError(f"dataset is damaged: episode ends in {path} do not increase")
     return entries
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from robofb.normalize import is_image
 from robofb.store.episodes import EpisodeStore
-from robofb.types import SOURCE_NAMES
+from robofb.types import SOURCE_NAMES, ArraySpec
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -30,8 +31,14 @@ def describe(path: str | Path) -> dict[str, Any]:
             "seconds": seconds,
             "control_rate_hz": 1.0 / store.spec.control_dt,
             "measured_rate_hz": steps / seconds if seconds > 0 else None,
+            "lengths": _lengths(store),
             "arrays": {
-                key: {"shape": list(array.shape), "dtype": array.dtype, "unit": array.unit}
+                key: {
+                    "shape": list(array.shape),
+                    "dtype": array.dtype,
+                    "unit": array.unit,
+                    **_range(store, key, array),
+                }
                 for key, array in {**store.spec.obs, "action": store.spec.action}.items()
             },
             "sources": {
@@ -53,16 +60,49 @@ def format_info(info: dict[str, Any]) -> str:
         ("task", info["task"]),
         ("episodes", f"{info['episodes']} ({info['successes']} successful)"),
         ("steps", f"{info['steps']} ({info['seconds']:.1f} s)"),
+        ("episode length", _format_lengths(info["lengths"])),
         ("control rate", rate),
         ("sources", ", ".join(share.values()) or "none"),
         ("size on disk", _format_bytes(info["bytes"])),
     ]
     for key, array in info["arrays"].items():
         shape = "x".join(map(str, array["shape"])) or "scalar"
-        rows.append((key, f"{shape} {array['dtype']} [{array['unit'] or 'unit not given'}]"))
-    rows += [(f"meta {key}", str(value)) for key, value in info["meta"].items()]
+        text = f"{shape} {array['dtype']} [{array['unit'] or 'unit not given'}]"
+        if "min" in array:
+            text += f", {min(array['min']):.4g} to {max(array['max']):.4g}"
+        rows.append((key, text))
+    rows += _format_meta("meta", info["meta"])
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
+
+
+def _lengths(store: EpisodeStore) -> dict[str, float]:
+    """Return the shortest, middle and longest episode in steps."""
+    lengths = store.episode_lengths
+    if not len(lengths):
+        return {}
+    return {"min": int(lengths.min()), "median": float(np.median(lengths)), "max": int(lengths.max())}
+
+
+def _format_lengths(lengths: dict[str, float]) -> str:
+    if not lengths:
+        return "no episodes"
+    return f"{lengths['min']:g} to {lengths['max']:g} steps, median {lengths['median']:g}"
+
+
+def _range(store: EpisodeStore, key: str, array: ArraySpec) -> dict[str, list[float]]:
+    """Return the least and the largest value of each element (flattened); nothing for images."""
+    if is_image(array) or not len(store):
+        return {}
+    rows = store.read(key).reshape(int(store.episode_lengths.sum()), -1)
+    return {"min": rows.min(0).tolist(), "max": rows.max(0).tolist()}
+
+
+def _format_meta(name: str, value: Any) -> list[tuple[str, str]]:
+    """Return one row for each plain value, named by its path."""
+    if not isinstance(value, dict):
+        return [(name, str(value))]
+    return [row for key, inner in value.items() for row in _format_meta(f"{name} {key}", inner)]
 
 
 def _seconds(store: EpisodeStore) -> float:

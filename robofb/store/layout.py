@@ -84,6 +84,16 @@ def load_attributes(root: Path) -> dict[str, Any]:
     return attributes
 
 
+def stored_spec(root: Path, attributes: dict[str, Any]) -> EnvSpec:
+    """Return the spec that a dataset's attributes hold."""
+    try:
+        dict(attributes["meta"])
+        return EnvSpec.from_dict(attributes["spec"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        path = root / ATTRIBUTES_FILE
+        raise UserError(f"dataset is damaged: {path} holds no sound spec or meta ({error})") from None
+
+
 def finish_creation(root: Path) -> None:
     """Forget that a folder was being created, so that `create_layout` leaves it alone."""
     (root / _CREATING).unlink(missing_ok=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from robofb.build import build
 from robofb.errors import UserError
 from robofb.optimisation import NonFiniteError
 from robofb.policies.diffusion import DiffusionPolicy
+from robofb.progress import progress_bar
 from robofb.run import Run
 from robofb.store.episodes import EpisodeStore
 from robofb.store.windows import Windows, split_episodes
@@ -120,14 +120,7 @@ class BcTraining:
     def work(self) -> None:
         """Train until the budget of steps is spent."""
         cfg, learner, losses = self.cfg, self.learner, []
-        bar = tqdm(
-            total=cfg.steps,
-            initial=learner.steps,
-            desc="behaviour cloning",
-            unit="step",
-            mininterval=0.5,
-            disable=None,
-        )
+        bar = progress_bar(cfg.steps, "behaviour cloning", "step", learner.steps)
         with InterruptFlag() as interrupt, bar:
             while learner.steps < cfg.steps:
                 metrics = self._step()

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_at_least
 from robofb.train.device import PRECISIONS
 
 FIXED = ("policy", "task", "seed", "validation_fraction")  # what a resumed run cannot change
@@ -68,11 +68,9 @@ class BcConfig:
     wandb: str = "off"
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 1, "warmup_steps": 0, "validation_windows": 1, "threads": 0}
-        least |= {"validate_every": 1, "checkpoint_every": 1, "log_every": 1}
-        for key, low in least.items():
-            if getattr(self, key) < low:
-                raise UserError(f"{key}={getattr(self, key)}: must be at least {low}")
+        check_at_least(self, 1, "steps", "batch_size", "validation_windows")
+        check_at_least(self, 1, "validate_every", "checkpoint_every", "log_every")
+        check_at_least(self, 0, "warmup_steps", "threads", "weight_decay")
         for key in ("lr", "grad_clip"):
             if not getattr(self, key) > 0:
                 raise UserError(f"{key}={getattr(self, key)}: must be positive")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from robofb import loading
 from robofb.evaluate import evaluate
 from robofb.interfaces import VecEnv
 from robofb.optimisation import NonFiniteError
 from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
+from robofb.progress import progress_bar
 from robofb.rl.ppo import PPO
 from robofb.rl.rollout_buffer import RolloutBuffer
 from robofb.rng import EXPLORATION_STREAM, WEIGHTS_STREAM, derive_seeds
@@ -169,14 +169,7 @@ class ResidualTraining:
         cfg, learner = self.cfg, self.learner
         num_threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        bar = tqdm(
-            total=cfg.env_steps,
-            initial=learner.env_steps,
-            desc="residual PPO",
-            unit="step",
-            mininterval=0.5,
-            disable=None,
-        )
+        bar = progress_bar(cfg.env_steps, "residual PPO", "step", learner.env_steps)
         try:
             with InterruptFlag() as interrupt, bar:
                 if self.progress.best is None:
@@ -198,7 +191,7 @@ class ResidualTraining:
         finally:
             torch.set_num_threads(num_threads)
         LOG.info("training ends: %s", finished)
-        self._summarise()
+        self._summarise(finished)
         if interrupt.raised:  # in the last iteration: what would come next must not start
             raise KeyboardInterrupt
 
@@ -290,13 +283,14 @@ class ResidualTraining:
         if checkpoint["config"]["target_success"] != self.cfg.target_success:
             self.progress.hits = 0
 
-    def _summarise(self) -> None:
-        """Write the training's cost to the summary; "other" is what is neither of the named parts."""
+    def _summarise(self, ended: str) -> None:
+        """Write why training ended and its cost; "other" is what is neither of the named parts."""
         parts = self.learner.clock.seconds
         total = sum(parts.values())
         self.run.write_summary(
             {
                 "residual_training": {
+                    "ended": ended,
                     "env_steps": self.learner.env_steps,
                     "iterations": self.learner.ppo.iteration,
                     "seconds": time.monotonic() - self._started,

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_at_least
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (
@@ -116,17 +116,9 @@ class ResidualConfig:
     wandb: str = "off"
 
     def __post_init__(self) -> None:
-        for name in (
-            "num_envs",
-            "rollout_steps",
-            "epochs",
-            "select_every",
-            "select_episodes",
-            "save_every",
-            "threads",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: needs at least 1")
+        check_at_least(self, 1, "num_envs", "rollout_steps", "epochs", "threads")
+        check_at_least(self, 1, "select_every", "select_episodes", "save_every")
+        check_at_least(self, 0, "lr_warmup_iterations", "critic_warmup_iterations")
         if self.minibatch_size is not None and self.minibatch_size < 1:
             raise UserError(
                 f"minibatch_size={self.minibatch_size}: needs at least 1, or null for the rollout"
@@ -141,9 +133,6 @@ class ResidualConfig:
         for name in ("gamma", "lam", "lr_end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)}: must lie in 0..1")
-        for name in ("lr_warmup_iterations", "critic_warmup_iterations"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}={getattr(self, name)}: must not be negative")
         if min(self.hidden, default=1) < 1:
             raise UserError(f"hidden={list(self.hidden)}: needs sizes of at least 1")
         if self.correction is not None and not all(map(math.isfinite, self.correction)):

@@ -30,6 +30,8 @@ def test_every_task_keeps_the_contract(name):
     task = robofb.envs.make_task(name)
     env = SimVecEnv(task, 2)
     assert isinstance(task, Task) and isinstance(env, VecEnv)
+    with pytest.raises(RuntimeError, match="call reset before step"):
+        env.step(torch.zeros(2, *env.spec.action.shape))
     assert env.spec.task == name
     obs = env.reset(0)
     for key, spec in env.spec.obs.items():

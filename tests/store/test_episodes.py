@@ -6,6 +6,7 @@ import sys
 import tempfile
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,7 @@ REFUSED = {
     "timestamps decrease at step 3: 2.000000 s, then 1.500000 s": {"timestamps": np.array([0, 1, 2, 1.5, 3])},
     r"source at step 1 is 7; valid: 0\.\.4": {"source": np.array([0, 7, 0, 0], np.uint8)},
     "no action: it needs at least one step": {"action": np.zeros((0, 2), np.float32)},
+    "success is 'no', expected True or False": {"success": "no"},
     "meta is not JSON-ready": {"meta": {"camera": object()}},
 }
 
@@ -198,17 +200,25 @@ def other_format(folder):
     (folder / "index.json").write_text('{"episodes": []}')
 
 
-def other_version(folder):
-    EpisodeStore.create(folder, SPEC).close()
-    attributes = json.loads((folder / ".zattrs").read_text())
-    (folder / ".zattrs").write_text(json.dumps({**attributes, "schema_version": 99}))
-
-
 def cut_index(folder):
     with EpisodeStore.create(folder, SPEC) as store:
         fill(store, 2)
     index = folder / "index.json"
     index.write_bytes(index.read_bytes()[:-40])
+
+
+def rewrite_index(folder, **changes):
+    with EpisodeStore.create(folder, SPEC) as store:
+        fill(store, 2)
+    index = json.loads((folder / "index.json").read_text())
+    index["episodes"][1] |= changes
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def rewrite_attributes(folder, **changes):
+    EpisodeStore.create(folder, SPEC).close()
+    attributes = json.loads((folder / ".zattrs").read_text())
+    (folder / ".zattrs").write_text(json.dumps({**attributes, **changes}))
 
 
 def missing_rows(folder):
@@ -224,7 +234,13 @@ NOT_DATASETS = [
     (lambda folder: folder.write_text("x"), "is a file"),
     (lambda folder: shutil.copytree(Path(__file__).parent, folder), "not a robofb dataset"),
     (other_format, "format is not 'robofb-episodes'"),
-    (other_version, "schema version 99; this robofb reads 1"),
+    (partial(rewrite_attributes, schema_version=99), "schema version 99; this robofb reads 1"),
+    (partial(rewrite_attributes, spec=3), "damaged: .*.zattrs holds no sound spec"),
+    (partial(rewrite_attributes, spec={"task": "x"}), "damaged: .*.zattrs holds no sound spec"),
+    (partial(rewrite_attributes, meta="x"), "damaged: .*.zattrs holds no sound spec or meta"),
+    (partial(rewrite_index, end="4"), "damaged: cannot read .*index.json"),
+    (partial(rewrite_index, end=1), "damaged: episode ends in .*index.json do not increase"),
+    (partial(rewrite_index, success="no"), "damaged: .*index.json holds a success or meta of another type"),
     (cut_index, "damaged: cannot read .*index.json"),
     (missing_rows, "damaged: .*data/action has 1 rows, index.json counts"),
 ]

@@ -24,7 +24,21 @@ def test_facts_of_a_dataset(tmp_path):
     assert info["seconds"] == pytest.approx(seconds)
     assert info["control_rate_hz"] == pytest.approx(10.0)
     assert info["measured_rate_hz"] == pytest.approx(steps / seconds)
-    assert info["arrays"]["state"] == {"shape": [3], "dtype": "float32", "unit": "m"}
+    states = np.concatenate([episode.obs["state"][:-1] for episode in episodes])
+    assert info["arrays"]["state"] == {
+        "shape": [3],
+        "dtype": "float32",
+        "unit": "m",
+        "min": states.min(0).tolist(),
+        "max": states.max(0).tolist(),
+    }
+    assert set(info["arrays"]["front"]) == {"shape", "dtype", "unit"}  # no range of an image
+    lengths = sorted(map(len, episodes))
+    assert info["lengths"] == {
+        "min": lengths[0],
+        "median": (lengths[2] + lengths[3]) / 2,
+        "max": lengths[-1],
+    }
     sources = np.concatenate([episode.source for episode in episodes])
     assert info["sources"]["human"] == (sources == 0).sum()
     assert info["sources"]["scripted"] == (sources == 4).sum()
@@ -34,6 +48,15 @@ def test_facts_of_a_dataset(tmp_path):
     text = format_info(info)
     for part in ("6 (4 successful)", "10 Hz declared", "3x4x5 uint8 [sRGB]", "human", "franka", str(folder)):
         assert part in text
+    assert f"[m], {states.min():.4g} to {states.max():.4g}" in text
+    assert f"{lengths[0]} to {lengths[-1]} steps, median" in text
+
+
+def test_nested_meta_gets_a_row_for_each_value(tmp_path):
+    meta = {"cameras": {"front": {"fov_deg": 40.0}, "wrist": {"fov_deg": 75.0}}}
+    EpisodeStore.create(tmp_path / "d", SPEC, meta).close()
+    rows = [line.split() for line in format_info(describe(tmp_path / "d")).splitlines()]
+    assert ["meta", "cameras", "wrist", "fov_deg", "75.0"] in rows
 
 
 def test_an_empty_dataset_has_facts_too(tmp_path):
@@ -41,6 +64,7 @@ def test_an_empty_dataset_has_facts_too(tmp_path):
     info = describe(tmp_path / "d")
     assert (info["episodes"], info["steps"], info["seconds"]) == (0, 0, 0.0)
     assert "0 (0 successful)" in format_info(info)
+    assert "no episodes" in format_info(info)
 
 
 def test_a_missing_dataset_is_named(tmp_path):

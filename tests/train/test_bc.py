@@ -396,7 +396,7 @@ def test_refuses_to_resume_a_run_of_another_kind(data, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"steps": 0}, "steps=0: must be at least 1"),
+        ({"steps": 0}, "steps=0: needs at least 1"),
         ({"batch_size": -1}, "batch_size=-1"),
         ({"lr": 0.0}, "lr=0.0: must be positive"),
         ({"ema_decay": 1.0}, "ema_decay=1.0"),

@@ -1,0 +1,23 @@
+from robofb.provenance import describe, origin
+
+FACTS = {
+    "id": "a",
+    "started": "2026-01-02T03:04:05+00:00",
+    "argv": ["robofb", "collect", "out=my data"],
+    "git": {"commit": "abc", "dirty": True},
+    "versions": {"python": "3.11.7", "torch": "2.13.0"},
+    "machine": {"system": "Linux", "processor": "EPYC", "cores": 2, "memory_gib": 23.5, "gpus": ["H200"]},
+}
+
+
+def test_origin_is_readable():
+    rows = origin(FACTS, "run")
+    assert rows["command of the run"] == "robofb collect 'out=my data'"
+    assert rows["commit of the run"] == "abc, with changes that are not committed"
+    assert rows["machine of the run"] == "2 cores of EPYC, 23.5 GiB, Linux"
+    assert rows["GPU of the run"] == "H200"
+    assert rows["versions of the run"] == "python 3.11.7, torch 2.13.0"
+
+
+def test_this_machine_can_be_told():
+    assert all(text and "{" not in text for text in origin(describe(), "run").values())
