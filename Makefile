@@ -8,18 +8,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test lint format clean
+.PHONY: quickstart test lint browser format clean
 
 quickstart: $(STAMP)
 	$(BIN)/robofb quickstart $(ARGS)
 
-test: lint
+test: lint browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The tests of the web pages need Chromium; where it cannot be had they are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
+	  || echo "no Chromium: the tests of the web pages will be skipped"
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -7,13 +7,13 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from robofb import __version__
+from robofb.data_verbs import make_app
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
 
@@ -24,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 train_app = typer.Typer(help="Train a policy.", no_args_is_help=True)
-data_app = typer.Typer(help="Look at datasets.", no_args_is_help=True)
 
 
 def _print_version(wanted: bool) -> None:
@@ -125,19 +124,7 @@ for _verb in VERBS.values():
     _group, _, _word = _verb.name.rpartition(" ")
     (train_app if _group == "train" else app).command(_word, cls=_VerbCommand)(_configured(_verb))
 app.add_typer(train_app, name="train")
-app.add_typer(data_app, name="data")
-
-
-@data_app.command("info")
-def data_info(
-    path: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show what a dataset holds: episodes, successes, lengths, keys, units, ranges."""
-    from robofb.store.info import describe, format_info
-
-    facts = describe(path)
-    typer.echo(json.dumps(facts, indent=1) if as_json else format_info(facts))
+app.add_typer(make_app(), name="data")
 
 
 @app.command()

@@ -9,6 +9,10 @@ class UserError(Exception):
     """Tell a user's mistake in one line: the thing, the value, the valid choices."""
 
 
+class DeviceLostError(Exception):
+    """A device that a person or an arm depends on is gone or silent; says which and for how long."""
+
+
 def check_at_least(config: object, least: float, *names: str) -> None:
     """Refuse a config some of whose numbers lie below `least` or are not finite."""
     for name in names:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import mujoco
+import numpy as np
 import torch
 from torch import Tensor
 
 from robofb.rng import EpisodeRng
-from robofb.types import Batch, EnvSpec, Obs, Score, Step
+from robofb.types import Batch, EnvSpec, Obs, Score, Step, TeleopCommand
 
 
 @runtime_checkable
@@ -126,6 +128,38 @@ class Policy(Protocol):
 
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar training loss and detached metrics."""
+        ...
+
+
+@runtime_checkable
+class Teleop(Protocol):
+    """A device through which a person drives an arm. One reader; `read` never blocks."""
+
+    def connect(self) -> None:
+        """Open the device.
+
+        Raises:
+            UserError: it is missing or its package is not installed; says what to do.
+        """
+        ...
+
+    def read(self) -> TeleopCommand:
+        """Return the present command; events are returned once.
+
+        Raises:
+            DeviceLostError: the device is gone or says nothing any more: hold the arm.
+        """
+        ...
+
+    def show(self, frames: Mapping[str, np.ndarray], status: Mapping[str, str]) -> None:
+        """Show the person the cameras' pictures, (H, W, 3) uint8 by name, and short facts by name.
+
+        A device without a screen may ignore the pictures.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let the device go; safe twice."""
         ...
 
 

@@ -183,6 +183,25 @@ class Batch(NamedTuple):
     weight: Tensor
 
 
+@dataclass(frozen=True)
+class TeleopCommand:
+    """What a person commands through a device at one moment.
+
+    Attributes:
+        twist: (6,) float64, the tool's linear [m/s] and angular [rad/s] velocity in the robot's base frame.
+        gripper: 1 close, -1 open, 0 leave it as it is.
+        engaged: the dead-man switch is held; without it nothing moves.
+        event: one of `TELEOP_EVENTS` that happened since the last read, or "".
+    """
+
+    twist: np.ndarray
+    gripper: float
+    engaged: bool
+    event: str = ""
+
+
+TELEOP_EVENTS = ("start", "success", "discard", "undo", "pause", "quit")
+
 SOURCE_HUMAN = 0
 SOURCE_POLICY = 1
 SOURCE_INTERVENTION = 2

@@ -17,7 +17,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     {"augment", "policies", "rl"},
     {"evaluate", "loading", "build", "run", "report", "stats", "files", "checkpoint", "provenance", "charts"},
     {"train"},
-    {"quickstart", "cli", "config", "config_errors", "verbs", "doctor"},
+    {"quickstart", "cli", "config", "config_errors", "verbs", "data_verbs", "doctor"},
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
     "hydra": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
@@ -25,7 +25,7 @@ ALLOWED = {  # third-party package: modules of the core that may import it
     "wandb": {"run"},
     "warp": {"sim.warp_engine"},
     "mujoco_warp": {"sim.warp_engine"},
-    "typer": {"cli"},
+    "typer": {"cli", "data_verbs"},
 }
 IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp"}
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}

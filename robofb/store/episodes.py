@@ -14,7 +14,7 @@ import numpy as np
 from robofb.errors import UserError
 from robofb.normalize import low_dim_specs
 from robofb.progress import progress_bar
-from robofb.store.atomic import Staging, clear_staging, explain
+from robofb.store.atomic import Staging, clear_staging, explain, replace_file
 from robofb.store.checks import check_episode, check_finite, check_same_spec
 from robofb.store.flat_array import FlatArray
 from robofb.store.index import INDEX_FILE, EpisodeEntry, dump_index, load_index
@@ -238,6 +238,7 @@ class EpisodeStore:
         try:
             check_episode(episode, self.spec)
             entry = self._entry(episode)
+            entry.to_json()
         except UserError as error:
             raise UserError(f"{self.path}: episode {number} refused: {error}") from None
         try:
@@ -251,14 +252,34 @@ class EpisodeStore:
                 self._load_index()  # Ctrl-C may have struck just after the commit
         return number
 
+    def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Change what the index says of some episodes, all in one step; their steps stay as they are.
+
+        Args:
+            changes: by episode number, new values of "success", "terminated" and "meta"; meta's keys are
+                merged into those there, None removes one.
+
+        Raises:
+            UserError: the store is not open for append, no such episode, another key or type, or the
+                disk is full. Nothing is changed then.
+        """
+        if self._lock is None or not self._lock.held:
+            raise UserError(f"{self.path} is not open for append")
+        lines = list(self._lines)
+        for number, values in changes.items():
+            if not 0 <= number < len(self):
+                raise UserError(f"{self.path} has no episode {number}; valid: 0..{len(self) - 1}")
+            lines[number] = self._entries[number].changed(values).to_json()
+        try:
+            replace_file(self.path / INDEX_FILE, dump_index(lines))
+        except OSError as error:
+            raise UserError(explain(error, f"{self.path}: nothing is changed")) from None
+        finally:
+            self._load_index()
+
     def _entry(self, episode: Episode) -> EpisodeEntry:
         end = self._committed_rows("data/action") + len(episode)
-        entry = EpisodeEntry(end, bool(episode.success), bool(episode.terminated), dict(episode.meta))
-        try:
-            entry.to_json()
-        except (TypeError, ValueError) as error:
-            raise UserError(f"meta is not JSON-ready ({error})") from None
-        return entry
+        return EpisodeEntry(end, bool(episode.success), bool(episode.terminated), dict(episode.meta))
 
     def _commit(self, episode: Episode, entry: EpisodeEntry) -> None:
         number, start = len(self), entry.end - len(episode)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,31 @@ class EpisodeEntry:
     meta: dict[str, Any]
 
     def to_json(self) -> str:
-        """Return one line of the index."""
-        return json.dumps(vars(self), allow_nan=False)
+        """Return one line of the index.
+
+        Raises:
+            UserError: `meta` holds what JSON does not.
+        """
+        try:
+            return json.dumps(vars(self), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"meta is not JSON-ready ({error})") from None
+
+    def changed(self, values: Mapping[str, Any]) -> EpisodeEntry:
+        """Return the entry with other values of success, terminated or meta, whose keys are merged.
+
+        Raises:
+            UserError: another key, or a value of another type.
+        """
+        types = {"success": bool, "terminated": bool, "meta": dict}
+        for key, value in values.items():
+            if key not in types:
+                raise UserError(f"an episode's {key} cannot be changed; valid: {', '.join(types)}")
+            if not isinstance(value, types[key]):
+                raise UserError(f"{key}={value!r}: needs a {types[key].__name__}")
+        meta = {**self.meta, **values.get("meta", {})}
+        kept = {key: value for key, value in meta.items() if value is not None}
+        return replace(self, **{**values, "meta": kept})
 
 
 def load_index(root: Path) -> list[EpisodeEntry]:

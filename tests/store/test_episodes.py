@@ -394,3 +394,39 @@ def test_zarr_sees_clean_groups(store):
         warnings.simplefilter("error")
         data = zarr.open_group(store.path / "data", mode="r")
         assert set(data.array_keys()) == {"state", "front", "action", "reward", "timestamp", "source"}
+
+
+def test_update_changes_the_index_alone(tmp_path):
+    with EpisodeStore.create(tmp_path / "d", SPEC) as store:
+        fill(store, 3)
+        before = store[1]
+        rows = {
+            path: path.read_bytes() for path in (tmp_path / "d").rglob("*") if path.parent.name == "action"
+        }
+        store.update({1: {"success": not before.success, "meta": {"bottlenecks": [2], "robot": None}}})
+    with EpisodeStore.open(tmp_path / "d") as store:
+        changed = store[1]
+        assert_same(replace(changed, success=before.success, meta=before.meta), before)
+        assert (changed.success, changed.meta["bottlenecks"]) == (not before.success, [2])
+        assert "robot" not in changed.meta
+    assert rows and rows == {path: path.read_bytes() for path in rows}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({3: {"success": True}}, r"no episode 3; valid: 0\.\.2"),
+        ({0: {"end": 4}}, "episode's end cannot be changed; valid: success, terminated, meta"),
+        ({0: {"success": True}, 1: {"success": "yes"}}, "success='yes': needs a bool"),
+        ({0: {"meta": {"camera": object()}}}, "meta is not JSON-ready"),
+    ],
+)
+def test_unsound_updates_change_nothing(tmp_path, changes, message):
+    with EpisodeStore.create(tmp_path / "d", SPEC) as store:
+        fill(store, 3)
+        before = (tmp_path / "d/index.json").read_bytes()
+        with pytest.raises(UserError, match=message):
+            store.update(changes)
+        assert (tmp_path / "d/index.json").read_bytes() == before
+    with pytest.raises(UserError, match="not open for append"):
+        EpisodeStore.open(tmp_path / "d").update({0: {"success": True}})
