@@ -6,17 +6,18 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed
+FOR_TESTS := $(VENV)/.installed-for-tests
 
 .PHONY: quickstart test lint browser format clean
 
-quickstart: $(STAMP)
+quickstart: $(INSTALLED)
 	$(BIN)/robofb quickstart $(ARGS)
 
 test: lint browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(STAMP)
+lint: $(FOR_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -27,14 +28,18 @@ browser:
 	  && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
 	  || echo "no Chromium: the tests of the web pages will be skipped"
 
-format: $(STAMP)
+format: $(FOR_TESTS)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(STAMP): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"robofb needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -c constraints.txt -e .
+	@touch $@
+
+$(FOR_TESTS): $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
