@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from robofb.deploy.collect import Recorder
@@ -12,14 +14,17 @@ from robofb.types import ArraySpec, EnvSpec, Episode
 
 
 def record_scripted(
-    episodes: int, seed: int = 0, noise: float = 1.0, task: str = "one_leg_insert"
+    episodes: int, seed: int = 0, noise: float = 1.0, cameras: Mapping[str, tuple[int, int]] | None = None
 ) -> tuple[EnvSpec, list[tuple[Episode, list[int]]]]:
-    """Play the expert once in each of `episodes` worlds.
+    """Play the expert of one_leg_insert once in each of `episodes` worlds.
+
+    Args:
+        cameras: height and width [px] of image observations by the camera's name.
 
     Returns:
         The spec with the key `sim_state`, and each episode with the expert's phase at each action.
     """
-    env = SimVecEnv(make_task(task), episodes, autoreset=False)
+    env = SimVecEnv(make_task("one_leg_insert"), episodes, cameras=cameras, autoreset=False)
     state = ArraySpec((env.engine.snapshot().shape[1],), "float64", "MuJoCo integration state")
     spec = env.spec.with_obs({**env.spec.obs, SIM_STATE: state})
     agent = env.task.expert(episodes, noise)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE
 from robofb.store.lock import LOCK_FILE
 
+
 def proposed_marks(
     store: EpisodeStore, rule: str, scene: RecordedScene | None
 ) -> dict[int, tuple[Bottleneck, ...]]:

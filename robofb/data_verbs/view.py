@@ -37,7 +37,7 @@ def view(
     with EpisodeStore.open(path, "a" if annotate else "r") as store:
         scene, reason = _scene(store)
         session = Session(store, episode, can_mark=annotate)
-        from robofb.viewer.page import serve
+        from robofb.viewer.serve import serve
 
         serve(session, scene, reason, port, typer.echo)
 
@@ -84,5 +84,8 @@ def _scene(store: EpisodeStore) -> tuple[RecordedScene | None, str]:
         return None, str(error)
     recorded = store.spec.obs[SIM_STATE].shape
     if recorded != (scene.state_size,):
-        return None, f"'{SIM_STATE}' has shape {recorded}, states of task {store.spec.task} ({scene.state_size},)"
+        return (
+            None,
+            f"'{SIM_STATE}' has shape {recorded}, states of task {store.spec.task} ({scene.state_size},)",
+        )
     return scene, ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
+from robofb.errors import UserError
+
 SIM_STATE = "sim_state"  # observation key of the full state (S,) float64
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -33,9 +35,12 @@ class RecordedScene:
 
         Raises:
             ValueError: it has another size than the model's states.
+            UserError: it is not finite.
         """
         if state.shape != (self.state_size,):
             raise ValueError(f"state has shape {state.shape}, the model's is ({self.state_size},)")
+        if not np.isfinite(state).all():
+            raise UserError(f"'{SIM_STATE}' holds NaN or infinity")
         mujoco.mj_setState(self.model, self.data, state, _STATE)
         mujoco.mj_fwdPosition(self.model, self.data)
 
