@@ -27,8 +27,12 @@ def proposed_marks(
     marks = {}
     with progress_bar(len(store), "looking for bottlenecks", "episode", delay_s=2.0) as bar:
         for number, episode in enumerate(store):
-            present = load_bottlenecks(episode.meta, len(episode))
-            marks[number] = with_rule_marks(present, find_bottlenecks(episode, store.spec, rule, scene))
+            try:
+                present = load_bottlenecks(episode.meta, len(episode))
+                found = find_bottlenecks(episode, store.spec, rule, scene)
+            except UserError as error:
+                raise UserError(f"{store.path}: episode {number}: {error}") from None
+            marks[number] = with_rule_marks(present, found)
             bar.update()
     return marks
 

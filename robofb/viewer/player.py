@@ -33,9 +33,10 @@ class Player:
         return float(self._times_s[self.step])
 
     def seek(self, step: int) -> None:
-        """Show a step, or the nearest that exists."""
+        """Show a step, or the nearest that exists; playing ends at the last."""
         self.step = max(0, min(int(step), self.last))
         self._now_s = self.time_s
+        self.playing = self.playing and self.step < self.last
 
     def move(self, steps: int) -> None:
         """Pause, and go on or back by some steps."""

@@ -40,7 +40,8 @@ def local_server(port: int) -> Iterator[Any]:
     try:
         yield server
     finally:
-        server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            server.stop()
 
 
 def _never_share(verbose: bool = True) -> None:
