@@ -76,6 +76,16 @@ class Page:
     def _later(self, event: Callable[[], None]) -> Callable[[Any], None]:
         return lambda _: self._events.put(event)
 
+    def _by_person(self, action: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return a callback that does `action` with a widget's value, unless the page itself set it."""
+
+        def callback(event: Any) -> None:
+            if event.client is not None:
+                value = event.target.value
+                self._events.put(lambda: action(value))
+
+        return callback
+
     def _quantities(self) -> list[tuple[tuple[str, str], list[int]]]:
         groups = value_groups(self.session.store.spec).items()
         return [group for group in groups if group[0][0] != SIM_STATE]
@@ -85,18 +95,18 @@ class Page:
         gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
         self._status, self._note = gui.add_html(""), gui.add_html("")
         self.step = gui.add_slider("step", 0, max(session.player.last, 1), 1, 0)
-        self.step.on_update(lambda event: event.client and self._seek(int(event.target.value)))
+        self.step.on_update(self._by_person(lambda value: session.player.seek(int(value))))
         self._button_group(
-            "", {"◀": lambda: self._move(-1), "play / pause": self._toggle, "▶": lambda: self._move(1)}
+            {"◀": lambda: self._move(-1), "play / pause": self._toggle, "▶": lambda: self._move(1)}
         )
         jumps = {"◀ bottleneck": lambda: session.jump(-1), "bottleneck ▶": lambda: session.jump(1)}
-        self._button_group("", jumps)
+        self._button_group(jumps)
         speed = gui.add_dropdown("speed", SPEEDS, initial_value="1")
-        speed.on_update(lambda event: event.client and self._set_speed(float(event.target.value)))
+        speed.on_update(self._by_person(lambda value: session.set_speed(float(value))))
         self.number = gui.add_number("episode", session.number, min=0, max=len(session.store) - 1, step=1)
-        self.number.on_update(lambda event: event.client and self._open(int(event.target.value)))
+        self.number.on_update(self._by_person(lambda value: session.go_to(int(value))))
         self._button_group(
-            "", {"◀ episode": lambda: self._turn_page(-1), "episode ▶": lambda: self._turn_page(1)}
+            {"◀ episode": lambda: self._turn_page(-1), "episode ▶": lambda: self._turn_page(1)}
         )
         self._build_marks()
         with gui.add_folder("facts", expand_by_default=False):
@@ -108,9 +118,9 @@ class Page:
         side.dock_left()
         side.set_width(SIDE_WIDTH_PX)
 
-    def _button_group(self, label: str, actions: dict[str, Callable[[], None]]) -> None:
-        group = self.server.gui.add_button_group(label, tuple(actions))
-        group.on_click(lambda event: event.client and self._events.put(actions[event.target.value]))
+    def _button_group(self, actions: dict[str, Callable[[], None]]) -> None:
+        group = self.server.gui.add_button_group("", tuple(actions))
+        group.on_click(self._by_person(lambda name: actions[name]()))
 
     def _build_marks(self) -> None:
         gui, session = self.server.gui, self.session
@@ -119,7 +129,7 @@ class Page:
             if not session.can_mark:
                 return
             self.why = gui.add_text("why", "precise")
-            self._button_group("", {"mark": self._mark, "remove": session.remove, "undo": session.undo})
+            self._button_group({"mark": self._mark, "remove": session.remove, "undo": session.undo})
             gui.add_button("save").on_click(self._later(self._save))
 
     def _build_curve(self, index: int) -> tuple[Any, Any]:
@@ -127,7 +137,7 @@ class Page:
         wanted = (name for name in names if CHOSEN_FIRST[index] in name)
         first = next(wanted, names[0])
         choice = self.server.gui.add_dropdown("curve", names, initial_value=first)
-        choice.on_update(lambda event: event.client and self._events.put(lambda: None))
+        choice.on_update(self._by_person(lambda _: None))
         return choice, self.server.gui.add_html("")
 
     def _build_pictures(self) -> None:
@@ -162,18 +172,6 @@ class Page:
             ]
         for label, key, action in keys:
             self.server.gui.add_command(label, hotkey=key).on_trigger(self._later(action))
-
-    def _seek(self, step: int) -> None:
-        self._events.put(lambda: self.session.player.seek(step))
-
-    def _set_speed(self, speed: float) -> None:
-        def change() -> None:
-            self.session.player.speed = speed
-
-        self._events.put(change)
-
-    def _open(self, number: int) -> None:
-        self._events.put(lambda: self.session.go_to(number))
 
     def _move(self, steps: int) -> None:
         self.session.player.move(steps)

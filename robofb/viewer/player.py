@@ -10,16 +10,16 @@ class Player:
 
     Args:
         times_s: (T + 1,) never decreasing times of the observations [s].
+        speed: episode seconds per second.
 
     Attributes:
         step: of the observation shown, 0..T.
         playing: whether time moves on in `tick`.
-        speed: episode seconds per second.
     """
 
-    def __init__(self, times_s: np.ndarray) -> None:
+    def __init__(self, times_s: np.ndarray, speed: float = 1.0) -> None:
         self._times_s = np.asarray(times_s, np.float64) - times_s[0]
-        self.step, self.playing, self.speed = 0, False, 1.0
+        self.step, self.playing, self.speed = 0, False, speed
         self._now_s = 0.0
 
     @property

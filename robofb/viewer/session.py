@@ -33,7 +33,7 @@ class Session:
         if not len(store):
             raise UserError(f"{store.path} holds no episodes to show")
         self.store, self.can_mark = store, can_mark
-        self._annotation = Annotation()
+        self._annotation, self._speed = Annotation(), 1.0
         self.number: int
         self.episode: Episode
         self.player: Player
@@ -54,7 +54,11 @@ class Session:
         except UserError as error:
             raise UserError(f"{self.store.path}: episode {number}: {error}") from None
         self._annotation.open(number, stored)
-        self.number, self.episode, self.player = number, episode, Player(episode.timestamps)
+        self.number, self.episode, self.player = number, episode, Player(episode.timestamps, self._speed)
+
+    def set_speed(self, speed: float) -> None:
+        """Play this episode and those after it at a speed [episode s/s]."""
+        self._speed = self.player.speed = speed
 
     @property
     def marks(self) -> tuple[Bottleneck, ...]:

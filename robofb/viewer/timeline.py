@@ -14,6 +14,7 @@ from robofb.types import SOURCE_NAMES
 
 WIDTH, HEIGHT = 320, 150  # of the plot in SVG units
 LEFT, RIGHT, TOP, BOTTOM, BAND = 42, 8, 6, 30, 8
+BINS = 400  # of a long curve across the picture
 COLOURS = ("#2563eb", "#dc2626", "#16a34a", "#9333ea", "#ea580c", "#0891b2", "#be185d", "#65a30d", "#6b7280")
 SOURCE_COLOURS = ("#16a34a", "#2563eb", "#dc2626", "#ca8a04", "#9ca3af")  # by SOURCE_ flag
 PERSON, RULE = "#c026d3", "#f59e0b"
@@ -84,11 +85,9 @@ class Timeline:
     def _curves(self) -> list[str]:
         lines = []
         for column in range(self._values.shape[1]):
-            points = " ".join(
-                f"{self.x(step):.1f},{self.y(value):.1f}"
-                for step, value in enumerate(self._values[:, column])
-                if np.isfinite(value)
-            )
+            values = self._values[:, column]
+            steps = _telling_steps(values)
+            points = " ".join(f"{self.x(step):.1f},{self.y(values[step]):.1f}" for step in steps)
             stroke = COLOURS[column % len(COLOURS)]
             lines.append(f'<polyline points="{points}" fill="none" stroke="{stroke}" stroke-width="1.3"/>')
         return lines
@@ -109,6 +108,16 @@ class Timeline:
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="{stroke}" '
             f'stroke-width="2" stroke-dasharray="4 2"><title>{mark.step} {escape(mark.why)}</title></line>'
         )
+
+
+def _telling_steps(values: np.ndarray) -> np.ndarray:
+    """Return the steps of the finite values, or of the least and largest in each of BINS spans of them."""
+    steps = np.flatnonzero(np.isfinite(values))
+    if len(steps) <= 2 * BINS:
+        return steps
+    spans = np.array_split(steps, BINS)
+    ends = [(span[np.argmin(values[span])], span[np.argmax(values[span])]) for span in spans]
+    return np.unique(ends)
 
 
 def _swatch(colour: str, name: str) -> str:

@@ -169,6 +169,7 @@ def press(view, name):
     view.get_by_role("button", name=name, exact=True).dispatch_event("click")
 
 
+@pytest.mark.slow
 def test_a_person_plays_marks_and_saves_in_the_browser(browser, path):
     with local_server(PORT) as server, EpisodeStore.open(path, "a") as store:
         page = Page(server, Session(store, can_mark=True), task_scene())

@@ -119,3 +119,12 @@ def test_a_save_that_fails_keeps_the_marks_unsaved(path):
         with pytest.raises(UserError, match="not open for append"):
             session.save()
         assert session.unsaved == [0]
+
+
+def test_the_speed_stays_from_episode_to_episode(path):
+    with EpisodeStore.open(path) as store:
+        session = Session(store)
+        session.set_speed(4.0)
+        assert session.player.speed == 4.0
+        session.go_to(1)
+        assert session.player.speed == 4.0

@@ -67,3 +67,11 @@ def test_the_curve_of_actions_ends_before_the_last_observation():
     last = svg.findall("polyline")[0].get("points").split()[-1]
     assert float(last.split(",")[0]) == round(timeline.x(1), 1)
     assert "a 10" in html  # the last action is told at the end
+
+
+def test_a_long_curve_is_drawn_with_few_points_and_all_its_peaks():
+    values = np.sin(np.arange(20_000) * 0.01)[:, None]
+    values[12_345] = 7.0
+    svg, _ = picture(Timeline(values, ["a"], np.zeros(19_999, np.uint8), []))
+    points = [point.split(",") for point in svg.find("polyline").get("points").split()]
+    assert len(points) <= 800 and min(float(y) for _, y in points) == TOP
