@@ -17,6 +17,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     {"augment", "policies", "rl"},
     {"evaluate", "loading", "build", "run", "report", "stats", "files", "checkpoint", "provenance", "charts"},
     {"train"},
+    {"viewer"},
     {"quickstart", "cli", "config", "config_errors", "verbs", "data_verbs", "doctor"},
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
@@ -26,10 +27,11 @@ ALLOWED = {  # third-party package: modules of the core that may import it
     "warp": {"sim.warp_engine"},
     "mujoco_warp": {"sim.warp_engine"},
     "typer": {"cli", "data_verbs"},
+    "viser": {"viewer"},
 }
 IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp"}
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
-LAZY = {"diffusers", "wandb", "warp", "mujoco_warp", "matplotlib"}  # only inside functions
+LAZY = {"diffusers", "wandb", "warp", "mujoco_warp", "matplotlib", "viser"}  # only inside functions
 
 
 def modules() -> dict[str, Path]:

@@ -1,0 +1,48 @@
+"""Episodes of a scripted expert with what only the simulation knows: full states and the expert's phases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from robofb.deploy.collect import Recorder
+from robofb.envs import make_task
+from robofb.sim.recorded import SIM_STATE
+from robofb.sim.vec_env import SimVecEnv
+from robofb.types import ArraySpec, EnvSpec, Episode
+
+
+def record_scripted(
+    episodes: int, seed: int = 0, noise: float = 1.0, cameras: Mapping[str, tuple[int, int]] | None = None
+) -> tuple[EnvSpec, list[tuple[Episode, list[int]]]]:
+    """Play the expert of one_leg_insert once in each of `episodes` worlds.
+
+    Args:
+        cameras: height and width [px] of image observations by the camera's name.
+
+    Returns:
+        The spec with the key `sim_state`, and each episode with the expert's phase at each action.
+    """
+    env = SimVecEnv(make_task("one_leg_insert"), episodes, cameras=cameras, autoreset=False)
+    state = ArraySpec((env.engine.snapshot().shape[1],), "float64", "MuJoCo integration state")
+    spec = env.spec.with_obs({**env.spec.obs, SIM_STATE: state})
+    agent = env.task.expert(episodes, noise)  # type: ignore[attr-defined]
+    obs = env.reset(seed)
+    agent.reset(torch.ones(episodes, dtype=torch.bool), env.episode_seed)
+    recorder = Recorder(env, {**obs, SIM_STATE: env.engine.snapshot()})
+    phases: list[list[int]] = [[] for _ in range(episodes)]
+    found: dict[int, Episode] = {}
+    while len(found) < episodes:
+        action = agent.next(obs)
+        step = env.step(action)
+        obs = step.obs
+        recorder.add(action, step.reward, {**obs, SIM_STATE: env.engine.snapshot()})
+        for world in set(range(episodes)) - set(found):
+            phases[world].append(int(agent.phase[world]))
+            if step.done[world]:
+                success, terminated = bool(step.info["success"][world]), bool(step.terminated[world])
+                meta = {"episode_seed": int(env.episode_seed[world]), "noise": noise}
+                found[world] = recorder.cut(world, success, terminated, meta)
+    env.close()
+    return spec, [(found[world], phases[world]) for world in range(episodes)]
