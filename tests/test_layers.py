@@ -27,9 +27,9 @@ ALLOWED = {  # third-party package: modules of the core that may import it
     "mujoco_warp": {"sim.warp_engine"},
     "typer": {"cli", "data_verbs"},
 }
-IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp"}
+IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp", "pillow": "PIL"}
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
-LAZY = {"diffusers", "wandb", "warp", "mujoco_warp", "matplotlib"}  # only inside functions
+LAZY = {"diffusers", "wandb", "warp", "mujoco_warp", "matplotlib", "aiohttp", "PIL"}  # only inside functions
 
 
 def modules() -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import socket
 import ssl
@@ -112,8 +113,9 @@ class WebTeleop:
         try:
             return socket.create_server((self.host, self.port), family=family)
         except OSError as error:
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise UserError(
-                f"host={self.host} port={self.port}: {error.strerror or error}; port=0 takes a free one"
+                f"host={self.host} port={self.port}: {reason}; port=0 takes a free one"
             ) from error
 
     def _address(self, listening: socket.socket) -> str:

@@ -150,9 +150,7 @@ class DriveState:
             BadMessageError: its number or time is not beyond the last one's.
         """
         with self._lock:
-            if self._last is not None and (
-                message.seq <= self._last.seq or message.t_ms < self._last.t_ms
-            ):
+            if self._last is not None and (message.seq <= self._last.seq or message.t_ms < self._last.t_ms):
                 raise BadMessageError("seq and t_ms: must grow")
             now_s = self._clock()
             silence_s = now_s - self._heard_s

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any
@@ -20,6 +21,7 @@ from robofb.deploy.teleop.web_messages import MAX_MESSAGE_BYTES, BadMessageError
 
 EXPEL_AFTER_S = 5.0  # of silence: the seat is free for another browser
 REPORT_EVERY_S = 0.1
+START_WITHIN_S = 30.0
 PICTURE_WAIT_S = 2.0
 CLOSED_BUSY, CLOSED_SILENT, CLOSED_REFUSED = 4001, 4002, 1008
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -89,17 +91,20 @@ class WebServer:
     ) -> None:
         self._socket, self._tls, self._state = listening, tls, state
         self._token, self._names, self._jpeg_quality = token, names, jpeg_quality
-        self._assets = {entry.name: entry.read_bytes() for entry in files(__package__).joinpath("web_page").iterdir()}
+        self._assets = {
+            entry.name: entry.read_bytes() for entry in files(__package__).joinpath("web_page").iterdir()
+        }
         self._status: dict[str, str] = {}
         self._driver: Any = None
         self._loop = asyncio.new_event_loop()
-        self._ready, self._stop, self._board = threading.Event(), asyncio.Event(), PictureBoard()
+        self._started: Future[None] = Future()
+        self._stop, self._board = asyncio.Event(), PictureBoard()
         self._thread = threading.Thread(target=self._run, name="teleop-web", daemon=True)
 
     def start(self) -> None:
         """Serve from now on."""
         self._thread.start()
-        self._ready.wait()
+        self._started.result(timeout=START_WITHIN_S)
 
     def stop(self) -> None:
         """Close every connection and end the thread; safe twice."""
@@ -120,22 +125,29 @@ class WebServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
+        except Exception as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
         finally:
-            self._ready.set()
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
     async def _serve(self) -> None:
         from aiohttp import web
 
-        app = web.Application(middlewares=[web.middleware(self._guard)], client_max_size=MAX_MESSAGE_BYTES)
+        @web.middleware
+        async def guard(request: Any, handler: Any) -> Any:
+            return await self._guard(request, handler)
+
+        app = web.Application(middlewares=[guard], client_max_size=MAX_MESSAGE_BYTES)
         app.router.add_get("/{token}/socket", self._drive)
         app.router.add_get("/{token}/camera/{name}", self._picture)
         app.router.add_get("/{token}/{asset:.*}", self._asset)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         await web.SockSite(runner, self._socket, ssl_context=self._tls, shutdown_timeout=1.0).start()
-        self._ready.set()
+        self._started.set_result(None)
         await self._stop.wait()
         if self._driver is not None:
             await self._driver.close(code=1001, message=b"the session has ended")
@@ -147,7 +159,9 @@ class WebServer:
 
         host = request.headers.get("Host", "")
         if not is_own_host(host, self._names) or not is_same_token(request.path.split("/")[1], self._token):
-            return web.Response(status=403, text="403: this address is not valid (any more)\n", headers=_HEADERS)
+            return web.Response(
+                status=403, text="403: this address is not valid (any more)\n", headers=_HEADERS
+            )
         try:
             response = await handler(request)
         except web.HTTPException as error:
@@ -231,5 +245,7 @@ class WebServer:
             seq, t_ms, held_ms = self._state.last_heard() or (-1, 0.0, 0.0)
             heard = {"seq": seq, "t_ms": t_ms, "held_ms": held_ms}
             with suppress(ConnectionError):
-                await ws.send_json({"status": self._status, "cameras": list(self._board.frames), "heard": heard})
+                await ws.send_json(
+                    {"status": self._status, "cameras": list(self._board.frames), "heard": heard}
+                )
             await asyncio.sleep(REPORT_EVERY_S)

@@ -25,12 +25,25 @@ def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path]:
     """
     openssl = shutil.which("openssl")
     if openssl is None:
-        raise UserError("tls=self_signed: needs the openssl command (apt install openssl), or give cert and key")
+        raise UserError(
+            "tls=self_signed: needs the openssl command (apt install openssl), or give cert and key"
+        )
     cert, key = folder / "teleop_cert.pem", folder / "teleop_key.pem"
     alternatives = ",".join(f"{'IP' if is_address(name) else 'DNS'}:{name}" for name in names)
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(cert), "-days", f"{DAYS_VALID}", "-subj", "/CN=robofb teleop"]
-    done = subprocess.run([*command, "-addext", f"subjectAltName={alternatives}"], capture_output=True, text=True)
+    command += [
+        "-keyout",
+        str(key),
+        "-out",
+        str(cert),
+        "-days",
+        f"{DAYS_VALID}",
+        "-subj",
+        "/CN=robofb teleop",
+    ]
+    done = subprocess.run(
+        [*command, "-addext", f"subjectAltName={alternatives}"], capture_output=True, text=True
+    )
     if done.returncode:
         raise UserError(f"tls=self_signed: openssl failed: {done.stderr.strip().splitlines()[-1]}")
     key.chmod(0o600)

@@ -40,8 +40,9 @@ export class Gamepad {
 
   fireEvents(isDown) {
     for (const [index, name] of Object.entries(EVENTS)) {
-      if (isDown(index) && !this.before[index]) this.onEvent(name);
+      const isNew = isDown(index) && !this.before[index];
       this.before[index] = isDown(index);
+      if (isNew) this.onEvent(name);
     }
   }
 }

@@ -27,14 +27,15 @@ function viewYaw() {
   return Number(find("view").value) * Math.PI / 180;
 }
 
-// Sum the sources whose own dead-man switch is held; turn the sum from the person's view into the base frame.
+// Sum what moves: keys and pads with the switch of either, the gamepad with its own. Turn the sum from the
+// person's view into the base frame.
 function command() {
-  const samples = [keyboard, touch, gamepad].map((source) => source.sample());
   const inXr = xr.sample();
   if (inXr) return { ...STILL, ...inXr };
-  const held = samples.filter((sample) => sample.engaged);
-  // pads and keys may be used with any hand's switch, a gamepad only with its own
-  if (held.length && !samples[2].engaged) held.splice(0, held.length, samples[0], samples[1]);
+  const [keys, fingers, pad] = [keyboard, touch, gamepad].map((source) => source.sample());
+  const held = [];
+  if (keys.engaged || fingers.engaged) held.push(keys, fingers);
+  if (pad.engaged) held.push(pad);
   const share = Number(find("speed").value) / 100;
   const sum = (index) => Math.max(-1, Math.min(1, held.reduce((total, one) => total + one.motion[index], 0))) * share;
   const gripper = Math.sign(held.reduce((total, one) => total + one.gripper, 0));
