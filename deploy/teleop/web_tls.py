@@ -26,7 +26,7 @@ def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path]:
     openssl = shutil.which("openssl")
     if openssl is None:
         raise UserError(
-            "tls=self_signed: needs the openssl command (apt install openssl), or give cert and key"
+            "self_signed=true: needs the openssl command (apt install openssl), or give tls_cert and tls_key"
         )
     cert, key = folder / "teleop_cert.pem", folder / "teleop_key.pem"
     alternatives = ",".join(f"{'IP' if is_address(name) else 'DNS'}:{name}" for name in names)
@@ -45,7 +45,7 @@ def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path]:
         [*command, "-addext", f"subjectAltName={alternatives}"], capture_output=True, text=True
     )
     if done.returncode:
-        raise UserError(f"tls=self_signed: openssl failed: {done.stderr.strip().splitlines()[-1]}")
+        raise UserError(f"self_signed=true: openssl failed: {done.stderr.strip().splitlines()[-1]}")
     key.chmod(0o600)
     return cert, key
 
@@ -58,7 +58,7 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password="")  # an encrypted key would ask at the terminal
     except OSError as error:  # ssl.SSLError among them
         raise UserError(f"tls_cert={cert} tls_key={key}: {error.strerror or error}") from error
     return context

@@ -255,6 +255,24 @@ def test_closing_ends_threads_frees_the_port_and_may_be_repeated(teleop):
     assert asyncio.run(status_of(teleop.url)) == 200
 
 
+def test_closing_tells_the_browser_and_does_not_wait_for_one_that_says_nothing(teleop):
+    async def stay():
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session, socket_of(session, teleop.url) as ws:
+            await ws.send_str(text(engaged=False))
+            pictures = asyncio.create_task(session.get(f"{teleop.url}camera/front"))
+            await ws.receive()
+            started = time.monotonic()
+            closing = asyncio.create_task(asyncio.to_thread(teleop.close))
+            while (answer := await ws.receive(PATIENCE_S)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert (answer.data, answer.extra) == (1001, "the session has ended")
+            await closing
+            assert time.monotonic() - started < PATIENCE_S
+            await asyncio.gather(pictures, return_exceptions=True)
+
+    asyncio.run(stay())
+
+
 def test_a_port_in_use_is_told_in_one_line(teleop):
     port = int(teleop.url.split(":")[2].split("/")[0])
     with pytest.raises(UserError, match=f"port={port}: Address already in use; port=0"):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_clients import message
 
@@ -209,9 +209,8 @@ def test_a_gap_in_the_stream_clutches_anew():
     assert not browser.state.read().twist.any()
 
 
-@given(
-    st.lists(st.tuples(*[st.floats(-1, 1)] * 6), min_size=1, max_size=12),
-)
+@settings(max_examples=20)
+@given(st.lists(st.tuples(*[st.floats(-1, 1)] * 6), min_size=1, max_size=12))
 def test_twists_add_up_to_the_hands_motion(steps):
     """Any walk of the hand: after it rests, the sum of the twists is where the hand went."""
     browser = Browser()
