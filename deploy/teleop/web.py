@@ -32,7 +32,7 @@ class WebTeleop:
 
     Args:
         host: address to listen on; 127.0.0.1 is this machine only, 0.0.0.0 the whole network.
-        port: 0 takes a free one.
+        port: 0 takes a free one; name one to forward it, as with `ssh -L 8700:localhost:8700`.
         tls_cert, tls_key: PEM files for https, both or none.
         self_signed: serve https with a certificate made for this session; the browser warns once.
             Headsets and phones give their pose to https pages (and to localhost) only.
@@ -49,7 +49,7 @@ class WebTeleop:
     def __init__(
         self,
         host: str = "127.0.0.1",
-        port: int = 8700,
+        port: int = 0,
         tls_cert: str | None = None,
         tls_key: str | None = None,
         self_signed: bool = False,
