@@ -55,7 +55,7 @@ class WebTeleop:
         self_signed: bool = False,
         linear_speed_m_s: float = 0.15,
         angular_speed_rad_s: float = 0.6,
-        hand_speed_m_s: float = 0.5,
+        hand_speed_m_s: float = 0.35,
         hand_speed_rad_s: float = 2.0,
         control_dt_s: float = 0.1,
         jpeg_quality: int = 80,

@@ -280,9 +280,9 @@ def test_a_headsets_controller_is_followed_while_its_trigger_is_held(browser, te
     assert not read_until(teleop, lambda command: True).engaged
     page.evaluate("fakeXr.select('selectstart')")
     assert not read_until(teleop, lambda command: command.engaged).twist.any()  # no jump
-    page.evaluate("fakeXr.hand.position = {x: 5.02, y: 5.01, z: 4.97}")  # right, up, forward
+    page.evaluate("fakeXr.hand.position = {x: 5.02, y: 5.01, z: 4.98}")  # right, up, forward
     twist = read_until(teleop, lambda command: command.twist.any()).twist
-    assert 0.1 * twist[:3] == pytest.approx([0.03, -0.02, 0.01], abs=1e-6)
+    assert 0.1 * twist[:3] == pytest.approx([0.02, -0.02, 0.01], abs=1e-6)
     page.evaluate("fakeXr.hand.orientation = {x: 0, y: Math.sin(0.05), z: 0, w: Math.cos(0.05)}")
     twist = read_until(teleop, lambda command: command.twist.any()).twist
     assert 0.1 * twist == pytest.approx([0, 0, 0, 0, 0, 0.1], abs=1e-6)  # a turn about the vertical
