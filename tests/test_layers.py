@@ -29,9 +29,18 @@ ALLOWED = {  # third-party package: modules of the core that may import it
     "typer": {"cli", "data_verbs"},
     "viser": {"viewer"},
 }
-IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp"}
+IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp", "pillow": "PIL"}
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
-LAZY = {"diffusers", "wandb", "warp", "mujoco_warp", "matplotlib", "viser"}  # only inside functions
+LAZY = {
+    "PIL",
+    "aiohttp",
+    "diffusers",
+    "matplotlib",
+    "mujoco_warp",
+    "viser",
+    "wandb",
+    "warp",
+}  # only inside functions
 
 
 def modules() -> dict[str, Path]:

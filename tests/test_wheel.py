@@ -80,7 +80,7 @@ def expected_files() -> set[str]:
     return {
         file.relative_to(ROOT).as_posix()
         for folder in ("robofb", "robofb/envs", "robofb/deploy", "robofb/configs")
-        for pattern in ("*.py", "*.yaml", "*.css", "py.typed")
+        for pattern in ("*.py", "*.yaml", "*.css", "*.html", "*.js", "*.svg", "py.typed")
         for file in (ROOT / folder).rglob(pattern)
         if "__pycache__" not in file.parts
     }

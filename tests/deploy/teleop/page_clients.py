@@ -1,0 +1,47 @@
+"""Clients of the teleoperation page for tests: messages, a websocket, a fetch."""
+
+import json
+import ssl
+from typing import Any
+
+import aiohttp
+
+from robofb.deploy.teleop.web_messages import DriveMessage, parse_message
+
+TIMEOUT = aiohttp.ClientTimeout(total=20)
+NEUTRAL = {
+    "seq": 0,
+    "t_ms": 0.0,
+    "engaged": False,
+    "linear": [0, 0, 0],
+    "angular": [0, 0, 0],
+    "gripper": 0,
+    "event": "",
+    "hand": None,
+}
+
+
+def text(**changes: Any) -> str:
+    return json.dumps({**NEUTRAL, **changes})
+
+
+def message(**changes: Any) -> DriveMessage:
+    return parse_message(text(**changes))
+
+
+def origin(url: str) -> str:
+    return "/".join(url.split("/")[:3])
+
+
+def socket_of(session: aiohttp.ClientSession, url: str, **options: Any) -> Any:
+    """Return the context manager of the page's websocket; the Origin is the page's own by default."""
+    headers = {"Origin": origin(url), **options.pop("headers", {})}
+    return session.ws_connect(f"{url}socket", headers=headers, **options)
+
+
+async def status_of(url: str, tls: ssl.SSLContext | None = None, **headers: str) -> int:
+    async with (
+        aiohttp.ClientSession(timeout=TIMEOUT) as session,
+        session.get(url, headers=headers, ssl=tls or True) as answer,
+    ):
+        return answer.status
