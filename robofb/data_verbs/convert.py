@@ -56,6 +56,6 @@ def convert(
         typer.echo(f"note: {note}")
     if done.off_rate:
         typer.echo(
-            f"warning: the timestamps of {len(done.off_rate)} episodes (first {done.off_rate[0]}) disagree with"
-            f" the declared {1.0 / source.spec.control_dt:g} Hz: give the real rate with --rate"
+            f"warning: the timestamps of {len(done.off_rate)} episodes (first {done.off_rate[0]}) disagree"
+            f" with the declared {1.0 / source.spec.control_dt:g} Hz: give the real rate with --rate"
         )

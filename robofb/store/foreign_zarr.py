@@ -109,9 +109,8 @@ class ForeignZarr:
             array = root[name]
             written = array.nchunks_initialized
         if written < array.nchunks and not may_lack_chunks:
-            raise UserError(
-                f"{self.path / name} is cut off: {array.nchunks - written} of {array.nchunks} chunks are missing"
-            )
+            lost = f"{array.nchunks - written} of {array.nchunks} chunks are missing"
+            raise UserError(f"{self.path / name} is cut off: {lost}")
         return array
 
     def codecs(self, name: str) -> set[str]:

@@ -27,14 +27,14 @@ PARTS_NOTE = (
 
 
 def action_spec(kind: str) -> ArraySpec:
-    """Return the spec of the ten-number action; `kind` is "pos" (absolute) or "delta" (from the present pose)."""
+    """Return the spec of the ten-number action, "pos" (absolute) or "delta" (from the present pose)."""
     frame = "base" if kind == "pos" else "delta"
     names = [f"ee_pos_{frame}_{axis}" for axis in "xyz"] + [f"ee_rot6d_{frame}_{index}" for index in range(6)]
     return ArraySpec((10,), unit="m (pos), 1 (rot6d, gripper)", names=(*names, "gripper"))
 
 
 def parts_spec(size: int) -> ArraySpec:
-    """Return the spec of `size` numbers of part poses in the AprilTag's frame; the last part is the obstacle."""
+    """Return the spec of part poses in the AprilTag's frame; the last part is the obstacle."""
     axes = [f"pos_tag_{axis}" for axis in "xyz"] + [f"quat_tag_{axis}" for axis in "wxyz"]
     names = tuple(f"part{part}_{axis}" for part in range(size // PART_SIZE) for axis in axes)
     return ArraySpec((size,), unit="m (pos), 1 (quat wxyz)", names=names if len(names) == size else ())
@@ -56,7 +56,7 @@ def rotation_by_columns(rows: np.ndarray) -> np.ndarray:
 
 
 def rot6d_from_xyzw(rows: np.ndarray) -> np.ndarray:
-    """Return states or actions (T, n + 2) float32 whose quaternion xyzw, elements 3..6, becomes a 6D rotation."""
+    """Return (T, n + 2) float32 rows, whose elements 3..6, a quaternion xyzw, are a 6D rotation now."""
     rows = np.asarray(rows, np.float64)
     quat = torch.from_numpy(rows[:, [6, 3, 4, 5]])
     quat = quat / quat.norm(dim=-1, keepdim=True)

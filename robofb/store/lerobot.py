@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from robofb.errors import UserError
 from robofb.normalize import is_image
 from robofb.store.foreign import extra_missing
 from robofb.types import ArraySpec
@@ -20,7 +23,7 @@ PICTURES = ("image", "video")
 
 
 def feature_name(key: str, spec: ArraySpec) -> str:
-    """Return LeRobot's name of an observation: "state" is observation.state, "image_front" observation.images.front."""
+    """Return LeRobot's name: "state" is observation.state, "image_front" observation.images.front."""
     return IMAGES + key.removeprefix("image_") if is_image(spec) else OBSERVED + key
 
 
@@ -39,3 +42,14 @@ def parquet() -> tuple[Any, Any]:
     except ImportError:
         raise extra_missing("pyarrow") from None
     return pyarrow, pyarrow.parquet
+
+
+def column_values(column: Any, name: str) -> np.ndarray:
+    """Return the numbers of a column of numbers or of (nested) lists of them, flat."""
+    column = column.combine_chunks()
+    while True:
+        if column.null_count:
+            raise UserError(f"'{name}' lacks {column.null_count} values")
+        if not hasattr(column, "flatten") or not hasattr(column.type, "value_type"):
+            return np.asarray(column.to_numpy(zero_copy_only=False))
+        column = column.flatten()

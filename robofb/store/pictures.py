@@ -60,10 +60,8 @@ def read_frames(path: Path, start_s: float, num_frames: int, rate_hz: float) -> 
                     break
     missing = [number for number, frame in enumerate(frames) if frame is None]
     if missing:
-        raise UserError(
-            f"{path} is cut off or declared at a wrong rate: no frame at {start_s + missing[0] / rate_hz:.3f} s"
-            f" ({len(missing)} of {num_frames} missing)"
-        )
+        first = f"no frame at {start_s + missing[0] / rate_hz:.3f} s ({len(missing)} of {num_frames} missing)"
+        raise UserError(f"{path} is cut off or declared at a wrong rate: {first}")
     return np.stack([frame for frame in frames if frame is not None])
 
 

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from robofb.normalize import is_image
-from robofb.store.foreign import Source, Wishes, episode_facts, facts, images_last
+from robofb.store.foreign import (
+    Source,
+    Wishes,
+    episode_facts,
+    facts,
+)
+from robofb.store.foreign_images import images_last
 from robofb.types import ArraySpec, Episode
 
 SUMMARY = "diffusion_policy's ReplayBuffer, a zarr folder"

@@ -11,7 +11,13 @@ import numpy as np
 
 from robofb.errors import UserError
 from robofb.normalize import is_image
-from robofb.store.foreign import Source, Wishes, episode_facts, facts, images_last
+from robofb.store.foreign import (
+    Source,
+    Wishes,
+    episode_facts,
+    facts,
+)
+from robofb.store.foreign_images import images_last
 from robofb.store.lerobot import (
     CHUNK_FILES,
     DATA_PATH,

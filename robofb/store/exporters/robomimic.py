@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from robofb.normalize import is_image
-from robofb.store.foreign import Source, Wishes, episode_facts, extra_missing, facts, images_last
+from robofb.store.foreign import (
+    Source,
+    Wishes,
+    episode_facts,
+    extra_missing,
+    facts,
+)
+from robofb.store.foreign_images import images_last
 from robofb.types import Episode
 
 SUMMARY = "robomimic's HDF5"

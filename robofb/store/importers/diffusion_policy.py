@@ -17,23 +17,20 @@ from robofb.store.foreign import (
     SUCCESS_ASSUMED,
     Source,
     Wishes,
-    camera_key,
     checked_ends,
     choose_action,
     control_rate,
     extended_times,
-    image_spec,
     keyed,
     known_spec,
-    looks_like_image,
     regular_times,
     remembered,
     row_spec,
     safe_key,
-    to_image_rows,
     to_rows,
     with_last_repeated,
 )
+from robofb.store.foreign_images import camera_key, image_spec, looks_like_image, to_image_rows
 from robofb.store.foreign_zarr import LOSSY_CODECS, ForeignZarr, is_zarr_of, read_rows
 from robofb.store.index import INDEX_FILE
 from robofb.types import SOURCE_HUMAN, ArraySpec, EnvSpec, Episode

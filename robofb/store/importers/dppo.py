@@ -23,9 +23,9 @@ from robofb.store.foreign import (
     reading,
     regular_times,
     row_spec,
-    to_image_rows,
     with_last_repeated,
 )
+from robofb.store.foreign_images import to_image_rows
 from robofb.store.npz_stream import NpzStream
 from robofb.types import SOURCE_HUMAN, ArraySpec, EnvSpec, Episode
 

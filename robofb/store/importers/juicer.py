@@ -19,11 +19,10 @@ from robofb.store.foreign import (
     checked_ends,
     choose_action,
     control_rate,
-    image_spec,
     regular_times,
-    to_image_rows,
     with_last_repeated,
 )
+from robofb.store.foreign_images import image_spec, to_image_rows
 from robofb.store.foreign_zarr import ForeignZarr, is_zarr_of, read_rows
 from robofb.store.juicer import (
     CAMERAS,

@@ -1,4 +1,4 @@
-"""Read raw demonstrations of JUICER and FurnitureBench: a pickle each, .pkl or .pkl.xz, or a folder of them."""
+"""Read raw demonstrations of JUICER and FurnitureBench: one pickle each, .pkl or .pkl.xz."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from robofb.store.foreign import (
     Wishes,
     choose_action,
     control_rate,
-    image_spec,
     reading,
     regular_times,
-    to_image_rows,
     with_last_repeated,
 )
+from robofb.store.foreign_images import image_spec, to_image_rows
 from robofb.store.juicer import (
     CAMERAS,
     PARTS_NOTE,
@@ -40,7 +39,7 @@ from robofb.store.juicer import (
     rotation_by_columns,
 )
 from robofb.store.unpickle import RefusedPickleError, load_plain
-from robofb.types import SOURCE_HUMAN, EnvSpec, Episode
+from robofb.types import SOURCE_HUMAN, ArraySpec, EnvSpec, Episode
 
 SUMMARY = "JUICER's raw demonstrations, .pkl or .pkl.xz files"
 SUFFIXES = (".pkl", ".pkl.xz")
@@ -72,28 +71,31 @@ def open_source(path: Path, wishes: Wishes, stack: ExitStack) -> Source:
     assert first is not None
     spec = EnvSpec(
         task=wishes.task or first.task or path.name.split(".")[0],
-        obs={
-            key: STATE_SPEC
-            if key == "state"
-            else parts_spec(rows.shape[1])
-            if rows.ndim == 2
-            else image_spec(rows.shape[1:])
-            for key, rows in first.obs.items()
-        },
+        obs={key: _array_spec(key, rows) for key, rows in first.obs.items()},
         action=action_spec("delta"),
         control_dt=1.0 / rate,
         max_steps=longest,
     )
+    meta = {"frames": "robot: base; parts: AprilTag", "robot": "franka"}
+    return Source(
+        spec, meta, _notes(first, repeated), len(files), lambda n: _Demonstration.load(files[n]).episode(rate)
+    )
+
+
+def _array_spec(key: str, rows: np.ndarray) -> ArraySpec:
+    if key == "state":
+        return STATE_SPEC
+    return parts_spec(rows.shape[1]) if rows.ndim == 2 else image_spec(rows.shape[1:])
+
+
+def _notes(first: _Demonstration, repeated: int) -> list[str]:
+    """Return what was changed, by the first demonstration; `repeated` ones have no last observation."""
     notes = ["quaternions xyzw of state and action are 6D rotations now, the matrix' first two columns"]
     notes += [ROTATION_NOTE] if first.by_rows else []
     notes += [PARTS_NOTE] if "parts_poses" in first.obs else ["parts_poses is empty and is left out"]
     notes += ["the action is the change of the pose, not clipped"]
     notes += [f"{repeated} episodes: {FINAL_REPEATED}"] if repeated else []
-    notes += [f"files from '{PARTIAL}' folders or marked so are no successes"]
-    meta = {"frames": "robot: base; parts: AprilTag", "robot": "franka"}
-    return Source(
-        spec, meta, notes, len(files), lambda number: _Demonstration.load(files[number]).episode(rate)
-    )
+    return notes + [f"files from '{PARTIAL}' folders or marked so are no successes"]
 
 
 def _files(path: Path) -> list[Path]:

@@ -18,21 +18,19 @@ from robofb.store.foreign import (
     SUCCESS_ASSUMED,
     Source,
     Wishes,
-    channels_first,
     choose_action,
     control_rate,
     extended_times,
-    image_spec,
     keyed,
     known_spec,
     reading,
     remembered,
     row_spec,
     safe_key,
-    to_image_rows,
     to_rows,
     with_last_repeated,
 )
+from robofb.store.foreign_images import channels_first, image_spec, to_image_rows
 from robofb.store.lerobot import (
     FACTS,
     INFO,
@@ -42,6 +40,7 @@ from robofb.store.lerobot import (
     TASKS,
     TRUE_TIME,
     VERSION,
+    column_values,
     feature_name,
     observation_key,
     parquet,
@@ -234,14 +233,13 @@ class _Folder:
         _, pq = parquet()
         table = pq.read_table(file, filters=[("episode_index", "==", number)], partitioning=None)
         if table["frame_index"].to_pylist() != list(range(row["length"])):
-            raise UserError(
-                f"{file}: episode {number} has {len(table)} rows, not the {row['length']} in order that meta/ says"
-            )
+            expected = f"not the {row['length']} in order that meta/ says"
+            raise UserError(f"{file}: episode {number} has {len(table)} rows, {expected}")
         return table
 
     def _episode(self, table: Any, row: Mapping[str, Any], told: Mapping[str, Any], file: Path) -> Episode:
         def values(name: str) -> np.ndarray:
-            return _values(table[name], name).reshape(len(table), -1)
+            return column_values(table[name], name).reshape(len(table), -1)
 
         steps, names = len(table), table.column_names
         true_time = TRUE_TIME in names
@@ -271,7 +269,7 @@ class _Folder:
         elif kind == "image":
             rows = np.stack([self._picture(cell, file) for cell in table[name].to_pylist()])
         else:
-            rows = to_rows(_values(table[name], name).reshape(len(table), -1), spec)
+            rows = to_rows(column_values(table[name], name).reshape(len(table), -1), spec)
         rows = to_image_rows(rows, name) if is_image(spec) else rows
         return with_last_repeated(rows)
 
@@ -289,19 +287,8 @@ class _Folder:
         return self._inside(template.format(chunk_index=chunk, file_index=number, video_key=video_key))
 
     def _inside(self, name: str) -> Path:
-        """Return a file below the dataset; a name that leads out is refused (links below it are the user's)."""
+        """Return a file below the dataset; a name that leads out is refused, links are followed."""
         inner = PurePosixPath(name)
         if inner.is_absolute() or ".." in inner.parts:
             raise UserError(f"{self.path} names the file '{name}', which lies outside it")
         return self.path / inner
-
-
-def _values(column: Any, name: str) -> np.ndarray:
-    """Return the numbers of a column of numbers or of (nested) lists of them, flat."""
-    column = column.combine_chunks()
-    while True:
-        if column.null_count:
-            raise UserError(f"'{name}' lacks {column.null_count} values")
-        if not hasattr(column, "flatten") or not hasattr(column.type, "value_type"):
-            return np.asarray(column.to_numpy(zero_copy_only=False))
-        column = column.flatten()

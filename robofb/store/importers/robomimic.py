@@ -18,24 +18,21 @@ from robofb.store.foreign import (
     FINAL_REPEATED,
     Source,
     Wishes,
-    camera_key,
     choose_action,
     control_rate,
     extended_times,
     extra_missing,
-    image_spec,
     keyed,
     known_spec,
-    looks_like_image,
     reading,
     regular_times,
     remembered,
     row_spec,
     safe_key,
-    to_image_rows,
     to_rows,
     with_last_repeated,
 )
+from robofb.store.foreign_images import camera_key, image_spec, looks_like_image, to_image_rows
 from robofb.types import SOURCE_HUMAN, ArraySpec, EnvSpec, Episode
 
 SUMMARY = "robomimic's HDF5"
@@ -190,8 +187,7 @@ def _notes(demo: Any, spec: EnvSpec, obs: Mapping[str, str], action: str, stored
 
 def _next(demo: Any, name: str) -> Any:
     """Return the observations after each action, or None where the file has none."""
-    inner = f"next_{name}"
-    return demo[inner] if inner in demo else None
+    return demo.get(f"next_{name}")
 
 
 @dataclass(frozen=True)
