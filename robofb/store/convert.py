@@ -17,7 +17,7 @@ from robofb.store.atomic import explain, sync, sync_tree
 from robofb.store.checks import check_episode
 from robofb.store.exporters import find_exporter
 from robofb.store.foreign import Source, Wishes
-from robofb.store.importers import find_importer
+from robofb.store.importers import open_source
 from robofb.store.lock import WriterLock
 from robofb.types import Episode
 
@@ -72,10 +72,9 @@ def convert(
         raise UserError(f"--video: format '{target_format}' stores no video")
     _check_out(path, out)
     with ExitStack() as stack:
-        name, importer = find_importer(path, source_format)
+        name, source = open_source(path, source_format, wishes, stack)
         if name == target_format:
             raise UserError(f"{path} is in format '{name}' already: choose another with --to")
-        source = importer.open_source(path, wishes, stack)
         source = replace(source, meta=_told(source, path, name))
         counter = _Counter(source, path)
         if dry_run:

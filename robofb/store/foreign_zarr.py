@@ -27,10 +27,15 @@ class ForeignZarr:
 
     Args:
         path: folder, or zip file with a hierarchy at its root.
+
+    Attributes:
+        notes: what `array` let pass.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
+        self._headers: dict[str, dict[str, Any] | None] = {}
         self._zip_names = _zip_names(path) if path.is_file() else None
 
     def text(self, name: str) -> str | None:
@@ -83,15 +88,18 @@ class ForeignZarr:
         """Return the root as a zarr group, for reading."""
         import zarr  # slow to import
 
+        from robofb.store.checked_chunks import checked_store
+
         self.check_version()
         if any("imagecodecs" in json.dumps(self.header(name)) for name in self.array_names()):
             _register_image_codecs()
         with reading(self.path):
-            store: Any = self.path
             if self._zip_names is not None:
                 store = stack.enter_context(zarr.storage.ZipStore(self.path, mode="r"))
+            else:
+                store = zarr.storage.LocalStore(self.path, read_only=True)
             # A consolidated group with one array of an unknown codec would not open at all.
-            return zarr.open_group(store, mode="r", use_consolidated=False)
+            return zarr.open_group(checked_store(store, self._is_blosc), mode="r", use_consolidated=False)
 
     def array(self, root: Any, name: str, may_lack_chunks: bool = False) -> Any:
         """Return an array after checking that reading it runs no code and invents no data.
@@ -108,9 +116,11 @@ class ForeignZarr:
         with reading(self.path / name):
             array = root[name]
             written = array.nchunks_initialized
-        if written < array.nchunks and not may_lack_chunks:
+        if written < array.nchunks:
             lost = f"{array.nchunks - written} of {array.nchunks} chunks are missing"
-            raise UserError(f"{self.path / name} is cut off: {lost}")
+            if not may_lack_chunks:
+                raise UserError(f"{self.path / name} is cut off: {lost}")
+            self.notes.append(f"{lost} in '{name}': they read as {array.fill_value}")
         return array
 
     def codecs(self, name: str) -> set[str]:
@@ -118,6 +128,18 @@ class ForeignZarr:
         header = self.header(name) or {}
         found = [header.get("compressor"), *(header.get("filters") or []), *_nested(header.get("codecs"))]
         return {str(codec.get("id", codec.get("name"))) for codec in found if isinstance(codec, dict)}
+
+    def _is_blosc(self, chunk: str) -> bool:
+        """Return whether a chunk file is what Blosc wrote."""
+        name = chunk
+        while name := name.rpartition("/")[0]:
+            if name not in self._headers:
+                self._headers[name] = self.header(name)
+            header = self._headers[name]
+            if header is not None:
+                outermost = header.get("compressor") or [{}, *header.get("codecs", [])][-1]
+                return "blosc" in (outermost.get("id"), outermost.get("name"))
+        return False
 
     def _check_codecs(self, name: str) -> None:
         for codec in sorted(self.codecs(name)):

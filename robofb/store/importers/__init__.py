@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
 from robofb.errors import UserError
-from robofb.store.foreign import Importer
+from robofb.store.foreign import Importer, Source, Wishes, reading
 
 
 def importers() -> dict[str, Importer]:
@@ -38,3 +39,14 @@ def find_importer(path: Path, name: str) -> tuple[str, Importer]:
     if len(found) > 1:
         raise UserError(f"{path} looks like {' and '.join(found)}: say which with --from")
     return found[0], known[found[0]]
+
+
+def open_source(path: Path, name: str, wishes: Wishes, stack: ExitStack) -> tuple[str, Source]:
+    """Return the format's name and the dataset at a path; what must be closed is entered into `stack`.
+
+    Raises:
+        UserError: as `find_importer`, or the importer refuses.
+    """
+    found, importer = find_importer(path, name)
+    with reading(path):
+        return found, importer.open_source(path, wishes, stack)

@@ -67,7 +67,7 @@ def open_source(path: Path, wishes: Wishes, stack: ExitStack) -> Source:
         if stored is not None and foreign.header(f"final/{name}") is not None
     }
     spec = _spec(path, arrays, action, obs, ends, stored, wishes)
-    notes += _notes(foreign, arrays, spec, obs, stored, finals)
+    notes += foreign.notes + _notes(foreign, arrays, spec, obs, stored, finals)
     buffer = _Buffer(path, spec, arrays, f"{action}", obs, finals, ends, stored or {})
     return Source(spec, dict((stored or {}).get("meta", {})), notes, len(ends), buffer.read)
 

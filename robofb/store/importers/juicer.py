@@ -65,14 +65,14 @@ def open_source(path: Path, wishes: Wishes, stack: ExitStack) -> Source:
     rows = min(array.shape[0] for array in arrays.values())
     ends = checked_ends(foreign.array(root, "episode_ends")[:], rows, path)
     told = {
-        name: foreign.array(root, name, True)[:]
+        name: foreign.array(root, name)[:]
         for name in ("success", "task", "pickle_file")
         if foreign.header(name) is not None
     }
     spec = _spec(path, arrays, action, ends, told, wishes)
     reader = _Processed(path, spec, arrays, action, ends, told)
     meta = {"frames": "robot: base; parts: AprilTag", "robot": "franka"}
-    return Source(spec, meta, _notes(arrays, action, told), len(ends), reader.read)
+    return Source(spec, meta, _notes(arrays, action, told) + foreign.notes, len(ends), reader.read)
 
 
 def _spec(
@@ -109,6 +109,7 @@ def _notes(arrays: Mapping[str, Any], action: str, told: Mapping[str, np.ndarray
         notes.append(PARTS_NOTE)
     else:
         notes.append("parts_poses is empty and is left out")
+    notes += [f"'{name}' is not there" for name in STEP_FACTS if name not in arrays]
     if "success" not in told:
         notes.append("the source does not say which episodes succeeded: rewards tell")
     elif "pickle_file" not in told:
