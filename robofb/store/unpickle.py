@@ -135,7 +135,8 @@ def _array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     if len(shape) > 32 or math.prod(shape) * dtype.value.itemsize != len(data):
         raise RefusedPickleError(f"an array of shape {str(shape)[:60]} with {len(data)} bytes")
     flat = np.frombuffer(bytes(data), dtype.value) if data else np.empty(0, dtype.value)
-    return flat.reshape(shape, order="F" if order == "F" else "C")
+    native = flat.astype(dtype.value.newbyteorder("="), copy=False)  # as numpy reads it too
+    return native.reshape(shape, order="F" if order == "F" else "C")
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
@@ -162,6 +163,10 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 def _bytearray(data: Any = b"", encoding: Any = "latin1") -> bytearray:
     return bytearray(_encode(data, encoding) if isinstance(data, str) else _checked(data, bytes))
+
+
+def _bytes(data: Any = b"") -> bytes:
+    return _checked(data, bytes)
 
 
 def _container(kind: Callable[[Any], Any]) -> _Call:
@@ -194,6 +199,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
         for kind in (set, frozenset, list, tuple, dict)
     },
     **{(module, "bytearray"): _Call(_bytearray) for module in ("builtins", "__builtin__")},
+    **{(module, "bytes"): _Call(_bytes) for module in ("builtins", "__builtin__")},
 }
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, np.ndarray, np.generic)
 
