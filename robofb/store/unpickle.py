@@ -62,6 +62,7 @@ class _Call:
     """A function that a pickle may call but not change."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "_function", function)
