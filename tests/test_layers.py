@@ -29,7 +29,10 @@ ALLOWED = {  # third-party package: modules of the core that may import it
 }
 IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp"}
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
-LAZY = {"diffusers", "wandb", "warp", "mujoco_warp", "matplotlib"}  # only inside functions
+LAZY = {  # only inside functions
+    *("diffusers", "wandb", "warp", "mujoco_warp", "matplotlib"),
+    *("h5py", "pyarrow", "av", "imagecodecs"),
+}
 
 
 def modules() -> dict[str, Path]:

@@ -132,9 +132,9 @@ class _Partial:
     """A place beside `out` to write to, which becomes `out` by one rename or goes away."""
 
     def __init__(self, out: Path) -> None:
-        self._out = out
-        self._folder = out.absolute().parent / f".{out.name}.partial"
-        self.target = self._folder / out.name
+        self._out = Path(os.path.abspath(out))  # so that "." has a name
+        self._folder = self._out.parent / f".{self._out.name}.partial"
+        self.target = self._folder / self._out.name
         self._lock: WriterLock | None = None
 
     def __enter__(self) -> _Partial:
@@ -168,4 +168,4 @@ class _Partial:
             sync(self.target)
         _check_out(self.target, self._out)
         os.replace(self.target, self._out)
-        sync(self._out.absolute().parent)
+        sync(self._out.parent)

@@ -39,7 +39,10 @@ def test_a_wrong_rate_is_warned_of(tmp_path, capsys):
             ["--to", "rlds"],
             "format 'rlds' cannot be written; valid: diffusion_policy, lerobot, robofb, robomimic",
         ),
-        (["--rate", "10", "--to", "diffusion_policy"], "is in format 'diffusion_policy' already: choose another with --to"),
+        (
+            ["--rate", "10", "--to", "diffusion_policy"],
+            "is in format 'diffusion_policy' already: choose another with --to",
+        ),
         (["--rate", "-1"], "rate=-1.0: needs a positive number of Hz"),
         ([], "does not say at what rate it was recorded: give --rate HZ"),
         (["--video"], "--video: format 'robofb' stores no video"),

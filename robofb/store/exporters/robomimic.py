@@ -38,7 +38,8 @@ def write(source: Source, episodes: Iterator[Episode], out: Path, wishes: Wishes
     spec = source.spec
     with h5py.File(out, "w-") as file:
         data = file.create_group("data")
-        total, masks = 0, {}
+        total = 0
+        masks: dict[str, list[bytes]] = {}
         for number, episode in enumerate(episodes):
             demo = data.create_group(f"demo_{number}")
             _write_demo(demo, source, episode)

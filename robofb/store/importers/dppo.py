@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +120,7 @@ class _Trajectories:
     stream: NpzStream
     spec: EnvSpec
     ends: np.ndarray
-    kinds: list[str]
+    kinds: Sequence[str]
     undo: Mapping[str, Undo]
 
     def read(self, number: int) -> Episode:
