@@ -34,9 +34,13 @@ DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
 LAZY = {
     "PIL",
     "aiohttp",
+    "av",
     "diffusers",
+    "h5py",
+    "imagecodecs",
     "matplotlib",
     "mujoco_warp",
+    "pyarrow",
     "viser",
     "wandb",
     "warp",
