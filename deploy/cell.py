@@ -48,7 +48,10 @@ class Cell(Protocol):
         ...
 
     def step(self, action: np.ndarray) -> CellState:
-        """Command one action (A,) float32 for one control period; the session keeps the pace."""
+        """Command one action (A,) float32 and return the state at the end of its control period.
+
+        An arm returns when the period has passed, a simulation at once: the session keeps the pace.
+        """
         ...
 
     def hold(self) -> CellState:

@@ -29,7 +29,7 @@ class FakeTeleop:
         shown: the status of every `show`.
     """
 
-    def __init__(self, commands: Iterable[TeleopCommand | Exception] = ()) -> None:
+    def __init__(self, commands: Iterable[TeleopCommand | BaseException] = ()) -> None:
         self._commands = deque(commands)
         self._connected = False
         self.shown: list[dict[str, str]] = []
@@ -43,7 +43,7 @@ class FakeTeleop:
         if not self._connected:
             raise DeviceLostError("the fake device is not connected")
         said = self._commands.popleft() if self._commands else TeleopCommand(np.zeros(6), 0.0, False, "quit")
-        if isinstance(said, Exception):
+        if isinstance(said, BaseException):
             raise said
         return said
 
@@ -59,8 +59,10 @@ class FakeTeleop:
 class FakeCell:
     """A tool that goes a share of the way to its target in each step, and only in `step`.
 
+    Like an arm it returns from a step when the control period has passed.
+
     Args:
-        now: clock that gives the time stamps [s].
+        now, sleep: the clock [s], which also gives the time stamps.
         follow: share of the way that a step covers; 0 is a blocked arm.
         goal_x_m: success where the tool is beyond this.
         rewinds: whether it can go back.
@@ -74,6 +76,7 @@ class FakeCell:
     def __init__(
         self,
         now: Callable[[], float],
+        sleep: Callable[[float], None],
         follow: float = 1.0,
         goal_x_m: float = np.inf,
         rewinds: bool = True,
@@ -82,7 +85,8 @@ class FakeCell:
         self.goal_x_m, self.follow = goal_x_m, follow
         self.actions: list[np.ndarray] = []
         self.position_m = np.zeros(3)
-        self._now, self._seed, self._gripper = now, 0, -1.0
+        self._now, self._sleep = now, sleep
+        self._seed, self._gripper = 0, -1.0
 
     def reset(self, seed: int) -> CellState:
         """Put the tool to the origin."""
@@ -94,6 +98,7 @@ class FakeCell:
         self.actions.append(action)
         self.position_m = self.position_m + self.follow * (action[:3].astype(float) - self.position_m)
         self._gripper = float(action[9])
+        self._sleep(self.spec.control_dt)
         return self.hold()
 
     def hold(self) -> CellState:
