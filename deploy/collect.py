@@ -61,6 +61,8 @@ class CollectConfig:
     def __post_init__(self) -> None:
         if not self.task:
             raise UserError("task=null: collect needs a task")
+        if self.teleop and "_target_" not in self.teleop:
+            raise UserError(f"teleop.{next(iter(self.teleop))}: the scripted expert takes noise=, not this")
         check_at_least(self, 1, "episodes", "num_envs", "max_attempts")
         if len(self.image_size) != 2:
             raise UserError(f"image_size={self.image_size}: needs [height,width]")

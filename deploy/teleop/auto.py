@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from robofb.errors import DeviceLostError
+from robofb.errors import DeviceLostError, UserError
 from robofb.interfaces import Teleop
 from robofb.types import TeleopCommand
 
@@ -25,16 +25,22 @@ class AutoTeleop:
 
     Args:
         display: device for a machine with a display.
-        headless: device for one without.
+        headless: device for one without, if there is any.
     """
 
-    def __init__(self, display: Teleop, headless: Teleop) -> None:
+    def __init__(self, display: Teleop, headless: Teleop | None = None) -> None:
         self._choices = {True: display, False: headless}
         self._device: Teleop | None = None
 
     def connect(self) -> None:
-        """Open the device that suits this machine."""
+        """Open the device that suits this machine.
+
+        Raises:
+            UserError: there is none, or it cannot be opened.
+        """
         device = self._choices[has_display()]
+        if device is None:
+            raise UserError("teleop=auto: no display here, and no device that does without: name one")
         device.connect()
         self._device = device
 

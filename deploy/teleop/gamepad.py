@@ -13,12 +13,14 @@ from robofb.errors import DeviceLostError, UserError
 from robofb.types import TELEOP_EVENTS, TeleopCommand
 
 TWIST_NAMES = ("x", "y", "z", "roll", "pitch", "yaw")
+_REST = 0.05  # deflection of a stick that is at rest
 
 
 class GamepadTeleop:
     """Sticks move the tool while the dead-man button is held. Satisfies `interfaces.Teleop`.
 
-    An unplugged gamepad is lost until one is plugged in; it is then taken up by itself.
+    An unplugged gamepad is lost until one is plugged in; it is then taken up by itself. An axis drives
+    only once it was seen at rest, for the triggers of some pads rest at full deflection.
 
     Args:
         axes: by component of the twist, (number of the stick's axis, sign).
@@ -62,6 +64,7 @@ class GamepadTeleop:
         self._deadband, self._expo = deadband, expo
         self._window = Window("gamepad", _guide(deadman, close, open, self._event_of))
         self._pad: Any = None
+        self._rested: set[int] = set()  # axes seen at rest since the gamepad was plugged in
 
     def connect(self) -> None:
         """Open the window and the first gamepad.
@@ -98,8 +101,9 @@ class GamepadTeleop:
         event = self._window.take_event()
         if self._pad is None and not event:
             raise DeviceLostError("the gamepad is unplugged")
-        engaged = self._pad is not None and self._down(self._deadman)
-        if not engaged:
+        if self._pad is not None:
+            self._watch_rest()
+        if self._pad is None or not self._down(self._deadman):
             return TeleopCommand(np.zeros(6), 0.0, False, event)
         return TeleopCommand(self._twist(), gripper, True, event)
 
@@ -117,10 +121,16 @@ class GamepadTeleop:
     def _adopt(self) -> None:
         """Take the first gamepad that is plugged in, if any."""
         if self._window.pygame.joystick.get_count():
+            self._rested.clear()
             self._pad = self._window.pygame.joystick.Joystick(0)
 
     def _is_ours(self, event: Any) -> bool:
         return self._pad is not None and event.instance_id == self._pad.get_instance_id()
+
+    def _watch_rest(self) -> None:
+        for axis in range(self._pad.get_numaxes()):
+            if abs(self._pad.get_axis(axis)) <= max(self._deadband, _REST):
+                self._rested.add(axis)
 
     def _down(self, button: int) -> bool:
         return button < self._pad.get_numbuttons() and bool(self._pad.get_button(button))
@@ -128,7 +138,7 @@ class GamepadTeleop:
     def _twist(self) -> np.ndarray:
         deflection = np.zeros(6)
         for component, axis, sign in self._axes:
-            if axis < self._pad.get_numaxes():
+            if axis in self._rested:
                 deflection[component] += sign * self._pad.get_axis(axis)
         if self._pad.get_numhats():
             hat = self._pad.get_hat(0)

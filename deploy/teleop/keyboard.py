@@ -98,18 +98,18 @@ class KeyboardTeleop:
         self._window.close()
 
     def _update_held(self) -> set[str]:
-        """Follow the events; return the keys that were down at some time since the last call."""
+        """Follow the events; return the keys that are down, or were pressed since the last call."""
         happened = self._window.poll()
         pygame = self._window.pygame
-        active = set(self._held)
+        pressed: set[str] = set()
         for event in happened:
             if event.type == pygame.KEYDOWN:
                 name = pygame.key.name(event.key)
                 self._held.add(name)
-                active.add(name)
+                pressed.add(name)
             elif event.type == pygame.KEYUP:
                 self._held.discard(pygame.key.name(event.key))
             elif event.type in (pygame.WINDOWFOCUSLOST, pygame.QUIT):
                 self._held.clear()
-                active.clear()
-        return active
+                pressed.clear()
+        return pressed | self._held
