@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robofb.build import build
 from robofb.errors import UserError, check_at_least
 from robofb.interfaces import Agent
 from robofb.loading import make_env
@@ -23,6 +24,7 @@ from robofb.store.index import INDEX_FILE
 from robofb.types import SOURCE_SCRIPTED, Episode, Obs
 
 LOG = logging.getLogger(__name__)
+VIEW_PX = (240, 320)  # height and width of the pictures for a person where no camera is recorded
 
 
 @dataclass
@@ -32,18 +34,21 @@ class CollectConfig:
     Attributes:
         task: what to demonstrate.
         engine: the simulator.
+        teleop: who demonstrates: the task's scripted expert, or a person at a device; auto takes the keyboard
+            where there is a display, else a web page.
         out: dataset folder, data/<task> by default; an existing dataset of the same task is continued.
         episodes: successful episodes that the dataset shall hold in the end.
         noise: size of the scripted expert's human-like errors; 0 is perfect, 1 a practised person.
-        num_envs: episodes recorded at a time; each holds its images in memory until it ends.
+        num_envs: episodes that the expert records at a time; each holds its images in memory until it ends.
         cameras: names of the cameras whose images are recorded too, such as [front,wrist].
         image_size: height and width of the images [px].
         seed: of start states and errors.
-        max_attempts: give up after this many attempts per wanted episode.
+        max_attempts: the expert gives up after this many attempts per wanted episode.
     """
 
     task: Any = field(default_factory=dict)
     engine: Any = field(default_factory=dict)
+    teleop: Any = field(default_factory=dict)
     out: str | None = None
     episodes: int = 50
     noise: float = 1.0
@@ -56,6 +61,8 @@ class CollectConfig:
     def __post_init__(self) -> None:
         if not self.task:
             raise UserError("task=null: collect needs a task")
+        if self.teleop and "_target_" not in self.teleop:
+            raise UserError(f"teleop.{next(iter(self.teleop))}: the scripted expert takes noise=, not this")
         check_at_least(self, 1, "episodes", "num_envs", "max_attempts")
         if len(self.image_size) != 2:
             raise UserError(f"image_size={self.image_size}: needs [height,width]")
@@ -92,17 +99,47 @@ def collect(cfg: CollectConfig) -> Collected:
     torch.set_num_threads(1)
     height, width = cfg.image_size
     cameras = dict.fromkeys(cfg.cameras, (height, width))
-    with closing(make_env(cfg.task, cfg.engine, cfg.num_envs, cameras)) as env:
-        task: Any = env.task
-        if not hasattr(task, "expert"):
-            raise UserError(f"task {task.spec.task} has no scripted expert")
-        agent = task.expert(cfg.num_envs, cfg.noise)
-        meta = {**getattr(task, "meta", {}), "teleop": "scripted", "noise": cfg.noise, "seed": cfg.seed}
-        out = Path(cfg.out or f"data/{task.spec.task}")
-        with _open_or_create(out, env, meta) as store:
-            outcome = record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
-    print(f"episodes in {out}: {len(store)}; failed attempts discarded: {outcome.discarded}")
+    with closing(make_env(cfg.task, cfg.engine, 1 if cfg.teleop else cfg.num_envs, cameras)) as env:
+        outcome = (_collect_by_hand if cfg.teleop else _collect_scripted)(cfg, env)
+    print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
     return outcome
+
+
+def _collect_scripted(cfg: CollectConfig, env: SimVecEnv) -> Collected:
+    """Let the task's expert demonstrate in many environments at a time."""
+    task: Any = env.task
+    if not hasattr(task, "expert"):
+        raise UserError(f"task {task.spec.task} has no scripted expert")
+    agent = task.expert(cfg.num_envs, cfg.noise)
+    meta = {**_task_meta(task), "teleop": "scripted", "noise": cfg.noise, "seed": cfg.seed}
+    with _open_or_create(_out(cfg, env), env, meta) as store:
+        return record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
+
+
+def _collect_by_hand(cfg: CollectConfig, env: SimVecEnv) -> Collected:
+    """Let a person demonstrate in one environment, in real time."""
+    from robofb.deploy.session import Session  # only a person's collection needs these
+    from robofb.deploy.sim_cell import SimCell
+    from robofb.deploy.tool_target import ToolTarget
+
+    env.autoreset = False
+    device = str(cfg.teleop["_target_"]).split(".")[-2]
+    meta = {**_task_meta(env.task), "teleop": device, "seed": cfg.seed}
+    with closing(SimCell(env, VIEW_PX)) as cell, closing(build(cfg.teleop)) as teleop:
+        teleop.connect()
+        with _open_or_create(_out(cfg, env), env, meta) as store:
+            target = ToolTarget(cell.spec.action)
+            session = Session(cell, teleop, store, target, episodes=cfg.episodes, seed=cfg.seed, meta=meta)
+            result = session.run()
+            return Collected(str(store.path), result.kept, result.discarded, len(store))
+
+
+def _task_meta(task: Any) -> dict[str, Any]:
+    return dict(getattr(task, "meta", {}))
+
+
+def _out(cfg: CollectConfig, env: SimVecEnv) -> Path:
+    return Path(cfg.out or f"data/{env.spec.task}")
 
 
 def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:

@@ -1,8 +1,9 @@
-"""Keep every test on one thread and away from the user's settings."""
+"""Keep every test on one thread, without windows and away from the user's settings."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["SDL_VIDEODRIVER"] = "dummy"  # no test opens a window
 
 import pytest
 import torch

@@ -6,13 +6,14 @@ import torch
 
 from robofb import config
 from robofb.deploy.collect import collect
+from robofb.deploy.teleop.window import Window, load_pygame
 from robofb.envs import make_task
 from robofb.errors import UserError
 from robofb.rng import derive_seeds
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
 from robofb.train.bc import train
-from robofb.types import SOURCE_SCRIPTED
+from robofb.types import SOURCE_HUMAN, SOURCE_SCRIPTED
 
 
 def run(out, *words: str):
@@ -101,6 +102,52 @@ def test_images_are_recorded_where_cameras_are_named(tmp_path):
     assert cameras["wrist"]["fixed_to"] == "hand" and cameras["front"]["height_px"] == 24
     policy = train(compose_bc(tmp_path)).load_checkpoint()
     assert set(policy["spec"]["obs"]) == {"state"}  # what the policy sees, whatever the dataset holds
+
+
+def test_a_person_at_the_keyboard_records_in_real_time(tmp_path, monkeypatch):
+    """Keys go in as SDL events, the rest is the command as a user runs it, window and pictures included."""
+    pygame = load_pygame()
+    shown = []
+    show = Window.show
+
+    def press(*names):
+        for name in names:
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.key.key_code(name)))
+
+    def show_and_type(window, frames, status):
+        show(window, frames, status)
+        shown.append((set(frames), status["state"]))
+        if len(shown) == 1:
+            press("space", "r", "return")
+        elif len(shown) == 7:
+            press("y", "y", "escape")
+
+    monkeypatch.setattr(Window, "show", show_and_type)
+    outcome = run(tmp_path / "d", "teleop=keyboard", "teleop.speed_m_s=0.1", "episodes=5", "seed=4")
+    assert (outcome.kept, outcome.discarded, outcome.total) == (1, 0, 1)
+    assert shown[0] == ({"front", "wrist"}, "not recording") and shown[1][1] == "recording"
+    episode = EpisodeStore.open(tmp_path / "d")[0]
+    assert len(episode) == 5 or len(episode) == 6
+    rise = np.diff(episode.action[:, 2])
+    np.testing.assert_allclose(rise, 0.01, atol=1e-5)  # 0.1 m/s for 0.1 s
+    assert episode.obs["state"][-1, 2] - episode.obs["state"][0, 2] > 0.02
+    assert episode.meta["teleop"] == "keyboard" and episode.meta["success_by"] == "person"
+    assert (episode.source == SOURCE_HUMAN).all()
+
+
+def test_a_missing_device_leaves_no_dataset(tmp_path):
+    with pytest.raises(UserError, match="no gamepad is plugged in"):
+        run(tmp_path / "d", "teleop=gamepad")
+    assert not (tmp_path / "d").exists()
+
+
+def test_values_of_a_device_are_refused_for_the_scripted_expert(tmp_path):
+    with pytest.raises(UserError, match="teleop"):
+        run(tmp_path / "d", "teleop.speed_m_s=0.1")
+    with pytest.raises(UserError, match="teleop"):
+        run(tmp_path / "d", "+teleop.speed_m_s=0.1")
+    with pytest.raises(UserError, match="keyboard"):  # the choices are named
+        run(tmp_path / "d", "teleop=keybord")
 
 
 def compose_bc(folder):
