@@ -109,9 +109,8 @@ def relabel(
     if out is not None:
         _carry_out([labelling.relabel(store, out, labels, numbers)], dry_run)
         return
-    if not dry_run:
-        labelling.relabel_in_place(path, labels, numbers)
-    _say([*labelling.notes(store, labels, numbers)], dry_run)
+    labelling.relabel_in_place(path, labels, numbers, dry_run)
+    _say(labelling.notes(store, labels, numbers), dry_run)
 
 
 def _parse_verdict(text: str | None) -> bool | None:

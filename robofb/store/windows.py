@@ -112,7 +112,7 @@ def split_episodes(num_episodes: int, validation_fraction: float, seed: int) -> 
 
 def rank_episodes(num_episodes: int, seed: int) -> list[int]:
     """Return the numbers of all episodes in an order that is random but the seed's own."""
-    return derive_seeds(seed, torch.arange(num_episodes)).argsort().tolist()  # type: ignore[no-any-return]
+    return derive_seeds(seed, torch.arange(num_episodes)).argsort().tolist()
 
 
 def _gather(rows: Tensor, index: Tensor) -> Tensor:

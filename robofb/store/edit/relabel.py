@@ -114,28 +114,31 @@ def notes(store: EpisodeStore, labels: Labels, numbers: Sequence[int] | None = N
     return lines
 
 
-def relabel_in_place(path: Path, labels: Labels, numbers: Sequence[int] | None = None) -> None:
+def relabel_in_place(
+    path: Path, labels: Labels, numbers: Sequence[int] | None = None, dry_run: bool = False
+) -> None:
     """Change the labels of a dataset itself: the task's name first, then all else in one step.
 
-    Killed in between, the same call again changes the rest.
+    Killed in between, the same call again changes the rest. A dry run only refuses what cannot be done.
 
     Raises:
         UserError: a source, which is stored step by step; see also `EpisodeStore.update`.
     """
     if labels.source is not None:
         raise UserError("--source is stored with every step and cannot change --in-place: give --out")
-    with EpisodeStore.open(path, "a") as store:
+    with EpisodeStore.open(path, "r" if dry_run else "a") as store:
         chosen = _chosen(store, labels, numbers)
-        changes = dict.fromkeys(chosen, labels.changes())
         for number in chosen:
             store.entries[number].changed(labels.changes()).to_json()  # refuse before the first change
+        if dry_run:
+            return
         if labels.task is not None:
             try:
                 rename_task(path, labels.task)
             except OSError as error:
                 raise UserError(explain(error, f"{path}: nothing is changed")) from None
         if labels.changes():
-            store.update(changes)
+            store.update(dict.fromkeys(chosen, labels.changes()))
 
 
 def _chosen(store: EpisodeStore, labels: Labels, numbers: Sequence[int] | None) -> Sequence[int]:

@@ -113,7 +113,7 @@ def _sizes(num_episodes: int, fractions: Sequence[float]) -> list[int]:
     while min(sizes) < 1:
         sizes[sizes.index(max(sizes))] -= 1
         sizes[sizes.index(min(sizes))] += 1
-    return sizes  # type: ignore[no-any-return]
+    return sizes
 
 
 def drop(

@@ -18,7 +18,7 @@ from robofb.store.edit.trim import trim
 from robofb.store.episodes import EpisodeStore
 from robofb.types import ArraySpec, EnvSpec
 
-NUM_ROUNDS = 5
+NUM_ROUNDS = 4
 KILLS_A_ROUND = 5
 
 
