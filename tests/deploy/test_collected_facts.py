@@ -22,4 +22,4 @@ def test_a_collected_dataset_says_how_it_was_made(tmp_path, capsys):
     assert all("_base_" in name for name in attributes["spec"]["obs"]["state"]["names"] if "_pos_" in name)
     capsys.readouterr()
     assert cli.run(["data", "info", str(tmp_path / "d")]) == 0
-    assert f"meta made_with robofb  {__version__}" in " ".join(capsys.readouterr().out.split("\n"))
+    assert f"meta made_with robofb {__version__}" in " ".join(capsys.readouterr().out.split())
