@@ -160,16 +160,16 @@ def check(plan: Plan) -> int:
         UserError: its folder is one of the datasets it is made from, lies inside a dataset, holds another
             dataset or something else, or an episode's new facts are not sound.
     """
-    _check_apart(plan)
     entries = plan.entries()
     for entry in entries:
         entry.to_json()
-    if not (plan.out / INDEX_FILE).is_file():
-        try:
+    try:
+        _check_apart(plan)
+        if not (plan.out / INDEX_FILE).is_file():
             check_vacant(plan.out)
-        except OSError as error:
-            raise UserError(explain(error, f"{plan.out}: cannot create dataset")) from None
-        return 0
+            return 0
+    except OSError as error:
+        raise UserError(explain(error, f"{plan.out}: cannot create dataset")) from None
     with EpisodeStore.open(plan.out) as there:
         same_edit = {**there.meta, MADE_WITH: None} == {**plan.meta, MADE_WITH: None}
         if not same_edit or there.spec != plan.spec or there.entries != tuple(entries[: len(there)]):

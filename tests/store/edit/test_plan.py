@@ -183,6 +183,8 @@ def test_out_is_neither_a_source_nor_inside_a_dataset(tmp_path):
     for out in ("file", "file/c"):
         with pytest.raises(UserError, match="file"):
             write(copy_plan(other, tmp_path / out))
+    with pytest.raises(UserError, match="nnn: cannot create dataset: File name too long"):
+        check(copy_plan(other, tmp_path / ("n" * 300)))
     (tmp_path / "full" / "thesis.tex").unlink()
     (tmp_path / "file").unlink()
     assert contents(tmp_path) == before
