@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shlex
@@ -14,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+MADE_WITH = "made_with"  # key in the meta of a dataset
 PACKAGES = ("torch", "mujoco", "gymnasium", "numpy", "zarr", "numcodecs", "hydra-core", "omegaconf")
 
 
@@ -43,6 +45,16 @@ def git_state() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
+
+
+@functools.cache
+def made_with() -> dict[str, Any]:
+    """Return what a dataset keeps of the code that made it: robofb's version and commit, MuJoCo's version.
+
+    Nothing in it changes from one moment to the next, so that the same work gives the same files.
+    """
+    found = versions()
+    return {**{name: found[name] for name in ("robofb", "mujoco")}, **git_state()}
 
 
 def machine() -> dict[str, Any]:

@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [  # a module imports only from its own layer and those above this line
-    {"types", "geometry", "rng", "errors", "progress"},
+    {"types", "geometry", "rng", "errors", "progress", "provenance"},
     {"interfaces", "normalize", "optimisation"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},
-    {"evaluate", "loading", "build", "run", "report", "stats", "files", "checkpoint", "provenance", "charts"},
+    {"evaluate", "loading", "build", "run", "report", "stats", "files", "checkpoint", "charts"},
     {"train"},
     {"viewer"},
     {"quickstart", "cli", "config", "config_errors", "verbs", "data_verbs", "doctor"},

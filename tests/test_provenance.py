@@ -1,4 +1,10 @@
-from robofb.provenance import describe, origin
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from robofb import __version__, provenance
+from robofb.provenance import describe, made_with, origin
 
 FACTS = {
     "id": "a",
@@ -21,3 +27,15 @@ def test_origin_is_readable():
 
 def test_this_machine_can_be_told():
     assert all(text and "{" not in text for text in origin(describe(), "run").values())
+
+
+def test_a_dataset_says_which_code_made_it():
+    found = made_with()
+    assert found["robofb"] == __version__
+    root = Path(provenance.__file__).parent
+    done = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a checkout")
+    assert found["commit"] == done.stdout.strip()
+    assert found["dirty"] in (True, False)
+    assert made_with() == found  # so that an edit that was killed gives the same files

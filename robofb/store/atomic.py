@@ -88,6 +88,13 @@ class Staging:
 def clear_staging(root: Path) -> None:
     """Remove what an interrupted writer left aside."""
     shutil.rmtree(root / STAGING, ignore_errors=True)
+    for file in temporary_files(root):
+        file.unlink(missing_ok=True)
+
+
+def temporary_files(root: Path) -> list[Path]:
+    """Return what `replace_file` left in a folder where it was killed."""
+    return [file for file in root.glob("*.tmp") if file.with_suffix("").exists()]
 
 
 _REASONS = {

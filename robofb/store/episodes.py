@@ -14,6 +14,7 @@ import numpy as np
 from robofb.errors import UserError
 from robofb.normalize import low_dim_specs
 from robofb.progress import progress_bar
+from robofb.provenance import MADE_WITH, made_with
 from robofb.store.atomic import Staging, clear_staging, explain, replace_file
 from robofb.store.checks import check_episode, check_finite, check_same_spec
 from robofb.store.flat_array import FlatArray
@@ -62,14 +63,15 @@ class EpisodeStore:
         Args:
             path: folder that does not exist or is empty.
             spec: what every episode must fit.
-            meta: JSON-ready facts that hold for all episodes (robot, cameras, frames, ...).
+            meta: JSON-ready facts that hold for all episodes (robot, cameras, frames, ...); "made_with" is
+                filled in.
 
         Raises:
             UserError: the folder holds something, or cannot be written.
         """
         root = Path(path)
         try:
-            create_layout(root, spec, dict(meta or {}))
+            create_layout(root, spec, {**(meta or {}), MADE_WITH: made_with()})
         except OSError as error:
             raise UserError(explain(error, f"{root}: cannot create dataset")) from None
         return cls.open(root, "a")
@@ -134,24 +136,30 @@ class EpisodeStore:
         if not 0 <= number < len(self):
             raise IndexError(f"episode {index} of {len(self)}")
         entry = self._entries[number]
-        start = self._entries[number - 1].end if number else 0
-
-        def steps(key: str) -> np.ndarray:
-            return self._arrays[f"data/{key}"].read(start, entry.end)
-
-        def with_final(key: str) -> np.ndarray:
-            return np.concatenate([steps(key), self._arrays[f"final/{key}"].read(number, number + 1)])
-
         return Episode(
-            obs={key: with_final(key) for key in self.spec.obs},
-            action=steps("action"),
-            reward=steps("reward"),
+            obs={key: self.observations(key, number) for key in self.spec.obs},
+            action=self._steps("action", number),
+            reward=self._steps("reward", number),
             terminated=entry.terminated,
             success=entry.success,
-            timestamps=with_final("timestamp"),
-            source=steps("source"),
+            timestamps=self.observations("timestamp", number),
+            source=self._steps("source", number),
             meta=entry.meta,
         )
+
+    def observations(self, key: str, number: int) -> np.ndarray:
+        """Read (T + 1, ...) of one observation, or "timestamp", of episode `number`."""
+        final = self._arrays[f"final/{key}"].read(number, number + 1)
+        return np.concatenate([self._steps(key, number), final])
+
+    def _steps(self, key: str, number: int) -> np.ndarray:
+        start = self._entries[number - 1].end if number else 0
+        return self._arrays[f"data/{key}"].read(start, self._entries[number].end)
+
+    @property
+    def entries(self) -> tuple[EpisodeEntry, ...]:
+        """What the index says of each episode."""
+        return tuple(self._entries)
 
     @property
     def episode_ends(self) -> np.ndarray:

@@ -91,10 +91,13 @@ class FlatArray:
         if len(self) != stop:
             self.stage(staging, stop, np.empty((0, *self.row_shape), self.dtype))
         self._cache = None
-        for path in self._folder.iterdir():
-            number = path.name.partition(".")[0]
-            if number.isdigit() and int(number) * self.chunk_rows >= stop:
-                path.unlink()
+        for path in self.chunks_behind(stop):
+            path.unlink()
+
+    def chunks_behind(self, stop: int) -> list[Path]:
+        """Return the chunk files that hold no row before `stop`."""
+        numbers = {path: path.name.partition(".")[0] for path in self._folder.iterdir()}
+        return [path for path, n in numbers.items() if n.isdigit() and int(n) * self.chunk_rows >= stop]
 
     def _spans(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """Return (chunk, first row, row after the last) for each chunk that start..stop touches."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from robofb.normalize import is_image
 from robofb.store.episodes import EpisodeStore
+from robofb.store.layout import EDITS
 from robofb.types import SOURCE_NAMES, ArraySpec
 
 
@@ -44,7 +45,7 @@ def describe(path: str | Path) -> dict[str, Any]:
             "sources": {
                 name: int((source == flag).sum()) for flag, name in enumerate(SOURCE_NAMES) if flag in source
             },
-            "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
+            "bytes": folder_bytes(Path(path)),
             "meta": store.meta,
         }
 
@@ -63,7 +64,7 @@ def format_info(info: dict[str, Any]) -> str:
         ("episode length", _format_lengths(info["lengths"])),
         ("control rate", rate),
         ("sources", ", ".join(share.values()) or "none"),
-        ("size on disk", _format_bytes(info["bytes"])),
+        ("size on disk", format_bytes(info["bytes"])),
     ]
     for key, array in info["arrays"].items():
         shape = "x".join(map(str, array["shape"])) or "scalar"
@@ -71,9 +72,16 @@ def format_info(info: dict[str, Any]) -> str:
         if "min" in array:
             text += f", {min(array['min']):.4g} to {max(array['max']):.4g}"
         rows.append((key, text))
-    rows += _format_meta("meta", info["meta"])
+    rows += [("made by", _format_edit(edit)) for edit in info["meta"].get(EDITS, [])]
+    rows += _format_meta("meta", {key: value for key, value in info["meta"].items() if key != EDITS})
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
+
+
+def _format_edit(edit: dict[str, Any]) -> str:
+    """Return one line such as "merge of data/a, data/b: 20 episodes"."""
+    datasets = ", ".join(origin["dataset"] for origin in edit["from"])
+    return f"{edit['verb']} of {datasets}: {edit['episodes']} episodes"
 
 
 def _lengths(store: EpisodeStore) -> dict[str, float]:
@@ -112,7 +120,13 @@ def _seconds(store: EpisodeStore) -> float:
     return float(np.sum(store.final_timestamps() - first))
 
 
-def _format_bytes(count: int) -> str:
+def folder_bytes(path: Path) -> int:
+    """Return the size of all files below a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def format_bytes(count: int) -> str:
+    """Return a size with three digits or so and its decimal unit."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000.0:

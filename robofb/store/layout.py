@@ -20,6 +20,7 @@ FORMAT = "robofb-episodes"
 SCHEMA_VERSION = 1
 ENDS = "meta/episode_ends"
 ATTRIBUTES_FILE = ".zattrs"
+EDITS = "edits"  # key of the meta: the edits that led to the dataset, oldest first
 
 _CREATING = ".creating"
 _STEP_ARRAYS = {
@@ -44,11 +45,11 @@ def create_layout(root: Path, spec: EnvSpec, meta: dict[str, Any]) -> None:
     """Make an empty dataset in a vacant folder; interrupted, it leaves one that counts as vacant."""
     _check_keys(spec)
     attributes = _attributes(spec, meta)
-    _check_vacant(root)
+    check_vacant(root)
     root.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(root)
     try:
-        _check_vacant(root)  # again, now that nobody else creates here
+        check_vacant(root)  # again, now that nobody else creates here
         (root / _CREATING).touch()
         _write_layout(root, spec, attributes)
         (root / _CREATING).unlink()
@@ -94,6 +95,18 @@ def stored_spec(root: Path, attributes: dict[str, Any]) -> EnvSpec:
         raise UserError(f"dataset is damaged: {path} holds no sound spec or meta ({error})") from None
 
 
+def rename_task(root: Path, task: str) -> None:
+    """Change the task that a dataset's attributes name, atomically; its writer's lock must be held."""
+    attributes = load_attributes(root)
+    attributes["task"] = attributes["spec"]["task"] = task
+    replace_file(root / ATTRIBUTES_FILE, json.dumps(attributes, indent=2).encode())
+
+
+def is_begun(root: Path) -> bool:
+    """Return whether the creation of a dataset in a folder was begun and not finished."""
+    return (root / _CREATING).exists()
+
+
 def finish_creation(root: Path) -> None:
     """Forget that a folder was being created, so that `create_layout` leaves it alone."""
     (root / _CREATING).unlink(missing_ok=True)
@@ -129,7 +142,8 @@ def _check_keys(spec: EnvSpec) -> None:
             raise UserError(f"observation key '{key}' may hold only letters, digits, '_', '-' and '.'")
 
 
-def _check_vacant(root: Path) -> None:
+def check_vacant(root: Path) -> None:
+    """Raise UserError unless a dataset can be created in a folder: it is absent, empty or was begun."""
     if not root.exists():
         return
     if not root.is_dir():

@@ -27,9 +27,9 @@ class WriterLock:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+            error = _held_by(folder, handle)
             os.close(handle)
-            raise UserError(f"{folder} is being written by process {holder}: wait or stop it") from None
+            raise error from None
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
         self._handle: int | None = handle
@@ -45,6 +45,25 @@ class WriterLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def check_unlocked(folder: Path) -> None:
+    """Raise UserError where another process writes a folder; touches nothing."""
+    try:
+        handle = os.open(folder / LOCK_FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _held_by(folder, handle) from None
+    finally:
+        os.close(handle)
+
+
+def _held_by(folder: Path, handle: int) -> UserError:
+    holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+    return UserError(f"{folder} is being written by process {holder}: wait or stop it")
 
 
 _HELD: weakref.WeakSet[WriterLock] = weakref.WeakSet()

@@ -106,9 +106,13 @@ def split_episodes(num_episodes: int, validation_fraction: float, seed: int) -> 
     count = round(num_episodes * validation_fraction)
     if validation_fraction > 0.0:
         count = min(max(count, 1), num_episodes - 1)
-    rank = derive_seeds(seed, torch.arange(num_episodes)).argsort()
-    validation = sorted(rank[:count].tolist())
-    return sorted(rank[count:].tolist()), validation
+    rank = rank_episodes(num_episodes, seed)
+    return sorted(rank[count:]), sorted(rank[:count])
+
+
+def rank_episodes(num_episodes: int, seed: int) -> list[int]:
+    """Return the numbers of all episodes in an order that is random but the seed's own."""
+    return derive_seeds(seed, torch.arange(num_episodes)).argsort().tolist()
 
 
 def _gather(rows: Tensor, index: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robofb.errors import UserError
+from robofb.provenance import made_with
 from robofb.store.episodes import EpisodeStore
 from robofb.store.flat_array import CHUNK_ROWS
 from robofb.store.index import EpisodeEntry, dump_index
@@ -40,7 +41,7 @@ def test_episodes_read_back_exactly_after_reopening(store):
     with EpisodeStore.open(store.path) as again:
         assert len(again) == 7
         assert again.spec == SPEC
-        assert again.meta == {"robot": "franka"}
+        assert again.meta == {"robot": "franka", "made_with": made_with()}
         for number, episode in enumerate(again):
             assert_same(episode, make_episode(number))
         assert_same(again[-1], make_episode(6))

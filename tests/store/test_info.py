@@ -5,6 +5,7 @@ import pytest
 from episode_examples import SPEC, make_episode
 
 from robofb.errors import UserError
+from robofb.store.edit.plan import make_plan, whole, write
 from robofb.store.episodes import EpisodeStore
 from robofb.store.info import describe, format_info
 
@@ -70,3 +71,13 @@ def test_an_empty_dataset_has_facts_too(tmp_path):
 def test_a_missing_dataset_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere: no such dataset folder"):
         describe(tmp_path / "nowhere")
+
+
+def test_every_edit_gets_one_row(tmp_path):
+    with EpisodeStore.create(tmp_path / "d", SPEC) as store:
+        store.append(make_episode(0))
+    source = EpisodeStore.open(tmp_path / "d")
+    write(make_plan(tmp_path / "c", [whole(source, 0)], [source], "trim", {}))
+    text = format_info(describe(tmp_path / "c"))
+    assert f"trim of {tmp_path / 'd'}: 1 episodes" in text
+    assert "index_sha256" not in text

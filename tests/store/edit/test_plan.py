@@ -1,0 +1,218 @@
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from episode_examples import SPEC, make_episode
+
+from edit.examples import assert_same_but_origin, contents, made, make_dataset
+from robofb.errors import UserError
+from robofb.store.edit.plan import CAME_FROM, check, describe, make_plan, whole, write
+from robofb.store.edit.trim import trim
+from robofb.store.episodes import EpisodeStore
+from robofb.types import ArraySpec, EnvSpec
+
+NUM_ROUNDS = 4
+KILLS_A_ROUND = 5
+
+
+def copy_plan(store, out, verb="copy", numbers=None):
+    chosen = range(len(store)) if numbers is None else numbers
+    return make_plan(out, [whole(store, number) for number in chosen], [store], verb, {"n": len(chosen)})
+
+
+@pytest.fixture
+def edit_writer():
+    """Start the fork server; yields its process."""
+    here = Path(__file__).resolve()
+    environment = {**os.environ, "PYTHONPATH": str(here.parents[3]), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, str(here.with_name("edit_writer.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as server:
+        yield server
+        server.stdin.close()
+
+
+def start(server, dataset, out):
+    server.stdin.write(f"{dataset} {out}\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
+
+
+def end(server):
+    """Wait until the process is gone; return its last words."""
+    server.stdin.write("\n")
+    server.stdin.flush()
+    return server.stdout.readline()
+
+
+def test_killed_at_random_moments_it_goes_on_and_ends_with_the_very_same_dataset(edit_writer, tmp_path):
+    source = make_dataset(tmp_path / "d", range(8), {"robot": "franka"}, lengths=range(20, 28))
+    before = contents(source.path)
+    start(edit_writer, source.path, tmp_path / "reference")
+    begin = time.perf_counter()
+    assert end(edit_writer) == "ended 0\n"
+    duration_s, expected = time.perf_counter() - begin, contents(tmp_path / "reference")
+    chance, num_half_way = random.Random(0), 0
+    for number in range(NUM_ROUNDS):
+        out = tmp_path / f"out{number}"
+        for _ in range(KILLS_A_ROUND):
+            writer = start(edit_writer, source.path, out)
+            time.sleep(chance.uniform(0.0, duration_s / 3))
+            os.kill(writer, signal.SIGKILL)
+            end(edit_writer)
+            if (out / "index.json").exists():
+                with EpisodeStore.open(out) as there:
+                    for index, episode in enumerate(there):
+                        assert len(episode) == 18 + index
+                    num_half_way += 0 < len(there) < 8
+        start(edit_writer, source.path, out)
+        assert end(edit_writer) == "ended 0\n"
+        assert contents(out) == expected
+    assert num_half_way >= 3  # the kills did strike between episodes
+    assert contents(source.path) == before
+
+
+def test_an_episode_keeps_everything_and_says_where_it_came_from(tmp_path):
+    source = make_dataset(tmp_path / "d", [4, 7], {"robot": "franka", "cameras": {"front": {"fx_px": 200.0}}})
+    first = made(copy_plan(source, tmp_path / "c"))
+    second = made(copy_plan(first, tmp_path / "e", "again", [1]))
+    assert second.meta["cameras"] == {"front": {"fx_px": 200.0}}
+    assert [edit["verb"] for edit in second.meta["edits"]] == ["copy", "again"]
+    assert second[0].meta == {
+        "seed": 7,
+        "note": "épisode 7",
+        CAME_FROM: [
+            {"verb": "copy", "dataset": str(tmp_path / "d"), "episode": 1},
+            {"verb": "again", "dataset": str(tmp_path / "c"), "episode": 1},
+        ],
+    }
+    assert_same_but_origin(second[0], make_episode(7))
+
+
+def test_a_finished_edit_is_not_done_again(tmp_path):
+    source = make_dataset(tmp_path / "d", range(3))
+    plan = copy_plan(source, tmp_path / "c")
+    assert write(plan) == 3
+    before = contents(tmp_path / "c")
+    assert "3 of them are there" not in "\n".join(describe(plan))
+    assert "all of them are there already" in describe(plan)[0]
+    assert write(plan) == 0
+    assert contents(tmp_path / "c") == before
+
+
+def test_half_an_edit_goes_on_behind_what_is_there(tmp_path, monkeypatch):
+    source = make_dataset(tmp_path / "d", range(4))
+    plan, appended = copy_plan(source, tmp_path / "c"), []
+    append = EpisodeStore.append
+
+    def fail_at_third(self, episode):
+        if len(appended) == 2:
+            raise KeyboardInterrupt
+        appended.append(append(self, episode))
+        return appended[-1]
+
+    monkeypatch.setattr(EpisodeStore, "append", fail_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        write(plan)
+    monkeypatch.undo()
+    assert check(plan) == 2
+    assert "; 2 of them are there already" in describe(plan)[0]
+    assert write(plan) == 2
+    for number, episode in enumerate(EpisodeStore.open(tmp_path / "c")):
+        assert_same_but_origin(episode, make_episode(number))
+
+
+def test_what_is_there_must_be_of_the_same_edit_of_the_same_data(tmp_path):
+    source = make_dataset(tmp_path / "d", range(4))
+    write(copy_plan(source, tmp_path / "c", numbers=[0, 1]))
+    before = contents(tmp_path / "c")
+    refusal = "already holds another dataset than this"
+    with pytest.raises(UserError, match=refusal):
+        write(copy_plan(source, tmp_path / "c"))  # another argument
+    with pytest.raises(UserError, match=refusal):
+        write(copy_plan(source, tmp_path / "c", "another verb", [0, 1]))
+    with EpisodeStore.open(source.path, "a") as writer:
+        writer.update({3: {"success": True}})
+    with pytest.raises(UserError, match=refusal):
+        write(copy_plan(EpisodeStore.open(source.path), tmp_path / "c", numbers=[0, 1]))  # other data now
+    with pytest.raises(UserError, match=refusal):
+        write(copy_plan(source, make_dataset(tmp_path / "foreign", [9]).path))
+    assert contents(tmp_path / "c") == before
+
+
+def test_a_dataset_that_somebody_appended_to_is_not_gone_on_with(tmp_path):
+    source = make_dataset(tmp_path / "d", range(2))
+    plan = copy_plan(source, tmp_path / "c")
+    write(plan)
+    with EpisodeStore.open(tmp_path / "c", "a") as store:
+        store.append(make_episode(8))
+    with pytest.raises(UserError, match="already holds another dataset"):
+        write(plan)
+    assert len(EpisodeStore.open(tmp_path / "c")) == 3
+
+
+def test_out_is_neither_a_source_nor_inside_a_dataset(tmp_path):
+    source, other = make_dataset(tmp_path / "d", [0]), make_dataset(tmp_path / "o", [1])
+    empty = make_dataset(tmp_path / "empty", [])
+    (tmp_path / "link").symlink_to(tmp_path / "d")
+    before = contents(tmp_path)
+    for out in ("d", "link", "d/../d"):
+        with pytest.raises(UserError, match="is the dataset to read from"):
+            write(copy_plan(source, tmp_path / out))
+    for out in ("d/c", "link/deep/c", "o/c"):
+        with pytest.raises(UserError, match="lies inside the dataset"):
+            write(copy_plan(source, tmp_path / out))
+    with pytest.raises(UserError, match="lies inside the dataset"):
+        write(copy_plan(empty, tmp_path / "empty" / "c"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="full is not empty"):
+        write(copy_plan(other, tmp_path / "full"))
+    (tmp_path / "file").write_text("x")
+    for out in ("file", "file/c"):
+        with pytest.raises(UserError, match="file"):
+            write(copy_plan(other, tmp_path / out))
+    with pytest.raises(UserError, match="nnn: cannot create dataset: File name too long"):
+        check(copy_plan(other, tmp_path / ("n" * 300)))
+    (tmp_path / "full" / "thesis.tex").unlink()
+    (tmp_path / "file").unlink()
+    assert contents(tmp_path) == before
+
+
+def test_a_source_with_a_lost_chunk_leaves_the_episodes_before_it(tmp_path):
+    source = make_dataset(tmp_path / "d", range(3), lengths=[20, 20, 20])
+    shutil.copytree(source.path, tmp_path / "whole")
+    (source.path / "data/front/3.0.0.0").unlink()  # rows 48-63, of the third episode
+    with pytest.raises(UserError, match=r"data/front/3\.0\.0\.0"):
+        write(copy_plan(source, tmp_path / "c"))
+    assert len(EpisodeStore.open(tmp_path / "c")) == 2
+    shutil.copy(tmp_path / "whole/data/front/3.0.0.0", source.path / "data/front/3.0.0.0")
+    assert write(copy_plan(source, tmp_path / "c")) == 1
+    assert_same_but_origin(EpisodeStore.open(tmp_path / "c")[2], make_episode(2, 20))
+
+
+def test_one_episode_is_held_at_a_time(tmp_path):
+    images = ArraySpec((3, 64, 64), "uint8", "sRGB")
+    spec = EnvSpec("big", {"image_front": images}, SPEC.action, 0.1, 50)
+    with EpisodeStore.create(tmp_path / "d", spec) as store:
+        for number in range(12):
+            store.append(make_episode(number, 32, spec))
+    episode_bytes = 33 * 3 * 64 * 64
+    source = EpisodeStore.open(tmp_path / "d")
+    write(trim(source, tmp_path / "warm", head=1))  # imports and the like are not counted
+    tracemalloc.start()
+    write(trim(source, tmp_path / "c", head=1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * episode_bytes  # the dataset has 12 of them
