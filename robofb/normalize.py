@@ -17,9 +17,7 @@ Stats = Mapping[str, Mapping[str, Any]]
 
 def low_dim_specs(spec: EnvSpec) -> dict[str, ArraySpec]:
     """Return the specs that have statistics: "action" and every observation but images and `SIM_STATE`."""
-    low_dim = {
-        key: array for key, array in spec.obs.items() if key != SIM_STATE and not is_image(array)
-    }
+    low_dim = {key: array for key, array in spec.obs.items() if key != SIM_STATE and not is_image(array)}
     return {**low_dim, "action": spec.action}
 
 

@@ -122,7 +122,9 @@ class BackwardAugmenter:
                 start = first - first % ROUND
                 before = [each["bottleneck"] for each in done if each["attempt"] < start]
                 counts = np.bincount(np.array(before, int), minlength=len(self.bottlenecks))
-                for snippet in self.try_round(draw_attempts(first, self.seed, counts.tolist(), self.distance_m)):
+                for snippet in self.try_round(
+                    draw_attempts(first, self.seed, counts.tolist(), self.distance_m)
+                ):
                     if outcome.total == snippets:
                         break
                     first = first + 1

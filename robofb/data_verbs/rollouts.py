@@ -33,7 +33,9 @@ def rollouts(
     max_attempts: Annotated[
         int, typer.Option(min=1, help="Give up after so many failures per wanted episode.")
     ] = 50,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")
+    ] = False,
 ) -> None:
     """Record what a trained policy does, to train on beside the demonstrations (JUICER's collect-infer)."""
     from contextlib import closing

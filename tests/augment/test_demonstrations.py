@@ -81,9 +81,7 @@ def test_a_bottleneck_goes_on_after_the_next_change(data, env):
 
 
 def test_replayed_states_are_the_recorded_ones_bit_for_bit(data, env):
-    full, plain = (
-        find_bottlenecks(EpisodeStore.open(path), env, GRIPPER, after_change=4) for path in data
-    )
+    full, plain = (find_bottlenecks(EpisodeStore.open(path), env, GRIPPER, after_change=4) for path in data)
     assert len(full) == len(plain)
     for recorded, replayed in zip(full, plain, strict=True):
         np.testing.assert_array_equal(recorded.sim_state, replayed.sim_state)

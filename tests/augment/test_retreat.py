@@ -14,7 +14,7 @@ ROOM = ((-2.0, -2.0, -2.0), (2.0, 2.0, 2.0))
 
 
 def test_a_path_by_hand():
-    """Two lifts, 5 cm along +x and up at 60 degrees to the vertical (two whole steps), then 10 degrees of yaw."""
+    """Two lifts, 5 cm at 60 degrees to the vertical towards +x (two whole steps), then 10 degrees of yaw."""
     way = Retreat(2, 0.05, math.radians(60), 0.0, (0.0, 0.0, math.radians(10)))
     positions, rotations = way.waypoints(torch.zeros(3), torch.eye(3), *ROOM)
     x, z = 0.02 * math.sin(math.radians(60)), 0.01
