@@ -77,11 +77,17 @@ class Cell:
             words = (f"episodes={self.setting.episodes}", f"seed={EVALUATION_SEED + self.seed}")
             call("eval", f"run={run}", *words, "video=false")
             figures = Run.open(run).summary()["eval"]
-            facts = {"seed": self.seed, "demos": self.demos, "method": self.method}
-            write_atomically(path, json.dumps({**facts, **figures}))
+            facts = {
+                "seed": self.seed,
+                "demos": self.demos,
+                "method": self.method,
+                "steps": self.setting.steps,
+            }
+            write_atomically(path, json.dumps({**figures, "evaluation_seed": figures["seed"], **facts}))
         figures = json.loads(path.read_text())
-        if figures["episodes"] != self.setting.episodes:
-            raise SystemExit(f"{path} holds {figures['episodes']} episodes: choose another --work")
+        for key in ("episodes", "steps"):
+            if figures[key] != getattr(self.setting, key):
+                raise SystemExit(f"{path} was made with {figures[key]} {key}: choose another --work")
         return figures
 
     def train(self) -> Path:

@@ -117,7 +117,7 @@ class BackwardAugmenter:
             while outcome.total < snippets:
                 if first >= most:
                     raise UserError(
-                        f"gave up after {outcome.attempts} attempts with {outcome.total} of {snippets} snippets"
+                        f"gave up after {outcome.attempts} attempts: {outcome.total} of {snippets} snippets"
                     )
                 start = first - first % ROUND
                 before = [each["bottleneck"] for each in done if each["attempt"] < start]

@@ -166,7 +166,7 @@ def _replayed_states(
     for row, (number, episode) in enumerate(zip(group, episodes, strict=True)):
         if type(episode.meta.get("episode_seed")) is not int:
             raise UserError(
-                f"{store.path}, episode {number} has neither {SIM_STATE} nor an episode_seed to repeat it from"
+                f"{store.path}, episode {number} has no {SIM_STATE}, and no episode_seed to repeat it from"
             )
         seeds[row] = episode.meta["episode_seed"]
     key = pose_key(store.spec)

@@ -105,7 +105,7 @@ def test_episodes_that_take_another_course_are_left_out(data, env, tmp_path):
 
 
 def test_without_states_and_seeds_there_is_no_way(data, env, tmp_path):
-    with pytest.raises(UserError, match="neither sim_state nor an episode_seed"):
+    with pytest.raises(UserError, match="no sim_state, and no episode_seed"):
         find_bottlenecks(copy_with(data[1], tmp_path / "c", meta={}), env, GRIPPER, 4)
 
 
