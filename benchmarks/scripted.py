@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
-from robofb.deploy.collect import Recorder
 from robofb.envs import make_task
-from robofb.sim.recorded import SIM_STATE
+from robofb.sim.record import Recorder
 from robofb.sim.vec_env import SimVecEnv
-from robofb.types import ArraySpec, EnvSpec, Episode
+from robofb.types import SOURCE_SCRIPTED, EnvSpec, Episode
 
 
 def record_scripted(
@@ -24,20 +23,18 @@ def record_scripted(
     Returns:
         The spec with the key `sim_state`, and each episode with the expert's phase at each action.
     """
-    env = SimVecEnv(make_task("one_leg_insert"), episodes, cameras=cameras, autoreset=False)
-    state = ArraySpec((env.engine.snapshot().shape[1],), "float64", "MuJoCo integration state")
-    spec = env.spec.with_obs({**env.spec.obs, SIM_STATE: state})
+    env = SimVecEnv(make_task("one_leg_insert"), episodes, cameras=cameras, autoreset=False, sim_state=True)
     agent = env.task.expert(episodes, noise)  # type: ignore[attr-defined]
     obs = env.reset(seed)
     agent.reset(torch.ones(episodes, dtype=torch.bool), env.episode_seed)
-    recorder = Recorder(env, {**obs, SIM_STATE: env.engine.snapshot()})
+    recorder = Recorder(env, obs, SOURCE_SCRIPTED)
     phases: list[list[int]] = [[] for _ in range(episodes)]
     found: dict[int, Episode] = {}
     while len(found) < episodes:
         action = agent.next(obs)
         step = env.step(action)
         obs = step.obs
-        recorder.add(action, step.reward, {**obs, SIM_STATE: env.engine.snapshot()})
+        recorder.add(action, step.reward, obs)
         for world in set(range(episodes)) - set(found):
             phases[world].append(int(agent.phase[world]))
             if step.done[world]:
@@ -45,4 +42,4 @@ def record_scripted(
                 meta = {"episode_seed": int(env.episode_seed[world]), "noise": noise}
                 found[world] = recorder.cut(world, success, terminated, meta)
     env.close()
-    return spec, [(found[world], phases[world]) for world in range(episodes)]
+    return env.spec, [(found[world], phases[world]) for world in range(episodes)]

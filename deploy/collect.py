@@ -8,20 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from robofb.build import build
 from robofb.errors import UserError, check_at_least
-from robofb.interfaces import Agent
 from robofb.loading import make_env
-from robofb.progress import progress_bar
-from robofb.rng import derive_seeds
+from robofb.sim.record import Collected, record_episodes
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE
-from robofb.types import SOURCE_SCRIPTED, Episode, Obs
+from robofb.types import SOURCE_SCRIPTED
 
 LOG = logging.getLogger(__name__)
 VIEW_PX = (240, 320)  # height and width of the pictures for a person where no camera is recorded
@@ -42,6 +38,7 @@ class CollectConfig:
         num_envs: episodes that the expert records at a time; each holds its images in memory until it ends.
         cameras: names of the cameras whose images are recorded too, such as [front,wrist].
         image_size: height and width of the images [px].
+        sim_state: also record the simulator's full state at each step, which augmentation starts from.
         seed: of start states and errors.
         max_attempts: the expert gives up after this many attempts per wanted episode.
     """
@@ -55,6 +52,7 @@ class CollectConfig:
     num_envs: int = 32
     cameras: list[str] = field(default_factory=list)
     image_size: list[int] = field(default_factory=lambda: [240, 320])
+    sim_state: bool = True
     seed: int = 0
     max_attempts: int = 10
 
@@ -70,23 +68,6 @@ class CollectConfig:
             raise UserError(f"noise={self.noise}: must not be negative")
 
 
-@dataclass
-class Collected:
-    """What a collection did.
-
-    Attributes:
-        path: the dataset's folder.
-        kept: episodes recorded now.
-        discarded: failures thrown away now.
-        total: episodes that the dataset holds.
-    """
-
-    path: str
-    kept: int
-    discarded: int
-    total: int
-
-
 def collect(cfg: CollectConfig) -> Collected:
     """Record until the dataset holds `cfg.episodes` successes; failures are discarded and counted.
 
@@ -99,7 +80,8 @@ def collect(cfg: CollectConfig) -> Collected:
     torch.set_num_threads(1)
     height, width = cfg.image_size
     cameras = dict.fromkeys(cfg.cameras, (height, width))
-    with closing(make_env(cfg.task, cfg.engine, 1 if cfg.teleop else cfg.num_envs, cameras)) as env:
+    num_envs = 1 if cfg.teleop else cfg.num_envs
+    with closing(make_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=cfg.sim_state)) as env:
         outcome = (_collect_by_hand if cfg.teleop else _collect_scripted)(cfg, env)
     print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
     return outcome
@@ -113,7 +95,17 @@ def _collect_scripted(cfg: CollectConfig, env: SimVecEnv) -> Collected:
     agent = task.expert(cfg.num_envs, cfg.noise)
     meta = {**_task_meta(task), "teleop": "scripted", "noise": cfg.noise, "seed": cfg.seed}
     with _open_or_create(_out(cfg, env), env, meta) as store:
-        return record_successes(agent, env, store, cfg.episodes, cfg.seed, cfg.max_attempts, meta)
+        return record_episodes(
+            agent,
+            env,
+            store,
+            cfg.episodes,
+            cfg.seed,
+            meta,
+            source=SOURCE_SCRIPTED,
+            max_attempts=cfg.max_attempts,
+            advice="lower noise or raise max_attempts",
+        )
 
 
 def _collect_by_hand(cfg: CollectConfig, env: SimVecEnv) -> Collected:
@@ -151,93 +143,3 @@ def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> Episode
         return store
     facts = {"cameras": env.images.facts} if env.images is not None else {}
     return EpisodeStore.create(path, env.spec, {**meta, **facts})
-
-
-def record_successes(
-    agent: Agent,
-    env: SimVecEnv,
-    store: EpisodeStore,
-    episodes: int,
-    seed: int,
-    max_attempts: int,
-    meta: dict[str, Any],
-) -> Collected:
-    """Append successful episodes of `agent` until `store` holds `episodes`.
-
-    Raises:
-        UserError: after `max_attempts` attempts per missing episode.
-    """
-    missing = episodes - len(store)
-    discarded = kept = 0
-    start_seed = int(derive_seeds(seed, len(store)))  # a continued dataset gets new start states
-    obs = env.reset(start_seed)
-    agent.reset(torch.ones(env.num_envs, dtype=torch.bool), env.episode_seed)
-    recorder = Recorder(env, obs)
-    with progress_bar(episodes, "demonstrations", "episode", len(store)) as bar:
-        while kept < missing:
-            seeds = env.episode_seed
-            action = agent.next(obs)
-            step = env.step(action)
-            recorder.add(action, step.reward, step.final_obs)
-            for world in step.done.nonzero().flatten().tolist():
-                success = bool(step.info["success"][world])
-                discarded += not success
-                if success and kept < missing:
-                    facts = {**meta, "episode_seed": int(seeds[world])}
-                    store.append(recorder.cut(world, success, bool(step.terminated[world]), facts))
-                    kept += 1
-                    bar.update()
-            obs = step.obs
-            recorder.restart(step.done, obs)
-            agent.reset(step.done, env.episode_seed)
-            if discarded > max_attempts * max(missing, 1):
-                raise UserError(
-                    f"gave up after {discarded} failed attempts with {len(store)} of {episodes} episodes: "
-                    "lower noise or raise max_attempts"
-                )
-    return Collected(str(store.path), kept, discarded, len(store))
-
-
-class Recorder:
-    """Keep what happened in every env since its episode began, and cut finished episodes out.
-
-    Args:
-        env: whose steps are recorded.
-        obs: its first observations.
-    """
-
-    def __init__(self, env: SimVecEnv, obs: Obs) -> None:
-        self.control_dt_s = env.spec.control_dt
-        self._obs: list[list[dict[str, np.ndarray]]] = [[] for _ in range(env.num_envs)]
-        self._action: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]
-        self._reward: list[list[float]] = [[] for _ in range(env.num_envs)]
-        self.restart(torch.ones(env.num_envs, dtype=torch.bool), obs)
-
-    def restart(self, mask: Tensor, obs: Obs) -> None:
-        """Begin new episodes in the envs of `mask` (B,) with first observations `obs`."""
-        for world in mask.nonzero().flatten().tolist():
-            self._obs[world] = [{key: value[world].numpy().copy() for key, value in obs.items()}]
-            self._action[world], self._reward[world] = [], []
-
-    def add(self, action: Tensor, reward: Tensor, next_obs: Obs) -> None:
-        """Append one control step of every env: action, its reward and the observations after it."""
-        actions, rewards = action.float().cpu().numpy(), reward.cpu().numpy()
-        arrays = {key: value.cpu().numpy() for key, value in next_obs.items()}
-        for world in range(len(actions)):
-            self._obs[world].append({key: value[world].copy() for key, value in arrays.items()})
-            self._action[world].append(actions[world].copy())
-            self._reward[world].append(float(rewards[world]))
-
-    def cut(self, world: int, success: bool, terminated: bool, meta: dict[str, Any]) -> Episode:
-        """Return the finished episode of one env."""
-        steps = len(self._action[world])
-        return Episode(
-            obs={key: np.stack([row[key] for row in self._obs[world]]) for key in self._obs[world][0]},
-            action=np.stack(self._action[world]),
-            reward=np.asarray(self._reward[world], np.float32),
-            terminated=terminated,
-            success=success,
-            timestamps=np.arange(steps + 1) * self.control_dt_s,
-            source=np.full(steps, SOURCE_SCRIPTED, np.uint8),
-            meta=meta,
-        )

@@ -237,7 +237,8 @@ def _key(word: str) -> str:
 
 def _add(word: str, free_keys: set[str]) -> str:
     """Let any key be said within a free group, such as the overrides of a stage: residual.clip=0.1."""
-    return f"++{word}" if word.partition(".")[0] in free_keys and "=" in word else word
+    key, equals, _ = word.partition("=")
+    return f"++{word}" if equals and key.partition(".")[0] in free_keys else word
 
 
 def _quote(word: str, text_keys: set[str]) -> str:

@@ -17,16 +17,25 @@ from robofb.types import EnvSpec
 
 
 def make_env(
-    task: Any, engine: Any, num_envs: int, cameras: Mapping[str, tuple[int, int]] | None = None
+    task: Any,
+    engine: Any,
+    num_envs: int,
+    cameras: Mapping[str, tuple[int, int]] | None = None,
+    *,
+    sim_state: bool = False,
+    autoreset: bool = True,
 ) -> SimVecEnv:
     """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`).
 
     Args:
         cameras: height and width [px] of image observations by the camera's name.
+        sim_state, autoreset: see `SimVecEnv`.
     """
     if num_envs < 1:
         raise UserError(f"num_envs={num_envs}: needs at least 1")
-    return SimVecEnv(build(task), num_envs, engine=partial(build, engine), cameras=cameras)
+    return SimVecEnv(
+        build(task), num_envs, partial(build, engine), cameras, autoreset=autoreset, sim_state=sim_state
+    )
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:

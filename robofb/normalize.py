@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from robofb.errors import UserError
-from robofb.types import ArraySpec, EnvSpec
+from robofb.types import SIM_STATE, ArraySpec, EnvSpec
 
 Stats = Mapping[str, Mapping[str, Any]]
 """Per key the arrays "min", "max", "mean", "std" of one element's shape."""
 
 
 def low_dim_specs(spec: EnvSpec) -> dict[str, ArraySpec]:
-    """Return the specs that have statistics: every observation but images, and "action"."""
-    low_dim = {key: array for key, array in spec.obs.items() if not is_image(array)}
+    """Return the specs that have statistics: "action" and every observation but images and `SIM_STATE`."""
+    low_dim = {key: array for key, array in spec.obs.items() if key != SIM_STATE and not is_image(array)}
     return {**low_dim, "action": spec.action}
 
 

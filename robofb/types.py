@@ -12,6 +12,9 @@ from torch import Tensor
 Obs = dict[str, Tensor]
 """Observations by key: "state" (B, D) float32; images (B, C, H, W) uint8."""
 
+SIM_STATE = "sim_state"
+"""Key of the simulator's full state (S,) float64, which a recording may hold beside what policies see."""
+
 
 @dataclass(frozen=True)
 class ArraySpec:

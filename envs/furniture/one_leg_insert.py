@@ -23,7 +23,7 @@ from robofb.envs.furniture.task import (
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.errors import UserError
-from robofb.geometry import quat_from_yaw
+from robofb.geometry import quat_from_yaw, rot6d_to_matrix
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import free_joint_slices, sensor_columns
@@ -146,6 +146,21 @@ class OneLegInsert(FurnitureTask):
         poses, features = values.split([len(STATE_NAMES) - len(FEATURE_NAMES), len(FEATURE_NAMES)], -1)
         return {"state": torch.cat([poses, torch.tanh(features / self._feature_scale)], -1).float()}
 
+    def complete(self, state: Tensor) -> Tensor:
+        """Return states (..., 45) whose relative features are computed anew from their poses."""
+        columns = [STATE_NAMES.index(f"{body}_pos_base_x") for body in ("ee", "leg", "top")]
+        tcp, leg, top = (state[..., at : at + 3].double() for at in columns)
+        rotations = [rot6d_to_matrix(state[..., at + 3 : at + 9].double()) for at in columns]
+        tcp_rotation, leg_rotation, top_rotation = rotations
+        axis = leg_rotation[..., 2]
+        hole = top + self.top.hole_xy * (top_rotation[..., 0] + top_rotation[..., 1])
+        to_grasp = _seen_from(tcp_rotation, leg + GRASP_HEIGHT_M * axis - tcp)
+        tip = _seen_from(top_rotation, leg - self.leg.peg_length * axis - hole)
+        tilt = _seen_from(top_rotation, axis)[..., :2]
+        features = torch.cat([to_grasp, tip, tip, tilt], -1) / self._feature_scale.to(state.device)
+        poses = state[..., : len(STATE_NAMES) - len(FEATURE_NAMES)]
+        return torch.cat([poses, torch.tanh(features).to(state.dtype)], -1)
+
     def score(self, engine: Engine) -> Score:
         """Judge seating strictly; `metrics` holds the paper's looser test and the overlaps [m]."""
         sensors = engine.field("sensordata")
@@ -185,3 +200,8 @@ class OneLegInsert(FurnitureTask):
         from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert  # it imports this module
 
         return OneLegInsertExpert(num_envs, noise)
+
+
+def _seen_from(rotation: Tensor, vector: Tensor) -> Tensor:
+    """Turn vectors (..., 3) into the frame whose axes are the columns of `rotation` (..., 3, 3)."""
+    return (vector.unsqueeze(-2) @ rotation).squeeze(-2)

@@ -13,10 +13,10 @@ from itertools import combinations
 import numpy as np
 
 from robofb.errors import UserError
-from robofb.sim.recorded import SIM_STATE, RecordedScene
+from robofb.sim.recorded import RecordedScene
 from robofb.store.bottlenecks import BY_PERSON, BY_RULE, Bottleneck
 from robofb.store.named_values import PoseTrack, find_values, group_values, pose_tracks, value_groups
-from robofb.types import EnvSpec, Episode
+from robofb.types import SIM_STATE, EnvSpec, Episode
 
 MERGE_STEPS = 6  # marks nearer than this to the one before are one bottleneck
 COMMAND_MARGIN = 0.25  # of a gripper command in -1..1 before it counts as another

@@ -74,7 +74,8 @@ def annotate(
 def _scene(store: EpisodeStore) -> tuple[RecordedScene | None, str]:
     """Return the scene of a dataset's task; where it cannot be shown None, and the reason."""
     from robofb.config import make_task
-    from robofb.sim.recorded import SIM_STATE, RecordedScene
+    from robofb.sim.recorded import RecordedScene
+    from robofb.types import SIM_STATE
 
     if SIM_STATE not in store.spec.obs:
         return None, f"no '{SIM_STATE}' is recorded"

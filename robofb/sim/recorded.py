@@ -6,8 +6,8 @@ import mujoco
 import numpy as np
 
 from robofb.errors import UserError
+from robofb.types import SIM_STATE
 
-SIM_STATE = "sim_state"  # observation key of the full state (S,) float64
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 

@@ -14,7 +14,7 @@ from robofb.interfaces import Engine, Task
 from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.render import ImageObserver
-from robofb.types import Obs, Score, Step
+from robofb.types import SIM_STATE, ArraySpec, Obs, Score, Step
 
 
 class SimVecEnv:
@@ -26,6 +26,8 @@ class SimVecEnv:
         engine: makes the simulator from (model, num_worlds).
         cameras: height and width [px] of image observations by the camera's name; see `ImageObserver`.
         autoreset: start the next episode in the step that ends one; else the caller resets.
+        sim_state: also observe the simulator's full state, `SIM_STATE` (S,) float64: from it `restore`
+            continues bit for bit.
 
     Attributes:
         images: the cameras, None without any.
@@ -38,11 +40,17 @@ class SimVecEnv:
         engine: Callable[[mujoco.MjModel, int], Engine] = MujocoEngine,
         cameras: Mapping[str, tuple[int, int]] | None = None,
         autoreset: bool = True,
+        sim_state: bool = False,
     ) -> None:
-        self.task, self.num_envs, self.autoreset = task, num_envs, autoreset
+        self.task, self.num_envs, self.autoreset, self.sim_state = task, num_envs, autoreset, sim_state
         self.engine = engine(task.build(), num_envs)
         self.images = ImageObserver(self.engine, cameras) if cameras else None
-        self.spec = task.spec.with_obs({**task.spec.obs, **(self.images.specs if self.images else {})})
+        further = dict(self.images.specs) if self.images else {}
+        if sim_state:
+            further[SIM_STATE] = ArraySpec(
+                (self.engine.snapshot().shape[1],), "float64", "MuJoCo's mjSTATE_INTEGRATION"
+            )
+        self.spec = task.spec.with_obs({**task.spec.obs, **further})
         self.device = self.engine.device
         zeros = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
         self.episode, self.episode_seed, self.elapsed = zeros.clone(), zeros.clone(), zeros.clone()
@@ -105,6 +113,8 @@ class SimVecEnv:
     def _observe(self, before: Obs | None = None, ids: Tensor | None = None) -> Obs:
         """Return the task's observations with the images; of these only worlds `ids` are seen anew."""
         obs = self.task.observe(self.engine)
+        if self.sim_state:
+            obs = {**obs, SIM_STATE: self.engine.snapshot()}
         if self.images is None:
             return obs
         if before is None or ids is None:
@@ -120,15 +130,36 @@ class SimVecEnv:
     def _start(self, ids: Tensor) -> None:
         """Begin the next numbered episodes in envs `ids`."""
         numbers = torch.arange(self._next_episode, self._next_episode + len(ids), device=self.device)
-        seeds = derive_seeds(self._seed.to(self.device), numbers)
         self._next_episode += len(ids)
         self.episode = self.episode.index_copy(0, ids, numbers)
+        self._begin(ids, derive_seeds(self._seed.to(self.device), numbers))
+
+    def _begin(self, ids: Tensor, seeds: Tensor) -> None:
+        """Put envs `ids` (n,) at the starts of the episodes that `seeds` (n,) draw."""
         self.episode_seed = self.episode_seed.index_copy(0, ids, seeds)
+        self._forget(ids)
+        self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(seeds, RESET_STREAM)))
+
+    def _forget(self, ids: Tensor) -> None:
+        """Count steps, stages and goals of envs `ids` from nothing."""
         self.elapsed = self.elapsed.index_fill(0, ids, 0)
         self._best_stage = self._best_stage.index_fill(0, ids, 0)
         self._achieved = self._achieved.index_fill(0, ids, 0)
         self._peak = {name: values.index_fill(0, ids, 0) for name, values in self._peak.items()}
-        self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(seeds, RESET_STREAM)))
+
+    def repeat(self, seeds: Tensor) -> Obs:
+        """Start every env anew at the start of the episode with `episode_seed` `seeds` (B,)."""
+        self.reset(0)
+        self._begin(torch.arange(self.num_envs, device=self.device), seeds.to(self.device))
+        return self._observe()
+
+    def restore(self, states: Tensor) -> Obs:
+        """Start every env anew in a simulator state of `states` (B, S), as `SIM_STATE` observes it."""
+        self.reset(0)
+        ids = torch.arange(self.num_envs, device=self.device)
+        self.engine.restore(ids, states.to(self.device))
+        self._forget(ids)
+        return self._observe()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything needed to continue the running episodes exactly."""

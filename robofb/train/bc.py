@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robofb.augment.state_noise import StateNoiseTransform
 from robofb.build import build
 from robofb.errors import UserError
 from robofb.optimisation import NonFiniteError
@@ -19,7 +20,7 @@ from robofb.run import Run
 from robofb.store.episodes import EpisodeStore
 from robofb.store.windows import Windows, split_episodes
 from robofb.train.action_error import action_error
-from robofb.train.bc_config import FIXED, BcConfig
+from robofb.train.bc_config import FIXED, BcConfig, make_noise
 from robofb.train.bc_learner import BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
@@ -38,7 +39,8 @@ def train(cfg: BcConfig) -> Run:
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     device = choose_device(cfg.device)
-    task_spec = None if cfg.task is None else build(cfg.task).spec
+    task = None if cfg.task is None else build(cfg.task)
+    task_spec = None if task is None else task.spec
     with cpu_threads(cfg.threads):
         with EpisodeStore.open(cfg.data, spec=task_spec) as store:
             training, validation = split_episodes(len(store), cfg.validation_fraction, cfg.seed)
@@ -46,7 +48,7 @@ def train(cfg: BcConfig) -> Run:
             policy.set_stats(store.stats(training))
             windows = make_windows(store, training, policy, device)
             held_out = make_windows(store, validation, policy, device) if validation else None
-        learner = make_learner(cfg, policy.to(device), windows)
+        learner = make_learner(cfg, policy.to(device), windows, make_augment(cfg, policy.spec, task))
         with open_run(cfg, "bc", store.spec.task, FIXED) as run:
             BcTraining(cfg, run, learner, held_out).work()
     return run
@@ -74,7 +76,21 @@ def make_windows(
     )
 
 
-def make_learner(cfg: BcConfig, policy: DiffusionPolicy, windows: Windows) -> BcLearner:
+def make_augment(cfg: BcConfig, spec: EnvSpec, task: Any) -> StateNoiseTransform | None:
+    """Return what changes each training batch, None where nothing does.
+
+    Args:
+        spec: what the policy sees.
+        task: computes functions of poses anew by its method `complete`; None where it is not known.
+    """
+    if not cfg.state_noise:
+        return None
+    return StateNoiseTransform(spec, make_noise(cfg.state_noise), getattr(task, "complete", None))
+
+
+def make_learner(
+    cfg: BcConfig, policy: DiffusionPolicy, windows: Windows, augment: StateNoiseTransform | None = None
+) -> BcLearner:
     """Put the optimiser's side around a policy."""
     learner = BcLearner(
         policy,
@@ -88,6 +104,7 @@ def make_learner(cfg: BcConfig, policy: DiffusionPolicy, windows: Windows) -> Bc
         grad_clip=cfg.grad_clip,
         seed=cfg.seed,
         precision=choose_precision(cfg.precision, windows.device),
+        augment=augment,
     )
     if cfg.compile:
         policy.denoiser.compile()

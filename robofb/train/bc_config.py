@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING
 
+from robofb.augment.state_noise import StateNoise
 from robofb.errors import UserError, check_at_least
 from robofb.train.device import PRECISIONS
 
@@ -39,6 +41,8 @@ class BcConfig:
         device: cpu, cuda, or auto (a GPU where there is one).
         threads: torch's threads on the CPU; 0 leaves the choice to torch.
         out: run folder; a new one below runs/ where null.
+        state_noise: JUICER's noise on the poses that the policy sees: {position_m: 0.01, rotation_rad: 0.1,
+            share: 0.2} moves a fifth of the samples; what is left out is as here, {} moves none.
         resume: run folder to continue from its latest checkpoint.
         wandb: mirror the metrics to Weights & Biases (off, offline or online).
     """
@@ -64,6 +68,7 @@ class BcConfig:
     device: str = "auto"
     threads: int = 0
     out: str | None = None
+    state_noise: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     wandb: str = "off"
 
@@ -78,3 +83,20 @@ class BcConfig:
             raise UserError(f"ema_decay={self.ema_decay}: must be at least 0 and below 1")
         if self.precision not in ("auto", *PRECISIONS):
             raise UserError(f"precision={self.precision}: choose one of auto, {', '.join(PRECISIONS)}")
+        if self.state_noise:
+            make_noise(self.state_noise)
+
+
+def make_noise(values: Mapping[str, Any]) -> StateNoise:
+    """Return the noise that a config's values describe.
+
+    Raises:
+        UserError: an unknown key or a bad value.
+    """
+    valid = [each.name for each in fields(StateNoise)]
+    for key, value in values.items():
+        if key not in valid:
+            raise UserError(f"state_noise has no key '{key}'; valid: {', '.join(valid)}")
+        if not isinstance(value, int | float):
+            raise UserError(f"state_noise.{key}={value}: needs a number")
+    return StateNoise(**{str(key): float(value) for key, value in values.items()})

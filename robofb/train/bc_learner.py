@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class BcLearner:
         seed: of batches, noise levels and noise.
         precision: bfloat16 computes products and convolutions of the loss in it; weights, their
             gradients and the optimiser stay float32.
+        augment: changes each batch before it is learnt from, drawing from the generator it is given.
     """
 
     def __init__(
@@ -50,11 +52,12 @@ class BcLearner:
         grad_clip: float,
         seed: int,
         precision: torch.dtype = torch.float32,
+        augment: Callable[[Batch, torch.Generator], Batch] | None = None,
     ) -> None:
         self.policy, self.windows, self.batch_size = policy, windows, batch_size
         self.lr, self.warmup_steps, self.total_steps = lr, warmup_steps, total_steps
         self.grad_clip, self.precision = grad_clip, precision
-        self.device = windows.device
+        self.device, self.augment = windows.device, augment
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
         self.ema = Ema(policy, ema_decay)
@@ -70,6 +73,8 @@ class BcLearner:
         """
         before = self.generator.get_state()
         batch = self.windows.sample(self.batch_size, self.generator)
+        if self.augment is not None:
+            batch = self.augment(batch, self.generator)
         loss = self._loss(batch)
         self._check_finite(loss, batch, before)
         grad_norm = self._optimise(loss)

@@ -11,8 +11,9 @@ import numpy as np
 
 from robofb.errors import UserError
 from robofb.normalize import is_image
-from robofb.sim.recorded import SIM_STATE, RecordedScene
+from robofb.sim.recorded import RecordedScene
 from robofb.store.named_values import group_values, pose_tracks, value_groups
+from robofb.types import SIM_STATE
 from robofb.viewer.scene import ModelNodes, PoseNodes
 from robofb.viewer.session import Session
 from robofb.viewer.texts import facts_html, marks_html, message_html, status_html

@@ -166,3 +166,25 @@ def test_bad_cameras_are_refused(tmp_path, word, message):
     with pytest.raises(UserError, match=message):
         run(tmp_path / "d", word)
     assert not (tmp_path / "d").exists()
+
+
+def test_simulator_states_change_nothing_else(tmp_path):
+    """Actions, observations, statistics and the trained weights are the same bit for bit."""
+    full, plain = tmp_path / "full", tmp_path / "plain"
+    run(full, "episodes=3", "seed=3")
+    run(plain, "episodes=3", "seed=3", "sim_state=false")
+    with EpisodeStore.open(full) as a, EpisodeStore.open(plain) as b:
+        assert a.spec.obs["sim_state"].dtype == "float64" and "sim_state" not in b.spec.obs
+        for key in ("state", "action", "reward", "timestamp"):
+            np.testing.assert_array_equal(a.read(key), b.read(key))
+        first, second = a.stats(), b.stats()
+        assert set(first) == set(second) == {"state", "action"}
+        for key in first:
+            for name in first[key]:
+                np.testing.assert_array_equal(first[key][name], second[key][name])
+    weights = []
+    for name, data in (("a", full), ("b", plain)):
+        words = [f"data={data}", f"out={tmp_path / name}", "steps=3", "threads=1", "precision=float32"]
+        weights.append(train(config.compose("train_bc", words)).load_checkpoint("latest")["policy"])
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -1,0 +1,220 @@
+"""Compare JUICER's ways to more data on one_leg_insert: seeds x demonstrations x methods.
+
+python benchmarks/juicer.py [--seeds 0 1 2 3 4] [--demos 10 50] [--methods none noise ...]
+    [--episodes 256] [--steps 2000] [--work runs/juicer-benchmark]
+
+Each cell trains the quickstart's small diffusion policy and evaluates it on start states that nothing
+else uses. A finished cell is kept in the work folder and never done again; an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from results import save_result
+
+from robofb import cli
+from robofb.charts import Bar, bars
+from robofb.files import write_atomically
+from robofb.run import Run, is_run
+from robofb.stats import SuccessRate
+from robofb.store.episodes import EpisodeStore
+
+EVALUATION_SEED, ROLLOUT_SEED = 30_000_000, 40_000_000
+AUGMENTED_SHARE = 0.15  # of the timesteps; 8-20 % works best in the paper
+MEAN_SNIPPET_STEPS = 33
+NOISE = "state_noise={position_m:0.01,rotation_rad:0.1,share:0.2}"
+METHODS = {
+    "none": "demonstrations alone",
+    "noise": "state noise",
+    "trajectory": "trajectory augmentation",
+    "collect": "collect-infer",
+    "both": "trajectory augmentation and collect-infer",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all cells share.
+
+    Attributes:
+        work: folder of everything made.
+        steps: optimiser steps of each training.
+        episodes: evaluated in each cell.
+    """
+
+    work: Path
+    steps: int
+    episodes: int
+
+
+def call(*words: Any) -> None:
+    """Run a robofb command, and stop where it fails."""
+    if code := cli.run([str(word) for word in words]):
+        raise SystemExit(code)
+
+
+class Cell:
+    """One training and evaluation: `method` on `demos` demonstrations of `seed`."""
+
+    def __init__(self, setting: Setting, seed: int, demos: int, method: str) -> None:
+        self.setting, self.seed, self.demos, self.method = setting, seed, demos, method
+        self.shared = setting.work / f"s{seed}-d{demos}"
+        self.folder = self.shared / method
+
+    def result(self) -> dict[str, Any]:
+        """Return the cell's figures, made now unless they were before."""
+        path = self.folder / "cell.json"
+        if not path.is_file():
+            run = self.train()
+            words = (f"episodes={self.setting.episodes}", f"seed={EVALUATION_SEED + self.seed}")
+            call("eval", f"run={run}", *words, "video=false")
+            figures = Run.open(run).summary()["eval"]
+            facts = {
+                "seed": self.seed,
+                "demos": self.demos,
+                "method": self.method,
+                "steps": self.setting.steps,
+            }
+            write_atomically(path, json.dumps({**figures, "evaluation_seed": figures["seed"], **facts}))
+        figures = json.loads(path.read_text())
+        for key in ("episodes", "steps"):
+            if figures[key] != getattr(self.setting, key):
+                raise SystemExit(f"{path} was made with {figures[key]} {key}: choose another --work")
+        return figures
+
+    def train(self) -> Path:
+        """Train the cell's policy, or go on, or find it done; return its run."""
+        run = self.folder / "bc"
+        if is_run(run):
+            call("train", "bc", f"resume={run}")
+            return run
+        words = [f"data={self.data()}", f"out={run}", f"seed={self.seed}", f"steps={self.setting.steps}"]
+        noise = [NOISE] if self.method == "noise" else []
+        call("train", "bc", *words, "precision=float32", "threads=1", *noise)
+        return run
+
+    def data(self) -> Path:
+        """Make the cell's dataset; return its folder."""
+        parts = [self.demonstrations()]
+        if self.method in ("trajectory", "both"):
+            parts.append(self.snippets())
+        if self.method in ("collect", "both"):
+            parts.append(self.rollouts("trajectory" if self.method == "both" else "none"))
+        return parts[0] if len(parts) == 1 else merge(parts, self.folder / "data")
+
+    def demonstrations(self) -> Path:
+        """Record the scripted demonstrations."""
+        out = self.shared / "demonstrations"
+        call("collect", "task=one_leg_insert", f"out={out}", f"episodes={self.demos}", f"seed={self.seed}")
+        return out
+
+    def snippets(self) -> Path:
+        """Make corrective snippets, about `AUGMENTED_SHARE` of the timesteps."""
+        demonstrations, out = self.demonstrations(), self.shared / "snippets"
+        with EpisodeStore.open(demonstrations) as store:
+            steps = int(store.episode_lengths.sum())
+        wanted = AUGMENTED_SHARE / (1 - AUGMENTED_SHARE) * steps / MEAN_SNIPPET_STEPS
+        words = ["--out", out, "--snippets", max(1, round(wanted)), "--seed", self.seed]
+        call("data", "augment", demonstrations, *words)
+        return out
+
+    def rollouts(self, method: str) -> Path:
+        """Record as many successes of another cell's policy as there are demonstrations."""
+        policy = Cell(self.setting, self.seed, self.demos, method).train()
+        out = self.folder / "rollouts"
+        words = ["--out", out, "--episodes", self.demos, "--seed", ROLLOUT_SEED + self.seed]
+        call("data", "rollouts", policy, *words)
+        return out
+
+
+def merge(parts: Sequence[Path], out: Path) -> Path:
+    """Put the episodes of some datasets into one, or go on with it."""
+    stores = [EpisodeStore.open(part) for part in parts]
+    episodes = [(store, index) for store in stores for index in range(len(store))]
+    exists = (out / "index.json").is_file()
+    meta = {"merged": [str(part) for part in parts]}
+    merged = EpisodeStore.open(out, "a") if exists else EpisodeStore.create(out, stores[0].spec, meta)
+    with merged:
+        for store, index in episodes[len(merged) :]:
+            merged.append(store[index])
+    return out
+
+
+def pooled(cells: Sequence[dict[str, Any]]) -> dict[tuple[int, str], SuccessRate]:
+    """Return the success by demonstrations and method, all seeds' episodes together."""
+    counts: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
+    for cell in cells:
+        total = counts[(cell["demos"], cell["method"])]
+        total[0] += cell["successes"]
+        total[1] += cell["episodes"]
+    return {key: SuccessRate(*total) for key, total in counts.items()}
+
+
+def table(cells: Sequence[dict[str, Any]]) -> str:
+    """Return a Markdown table: one line a method, its seeds and all of them with their interval."""
+    lines = ["| demonstrations | method | seeds, % | all, % [95 % interval] |", "|---|---|---|---|"]
+    for (demos, method), rate in pooled(cells).items():
+        own = [cell for cell in cells if (cell["demos"], cell["method"]) == (demos, method)]
+        seeds = " ".join(f"{100 * cell['successes'] / cell['episodes']:.1f}" for cell in own)
+        interval = f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+        lines.append(f"| {demos} | {METHODS[method]} | {seeds} | {interval} |")
+    return "\n".join(lines)
+
+
+def chart(cells: Sequence[dict[str, Any]]) -> str:
+    """Return a page with one bar a method; its whisker is the Wilson interval of all seeds together."""
+    rows: list[Bar | str] = []
+    heading = None
+    for (demos, method), rate in pooled(cells).items():
+        if demos != heading:
+            heading = demos
+            rows.append(f"{demos} demonstrations")
+        index = list(METHODS).index(method)
+        rows.append(Bar(METHODS[method], rate.rate, str(rate), index, rate.low, rate.high))
+    style = resources.files("robofb").joinpath("report.css").read_text()
+    head = (
+        f'<!doctype html><meta charset="utf-8"><title>JUICER on one_leg_insert</title><style>{style}</style>'
+    )
+    return f"{head}<main><section><h2>Success on one_leg_insert</h2>{bars(rows)}</section></main>\n"
+
+
+def main() -> None:
+    """Do what is missing, print the table, write the chart, then one JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--demos", type=int, nargs="+", default=[10, 50])
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--episodes", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--work", type=Path, default=Path("runs/juicer-benchmark"))
+    parser.add_argument("--no-save", action="store_true", help="leave benchmarks/results as it is")
+    args = parser.parse_args()
+    setting = Setting(args.work, args.steps, args.episodes)
+    cells = [
+        Cell(setting, seed, demos, method).result()
+        for demos in args.demos
+        for method in args.methods
+        for seed in args.seeds
+    ]
+    print(table(cells))
+    write_atomically(args.work / "juicer.html", chart(cells))
+    print(f"chart {args.work / 'juicer.html'}")
+    figures = {"cells": cells, "steps": args.steps}
+    if args.no_save:
+        print(json.dumps(figures))
+    else:
+        save_result("juicer", figures)
+
+
+if __name__ == "__main__":
+    main()
