@@ -10,12 +10,13 @@ in a tenth of the pixels; `compressed_share` says how far the codec gets with it
 - stream: `Windows` with images=stream, a pool of --memory-gb;
 - cache: `Windows` with images=cache (raw files, just written, so partly still in the system's page cache);
 - plain: a DataLoader with one worker a core whose items read their rows through zarr;
+- plain_one_process: the same without workers;
 - plain_decoder: the same with robofb's chunk decoder, which costs less a call than zarr.
 
 `windows_per_s` counts from the second batch on; `first_batch_s` holds what filling the pool or cache takes.
 `peak_gb` is the process's largest resident memory less that before the dataset was opened (a DataLoader's
-workers are not counted). `cpu_s_per_1000_windows` counts all threads and workers, first batch included: it
-says what a way costs where other programs share the processor, which slows waiting ones unevenly.
+workers are not counted). `cpu_s_per_1000_windows` is the processor time of that process and its threads: it
+says what a way costs where other programs slow it; compare stream, cache and plain_one_process.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -134,11 +134,11 @@ def open_zarr(folder: Path) -> zarr.Array:
 
 
 def plain_batches(
-    store: EpisodeStore, batch_size: int, open_image: Callable[[Path], Any]
+    store: EpisodeStore, batch_size: int, open_image: Callable[[Path], Any], workers: int
 ) -> Generator[Any, None, None]:
     """Yield the batches of a DataLoader, epoch after epoch."""
     dataset = WindowDataset(store, open_image)
-    loader = DataLoader(dataset, batch_size, shuffle=True, drop_last=True, num_workers=os.cpu_count() or 1)
+    loader = DataLoader(dataset, batch_size, shuffle=True, drop_last=True, num_workers=workers)
     while True:
         yield from loader
 
@@ -157,16 +157,10 @@ def resident_bytes(name: str) -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
 
 
-def cpu_seconds() -> float:
-    """Return the processor time of this process and of its workers, which must have ended."""
-    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(part.ru_utime + part.ru_stime for part in parts)
-
-
 def measure(way: str, options: argparse.Namespace) -> dict[str, float]:
     """Read batches in one way for the time allowed."""
     torch.set_num_threads(1)
-    before, cpu_before = resident_bytes("VmRSS"), cpu_seconds()
+    before = resident_bytes("VmRSS")
     start = time.perf_counter()
     store = EpisodeStore.open(options.data)
     opened = time.perf_counter()
@@ -174,22 +168,24 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, float]:
         reading = ImageReading(way, int(options.memory_gb * 1e9), options.data.parent / "cache", 2)
         batches = our_batches(store, options.batch_size, reading)
     else:
-        open_image = open_zarr if way == "plain" else Decoder
-        batches = plain_batches(store, options.batch_size, open_image)
+        open_image = Decoder if way == "plain_decoder" else open_zarr
+        workers = 0 if way == "plain_one_process" else os.cpu_count() or 1
+        batches = plain_batches(store, options.batch_size, open_image, workers)
     next(batches)
-    first = time.perf_counter()
+    first, cpu_first = time.perf_counter(), time.process_time()
     count = 0
     while count < 3 or time.perf_counter() - first < options.budget_s:
         next(batches)
         count += 1
     rate = count * options.batch_size / (time.perf_counter() - first)
+    cpu = time.process_time() - cpu_first
     batches.close()  # ends the workers
     return {
         "open_s": opened - start,
         "first_batch_s": first - opened,
         "windows_per_s": rate,
         "peak_gb": (resident_bytes("VmHWM") - before) / 1e9,
-        "cpu_s_per_1000_windows": 1000 * (cpu_seconds() - cpu_before) / ((count + 1) * options.batch_size),
+        "cpu_s_per_1000_windows": 1000 * cpu / (count * options.batch_size),
     }
 
 
@@ -215,7 +211,8 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in (folder / "data").rglob("*") if file.is_file())
     arguments = ["--data", str(folder / "data"), "--memory-gb", str(options.memory_gb)]
     arguments += ["--batch-size", str(options.batch_size), "--budget-s", str(options.budget_s)]
-    ways: dict[str, list[dict[str, float]]] = {"stream": [], "plain": [], "plain_decoder": [], "cache": []}
+    names = ("stream", "plain", "plain_decoder", "plain_one_process", "cache")
+    ways: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for way, results in ways.items():
             results.append(in_own_process(way, arguments))
@@ -225,10 +222,12 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
     figures["cache"]["first_batch_s_when_filling"] = ways["cache"][0]["first_batch_s"]
     rates = {way: values["windows_per_s"] for way, values in figures.items()}
+    cpu = {way: values["cpu_s_per_1000_windows"] for way, values in figures.items()}
     return {
         "ratio_stream_to_plain": rates["stream"] / rates["plain"],
         "ratio_stream_to_plain_decoder": rates["stream"] / rates["plain_decoder"],
         "ratio_cache_to_plain": rates["cache"] / rates["plain"],
+        "ratio_stream_to_plain_cpu": cpu["plain_one_process"] / cpu["stream"],
         **figures,
         "raw_gb": raw / 1e9,
         "stored_gb": size / 1e9,

@@ -141,7 +141,7 @@ class Windows:
     def state_dict(self) -> dict[str, Any]:
         """Return what the next draws depend on beside the generator, and the counts."""
         pool = {} if self._pool is None else {"pool": self._pool.state_dict()}
-        return {"drawn": self._drawn.cpu(), **pool}
+        return {"drawn": self._drawn.cpu().clone(), **pool}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned.
