@@ -42,8 +42,8 @@ class StoredFrames:
         chunks = np.stack([dataset, inside // chunk_rows])
         starts = np.flatnonzero(np.diff(chunks, prepend=-1).any(axis=0))
         jobs = [
-            self.threads.submit(self._pick, key, found, first, stop, inside, dataset[first])
-            for first, stop in zip(starts, [*starts[1:], len(wanted)], strict=True)
+            self.threads.submit(self._pick, key, found, first, stop, inside, int(dataset[first]))
+            for first, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(wanted)], strict=True)
         ]
         wait_all(jobs)
         return torch.from_numpy(found)[torch.from_numpy(place.reshape(rows.shape))]

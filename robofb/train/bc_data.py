@@ -56,8 +56,8 @@ def make_windows(
     if not held_out:
         return windows, None
     reading = replace(reading, mode=windows.image_mode)
-    where = {"episodes": [part for _, part in held_out], "images": reading}
-    return windows, Windows([store for store, _ in held_out], **where, **common)
+    parts = [part for _, part in held_out]
+    return windows, Windows([store for store, _ in held_out], episodes=parts, images=reading, **common)
 
 
 def drawn_by_name(cfg: Any, windows: Windows) -> dict[str, dict[str, int]]:

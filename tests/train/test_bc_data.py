@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from robofb.config import compose
 from robofb.errors import UserError
@@ -81,9 +82,9 @@ def test_each_dataset_gets_its_share_and_the_run_says_so(several, tmp_path):
         "intervention": pytest.approx(total * 3 / 8, rel=0.05),
         "scripted": pytest.approx(total * 5 / 8, rel=0.05),
     }
-    last = [row for row in run.metrics() if "drawn_dataset/b" in row][-1]
-    assert last["drawn_dataset/b"] == drawn["by_dataset"]["b"]
-    assert last["drawn_source/intervention"] == drawn["by_source"]["intervention"]
+    last = [row for row in run.metrics() if "drawn_by_dataset/b" in row][-1]
+    assert last["drawn_by_dataset/b"] == drawn["by_dataset"]["b"]
+    assert last["drawn_by_source/intervention"] == drawn["by_source"]["intervention"]
 
 
 def test_without_weights_every_window_of_all_datasets_counts_alike(several, tmp_path):
