@@ -221,13 +221,14 @@ def _names(verb: Verb) -> set[str]:
 
 def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     """Put a user's words into Hydra's grammar."""
-    free, text = _keys_of(verb, dict[str, Any]), _keys_of(verb, str, str | None)
+    free, paths = _keys_of(verb, dict[str, Any]), _paths_of(verb)
+    text = _keys_of(verb, str, str | None) | paths
     said = [_key(word) for word in overrides]
     for key in said:
         inner = next((other for other in said if other.startswith(f"{key}.")), None)
         if inner and key.partition(".")[0] in free:
             raise UserError(f"{key} and {inner}: say one of them, for one replaces the other")
-    words = [_add(_quote(word, text), free) for word in overrides]
+    words = [_add(_quote_list(word, paths) or _quote(word, text), free) for word in overrides]
     return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
 
 
@@ -253,6 +254,20 @@ def _quote(word: str, text_keys: set[str]) -> str:
         value = str(Path(value).expanduser())
     escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
     return f"{key}='{escaped}'"
+
+
+def _paths_of(verb: Verb) -> set[str]:
+    """Return the keys that hold one path or a list of several."""
+    return {field.name for field in fields(load_object(verb.schema)) if field.metadata.get("paths")}
+
+
+def _quote_list(word: str, path_keys: set[str]) -> str | None:
+    """Quote each path of a list such as data=[a,~/b]; return None where the word is no such list."""
+    key, _, value = word.partition("=")
+    if key not in path_keys or not (value.startswith("[") and value.endswith("]")):
+        return None
+    items = [_quote(f"{key}={item.strip()}", path_keys) for item in value[1:-1].split(",")]
+    return f"{key}=[{','.join(item.partition('=')[2] for item in items)}]"
 
 
 def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +25,13 @@ def low_dim_specs(spec: EnvSpec) -> dict[str, ArraySpec]:
 def is_image(array: ArraySpec) -> bool:
     """Return whether a spec describes an image, (C, H, W) uint8."""
     return array.dtype == "uint8" and len(array.shape) == 3
+
+
+def element_stats(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return "min", "max", "mean", "std" (float32) of each element of `rows` (N, ...)."""
+    wide = rows.astype(np.float64)
+    values = {"min": wide.min(0), "max": wide.max(0), "mean": wide.mean(0), "std": wide.std(0)}
+    return {name: value.astype(np.float32) for name, value in values.items()}
 
 
 def _minmax(values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from robofb.errors import UserError
-from robofb.normalize import low_dim_specs
+from robofb.normalize import element_stats, low_dim_specs
 from robofb.progress import progress_bar
 from robofb.provenance import MADE_WITH, made_with
 from robofb.store.atomic import Staging, clear_staging, explain, replace_file
@@ -223,12 +223,7 @@ class EpisodeStore:
         """
         if not len(self) or (episodes is not None and not len(episodes)):
             raise UserError(f"{self.path} holds no episodes to take statistics of")
-        result = {}
-        for key in low_dim_specs(self.spec):
-            rows = self.read_finite(key, episodes).astype(np.float64)
-            values = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
-            result[key] = {name: value.astype(np.float32) for name, value in values.items()}
-        return result
+        return {key: element_stats(self.read_finite(key, episodes)) for key in low_dim_specs(self.spec)}
 
     def append(self, episode: Episode) -> int:
         """Write one episode durably and return its number.

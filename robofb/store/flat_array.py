@@ -62,7 +62,7 @@ class FlatArray:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return rows start..stop, (stop - start, *row_shape), a copy."""
         rows = np.empty((stop - start, *self.row_shape), self.dtype)
-        for index, first, last in self._spans(start, stop):
+        for index, first, last in self.spans(start, stop):
             offset = index * self.chunk_rows
             rows[first - start : last - start] = self._chunk(index)[first - offset : last - offset]
         return rows
@@ -74,7 +74,7 @@ class FlatArray:
         files are never published, staging other rows at the same `start` puts all right again.
         """
         stop = start + len(rows)
-        for index, first, last in self._spans(start, stop):
+        for index, first, last in self.spans(start, stop):
             offset = index * self.chunk_rows
             chunk = np.zeros((self.chunk_rows, *self.row_shape), self.dtype)
             if first > offset:
@@ -99,7 +99,7 @@ class FlatArray:
         numbers = {path: path.name.partition(".")[0] for path in self._folder.iterdir()}
         return [path for path, n in numbers.items() if n.isdigit() and int(n) * self.chunk_rows >= stop]
 
-    def _spans(self, start: int, stop: int) -> list[tuple[int, int, int]]:
+    def spans(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """Return (chunk, first row, row after the last) for each chunk that start..stop touches."""
         size = self.chunk_rows
         chunks = range(start // size, -(-stop // size)) if stop > start else range(0)
@@ -108,13 +108,20 @@ class FlatArray:
     def _chunk_path(self, index: int) -> Path:
         return self._folder / ".".join([str(index)] + ["0"] * len(self.row_shape))
 
+    def decode_chunk(self, index: int) -> np.ndarray:
+        """Return chunk `index`, (chunk_rows, *row_shape), read-only; many threads may do so at once.
+
+        Raises:
+            UserError: the chunk's file is missing or cut off.
+        """
+        path = self._chunk_path(index)
+        try:
+            flat = np.frombuffer(self._codec.decode(path.read_bytes()), self.dtype)
+            return flat.reshape(self.chunk_rows, *self.row_shape)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"dataset is damaged: cannot read {path} ({error})") from None
+
     def _chunk(self, index: int) -> np.ndarray:
         if self._cache is None or self._cache[0] != index:
-            path = self._chunk_path(index)
-            try:
-                flat = np.frombuffer(self._codec.decode(path.read_bytes()), self.dtype)
-                chunk = flat.reshape(self.chunk_rows, *self.row_shape)
-            except (OSError, ValueError, RuntimeError) as error:
-                raise UserError(f"dataset is damaged: cannot read {path} ({error})") from None
-            self._cache = (index, chunk)
+            self._cache = (index, self.decode_chunk(index))
         return self._cache[1]

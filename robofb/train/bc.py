@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from robofb.optimisation import NonFiniteError
 from robofb.policies.diffusion import DiffusionPolicy
 from robofb.progress import progress_bar
 from robofb.run import Run
-from robofb.store.episodes import EpisodeStore
-from robofb.store.windows import Windows, split_episodes
+from robofb.store.windows import Windows
 from robofb.train.action_error import action_error
-from robofb.train.bc_config import FIXED, BcConfig, make_noise
+from robofb.train.bc_config import FIXED, BcConfig, data_folders, make_noise
+from robofb.train.bc_data import drawn_by_name, make_windows, open_stores
 from robofb.train.bc_learner import BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
@@ -32,7 +33,7 @@ LOG = logging.getLogger(__name__)
 
 
 def train(cfg: BcConfig) -> Run:
-    """Train a policy on the dataset `cfg.data`, or continue the run `cfg.resume`; return the run.
+    """Train a policy on the datasets `cfg.data`, or continue the run `cfg.resume`; return the run.
 
     Raises:
         UserError: an unusable dataset, device or folder, or a loss that became NaN.
@@ -42,14 +43,13 @@ def train(cfg: BcConfig) -> Run:
     task = None if cfg.task is None else build(cfg.task)
     task_spec = None if task is None else task.spec
     with cpu_threads(cfg.threads):
-        with EpisodeStore.open(cfg.data, spec=task_spec) as store:
-            training, validation = split_episodes(len(store), cfg.validation_fraction, cfg.seed)
-            policy = make_policy(cfg.policy, store.spec, cfg.seed)
-            policy.set_stats(store.stats(training))
-            windows = make_windows(store, training, policy, device)
-            held_out = make_windows(store, validation, policy, device) if validation else None
+        with ExitStack() as stack:
+            stores = open_stores(data_folders(cfg.data), task_spec, stack)
+            policy = make_policy(cfg.policy, stores[0].spec, cfg.seed)
+            windows, held_out = make_windows(cfg, stores, policy, device)
+        policy.set_stats(windows.stats())
         learner = make_learner(cfg, policy.to(device), windows, make_augment(cfg, policy.spec, task))
-        with open_run(cfg, "bc", store.spec.task, FIXED) as run:
+        with open_run(cfg, "bc", windows.spec.task, FIXED) as run:
             BcTraining(cfg, run, learner, held_out).work()
     return run
 
@@ -60,20 +60,6 @@ def make_policy(node: Any, spec: EnvSpec, seed: int = 0) -> DiffusionPolicy:
         torch.manual_seed(seed)
         policy: DiffusionPolicy = build(node, spec)
         return policy
-
-
-def make_windows(
-    store: EpisodeStore, episodes: Sequence[int], policy: DiffusionPolicy, device: torch.device
-) -> Windows:
-    """Load some episodes as what `policy` sees and predicts."""
-    return Windows(
-        store,
-        obs_history=policy.obs_history,
-        horizon=policy.horizon,
-        episodes=episodes,
-        obs_keys=tuple(policy.spec.obs),
-        device=device,
-    )
 
 
 def make_augment(cfg: BcConfig, spec: EnvSpec, task: Any) -> StateNoiseTransform | None:
@@ -148,7 +134,8 @@ class BcTraining:
                     losses.clear()
                     bar.set_postfix(loss=f"{float(metrics['loss']):.4f}", refresh=False)
                     named = {f"train/{name}": float(value) for name, value in metrics.items()}
-                    self.run.log({**named, "train/lr": learner.present_lr}, learner.steps)
+                    named["train/lr"] = learner.present_lr
+                    self.run.log({**named, **self._drawn()}, learner.steps)
                 if self._due(cfg.validate_every):
                     self._validate()
                 if self._due(cfg.checkpoint_every):
@@ -158,6 +145,11 @@ class BcTraining:
         self._summarise()
         if interrupt.raised:  # in the last step: what would come next must not start
             raise KeyboardInterrupt
+
+    def _drawn(self) -> dict[str, int]:
+        """Return the windows drawn so far, by dataset and by source, as metrics."""
+        counts = drawn_by_name(self.cfg, self.learner.windows)
+        return {f"drawn_{by}/{name}": count for by, part in counts.items() for name, count in part.items()}
 
     def _due(self, every: int) -> bool:
         return self.learner.steps % every == 0 or self.learner.steps == self.cfg.steps
@@ -204,6 +196,7 @@ class BcTraining:
             "policy": averaged,
             "learner": learner,
             "training_windows": len(self.learner.windows),
+            "training_data": self.learner.windows.fingerprint,
             "best_error": self.best_error,
             "seconds": self.seconds,
         }
@@ -211,22 +204,31 @@ class BcTraining:
         self._saved_at = self.learner.steps
 
     def _restore(self, checkpoint: Mapping[str, Any]) -> None:
-        if checkpoint["training_windows"] != len(self.learner.windows):
+        self._check_same_data(checkpoint)
+        learner = dict(checkpoint["learner"])
+        learner["ema"] = {**learner["ema"], "model": checkpoint["policy"]}
+        try:
+            self.learner.load_state_dict(learner)
+        except UserError as error:
+            raise UserError(f"resume={self.cfg.resume}: {error}") from None
+        self.best_error, self.seconds = checkpoint["best_error"], checkpoint["seconds"]
+
+    def _check_same_data(self, checkpoint: Mapping[str, Any]) -> None:
+        """Refuse to go on with other steps than the run began with, or the same in another order."""
+        windows, data = self.learner.windows, self.cfg.data
+        if checkpoint["training_windows"] != len(windows):
             raise UserError(
                 f"resume={self.cfg.resume}: the run trains on {checkpoint['training_windows']} windows, "
-                f"{self.cfg.data} now gives {len(self.learner.windows)}; start a new run"
+                f"{data} now gives {len(windows)}; start a new run"
             )
+        changed = f"resume={self.cfg.resume}: {data} does not hold the data that the run began with"
         now = self.learner.policy.state_dict()
         for name, kept in checkpoint["policy"].items():
             if name.startswith("normalizer.") and not torch.equal(kept, now[name].cpu()):
-                raise UserError(
-                    f"resume={self.cfg.resume}: {self.cfg.data} does not hold the data that the run began "
-                    f"with ({name} differs); start a new run"
-                )
-        learner = dict(checkpoint["learner"])
-        learner["ema"] = {**learner["ema"], "model": checkpoint["policy"]}
-        self.learner.load_state_dict(learner)
-        self.best_error, self.seconds = checkpoint["best_error"], checkpoint["seconds"]
+                raise UserError(f"{changed} ({name} differs); start a new run")
+        fingerprint = windows.fingerprint
+        if checkpoint.get("training_data", fingerprint) != fingerprint:
+            raise UserError(f"{changed} (actions, sources or their order differ); start a new run")
 
     def _summarise(self) -> None:
         """Write the training's cost and its last validation to the summary."""
@@ -235,6 +237,7 @@ class BcTraining:
                 "bc_training": {
                     "steps": self.learner.steps,
                     "training_windows": len(self.learner.windows),
+                    "drawn": drawn_by_name(self.cfg, self.learner.windows),
                     "seconds": time.monotonic() - self._started,
                     "best_action_error_normalised": self.best_error,
                     **self.validation,

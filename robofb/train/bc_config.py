@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from robofb.augment.state_noise import StateNoise
 from robofb.errors import UserError, check_at_least
+from robofb.store.image_reading import (
+    MEMORY_SHARE,
+    ImageReading,
+    default_cache_folder,
+    machine_memory_bytes,
+)
+from robofb.store.mix import Mix
 from robofb.train.device import PRECISIONS
 
-FIXED = ("policy", "task", "seed", "validation_fraction")  # what a resumed run cannot change
+FIXED = (  # what a resumed run cannot change
+    "policy",
+    "task",
+    "seed",
+    "validation_fraction",
+    "data_weights",
+    "source_weights",
+)
 
 
 @dataclass
@@ -21,7 +37,16 @@ class BcConfig:
 
     Attributes:
         task: what the demonstrations show; null takes the dataset's word for it.
-        data: folder of the dataset.
+        data: folder of the dataset, or a list of several: [a,b].
+        data_weights: relative share of the training samples from each dataset, such as [3,1]; null draws
+            every window of all of them alike. The normaliser's statistics count each step once whatever
+            the weights.
+        source_weights: factor by who chose a window's first action, such as source_weights.intervention=2
+            (human, policy, intervention, augmented, scripted); 1 where not said.
+        images: where images are read from: memory, cache (raw files in cache_dir), stream (decoded again
+            and again into a pool), or auto: the first of these that fits.
+        memory_gb: most memory for decoded images; half of the machine's where null.
+        cache_dir: folder of the raw files; ~/.cache/robofb/images where null.
         policy: what is trained.
         steps: optimiser steps.
         batch_size: windows per step.
@@ -48,7 +73,12 @@ class BcConfig:
     """
 
     task: Any = None
-    data: str = MISSING
+    data: Any = field(default=MISSING, metadata={"paths": True})
+    data_weights: list[float] | None = None
+    source_weights: dict[str, Any] = field(default_factory=dict)
+    images: str = "auto"
+    memory_gb: float | None = None
+    cache_dir: str | None = None
     policy: Any = MISSING
     steps: int = 2000
     batch_size: int = 256
@@ -81,6 +111,10 @@ class BcConfig:
                 raise UserError(f"{key}={getattr(self, key)}: must be positive")
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"ema_decay={self.ema_decay}: must be at least 0 and below 1")
+        if self.data != MISSING:
+            data_folders(self.data)
+        make_mix(self)
+        make_reading(self)
         if self.precision not in ("auto", *PRECISIONS):
             raise UserError(f"precision={self.precision}: choose one of auto, {', '.join(PRECISIONS)}")
         if self.state_noise:
@@ -100,3 +134,39 @@ def make_noise(values: Mapping[str, Any]) -> StateNoise:
         if not isinstance(value, int | float):
             raise UserError(f"state_noise.{key}={value}: needs a number")
     return StateNoise(**{str(key): float(value) for key, value in values.items()})
+
+
+def data_folders(data: Any) -> list[str]:
+    """Return the folders that `data` names.
+
+    Raises:
+        UserError: it is no text and no list of texts, is empty, or names a folder twice.
+    """
+    folders = [data] if isinstance(data, str) else list(data) if isinstance(data, Sequence) else []
+    if not folders or not all(isinstance(folder, str) and folder for folder in folders):
+        raise UserError(f"data={data}: needs the folder of a dataset, or a list of them: [a,b]")
+    places = [Path(folder).resolve() for folder in folders]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UserError(f"data={data}: {folders[number]} is given twice; data_weights weigh datasets")
+    return folders
+
+
+def make_mix(cfg: Any) -> Mix:
+    """Return what `data_weights` and `source_weights` say."""
+    weights = None if cfg.data_weights is None else list(cfg.data_weights)
+    return Mix(weights, dict(cfg.source_weights or {}))
+
+
+def make_reading(cfg: Any) -> ImageReading:
+    """Return what `images`, `memory_gb` and `cache_dir` say."""
+    if cfg.memory_gb is not None:
+        check_at_least(cfg, 0, "memory_gb")
+    return ImageReading(
+        mode=cfg.images,
+        memory_bytes=int(
+            MEMORY_SHARE * machine_memory_bytes() if cfg.memory_gb is None else cfg.memory_gb * 1e9
+        ),
+        cache_folder=Path(cfg.cache_dir).expanduser() if cfg.cache_dir else default_cache_folder(),
+        threads=max(1, os.cpu_count() or 1),
+    )

@@ -94,6 +94,7 @@ class BcLearner:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict(),
             "generator": self.generator.get_state(),
+            "windows": self.windows.state_dict(),
             "steps": self.steps,
         }
 
@@ -103,6 +104,8 @@ class BcLearner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])
         self.generator.set_state(state["generator"])
+        if "windows" in state:  # checkpoints of before draws were counted have none
+            self.windows.load_state_dict(state["windows"])
         self.steps = state["steps"]
 
     def _loss(self, batch: Batch) -> Tensor:
