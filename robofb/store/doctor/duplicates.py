@@ -1,0 +1,107 @@
+"""Episodes that are in the dataset twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from robofb.store.doctor.finding import ERROR, WARNING, DatasetCheck, Finding
+from robofb.store.doctor.recorded import Recorded, image_keys
+
+DUPLICATE, NEAR_DUPLICATE = "duplicate_episode", "near_duplicate_episode"
+
+SAMPLES = 16  # points in time at which motions are compared
+NEAR_SHARE = 0.12  # of the usual distance to the most similar other episode
+LEAST_EPISODES = 5  # to know what is usual
+BLOCK = 256  # episodes compared with all others at a time
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is remembered of an episode to recognise it.
+
+    Attributes:
+        digest: hash of all arrays but the timestamps, which a copy may have rewritten.
+        motion: (SAMPLES, columns) float32, observations and actions at equal parts of the episode.
+    """
+
+    digest: bytes
+    motion: np.ndarray
+
+
+def reduce_fingerprint(recorded: Recorded) -> Fingerprint | None:
+    """Return an episode's fingerprint; None where an array is missing."""
+    spec, arrays = recorded.spec, recorded.arrays
+    names = [*spec.obs, "action", "reward"]
+    if any(name not in arrays for name in names):
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    for name in names:
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    low_dim = [key for key in [*spec.obs, "action"] if key not in image_keys(spec)]
+    motion = np.concatenate([_sample(arrays[key].reshape(len(arrays[key]), -1)) for key in low_dim], 1)
+    return Fingerprint(digest.digest(), motion)
+
+
+def _sample(rows: np.ndarray) -> np.ndarray:
+    """Return rows (T, D) at SAMPLES equal parts of the time, between neighbours in proportion."""
+    place = np.linspace(0.0, len(rows) - 1.0, SAMPLES)
+    before = place.astype(int)
+    share = (place - before)[:, None]
+    after = np.minimum(before + 1, len(rows) - 1)
+    return ((1.0 - share) * rows[before] + share * rows[after]).astype(np.float32)
+
+
+def judge_duplicates(reduced: Mapping[int, Fingerprint]) -> list[Finding]:
+    """Find episodes equal to an earlier one, and those far more similar to one than episodes are."""
+    findings, first_of = [], {}
+    for number, fingerprint in reduced.items():
+        original = first_of.setdefault(fingerprint.digest, number)
+        if original != number:
+            text = f"the same observations, actions and rewards as episode {original}"
+            findings.append(Finding(DUPLICATE, ERROR, number, None, "", text))
+    distinct = {number: reduced[number].motion for number in first_of.values()}
+    return findings + _near_duplicates(distinct)
+
+
+def _near_duplicates(motions: Mapping[int, np.ndarray]) -> list[Finding]:
+    if len(motions) < LEAST_EPISODES:
+        return []
+    numbers = np.array(list(motions))
+    rows = np.stack([motion.ravel() for motion in motions.values()]).astype(np.float64)
+    spread = rows.std(0)
+    varies = spread > 1e-6
+    rows = (rows - rows.mean(0))[:, varies] / spread[varies]
+    closest = np.full(len(rows), np.inf)
+    partner = np.zeros(len(rows), int)
+    for first, distances in _distances(rows):
+        part = slice(first, first + len(distances))
+        partner[part] = distances.argmin(1)
+        closest[part] = distances.min(1)
+    usual = float(np.median(closest))
+    findings = []
+    for index in np.flatnonzero(closest < NEAR_SHARE * usual).tolist():
+        other = int(numbers[partner[index]])
+        if other < numbers[index]:
+            text = (
+                f"nearly the same motion as episode {other}: {closest[index] / usual:.1%} of the distance"
+                " that episodes usually keep from the most similar other one"
+            )
+            findings.append(Finding(NEAR_DUPLICATE, WARNING, int(numbers[index]), None, "", text))
+    return findings
+
+
+def _distances(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first, (n, N) distances) of BLOCK rows after another to all rows; infinite to themselves."""
+    squares = (rows**2).sum(1)
+    for first in range(0, len(rows), BLOCK):
+        block = rows[first : first + BLOCK]
+        squared = squares[first : first + BLOCK, None] + squares - 2.0 * block @ rows.T
+        squared[np.arange(len(block)), first + np.arange(len(block))] = np.inf
+        yield first, np.sqrt(np.maximum(squared, 0.0))
+
+
+CHECK = DatasetCheck("duplicates", reduce_fingerprint, judge_duplicates)
