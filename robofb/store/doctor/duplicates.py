@@ -16,6 +16,7 @@ DUPLICATE, NEAR_DUPLICATE = "duplicate_episode", "near_duplicate_episode"
 SAMPLES = 16  # points in time at which motions are compared
 NEAR_SHARE = 0.12  # of the usual distance to the most similar other episode
 LEAST_EPISODES = 5  # to know what is usual
+LEAST_SPREAD = 0.3  # of the middle column's spread counts as spread
 BLOCK = 256  # episodes compared with all others at a time
 
 
@@ -25,11 +26,12 @@ class Fingerprint:
 
     Attributes:
         digest: hash of all arrays but the timestamps, which a copy may have rewritten.
-        motion: (SAMPLES, columns) float32, observations and actions at equal parts of the episode.
+        motions: low-dimensional observations, and actions, (SAMPLES, columns) float32 each, at equal parts
+            of the episode.
     """
 
     digest: bytes
-    motion: np.ndarray
+    motions: tuple[np.ndarray, ...]
 
 
 def reduce_fingerprint(recorded: Recorded) -> Fingerprint | None:
@@ -41,13 +43,16 @@ def reduce_fingerprint(recorded: Recorded) -> Fingerprint | None:
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
         digest.update(np.ascontiguousarray(arrays[name]).data)
-    low_dim = [key for key in [*spec.obs, "action"] if key not in image_keys(spec)]
-    motion = np.concatenate([_sample(arrays[key].reshape(len(arrays[key]), -1)) for key in low_dim], 1)
-    return Fingerprint(digest.digest(), motion)
+    low_dim = [key for key in spec.obs if key not in image_keys(spec)]
+    motions = [_sample(arrays["action"])]
+    if low_dim:
+        motions.append(np.concatenate([_sample(arrays[key]) for key in low_dim], 1))
+    return Fingerprint(digest.digest(), tuple(motions))
 
 
 def _sample(rows: np.ndarray) -> np.ndarray:
-    """Return rows (T, D) at SAMPLES equal parts of the time, between neighbours in proportion."""
+    """Return rows (T, ...) as (SAMPLES, D) at equal parts of the time, between neighbours in proportion."""
+    rows = rows.reshape(len(rows), -1)
     place = np.linspace(0.0, len(rows) - 1.0, SAMPLES)
     before = place.astype(int)
     share = (place - before)[:, None]
@@ -63,18 +68,23 @@ def judge_duplicates(reduced: Mapping[int, Fingerprint]) -> list[Finding]:
         if original != number:
             text = f"the same observations, actions and rewards as episode {original}"
             findings.append(Finding(DUPLICATE, ERROR, number, None, "", text))
-    distinct = {number: reduced[number].motion for number in first_of.values()}
-    return findings + _near_duplicates(distinct)
+    numbers = list(first_of.values())
+    if len(numbers) < LEAST_EPISODES:
+        return findings
+    told: set[int] = set()
+    for motions in zip(*(reduced[number].motions for number in numbers), strict=True):
+        near = _near_duplicates(numbers, np.stack(motions).astype(np.float64))
+        findings += [finding for finding in near if finding.episode not in told]
+        told |= {finding.episode for finding in near if finding.episode is not None}
+    return findings
 
 
-def _near_duplicates(motions: Mapping[int, np.ndarray]) -> list[Finding]:
-    if len(motions) < LEAST_EPISODES:
-        return []
-    numbers = np.array(list(motions))
-    rows = np.stack([motion.ravel() for motion in motions.values()]).astype(np.float64)
-    spread = rows.std(0)
-    varies = spread > 1e-6
-    rows = (rows - rows.mean(0))[:, varies] / spread[varies]
+def _near_duplicates(numbers: list[int], motions: np.ndarray) -> list[Finding]:
+    """Compare motions (N, SAMPLES, D), each column on the scale on which it varies."""
+    spread = motions.std((0, 1))
+    # A column that hardly varies, such as the height of a part on the table, would tell only its noise.
+    rows = (motions / np.maximum(spread, LEAST_SPREAD * np.median(spread) + 1e-9)).reshape(len(motions), -1)
+    rows -= rows.mean(0)
     closest = np.full(len(rows), np.inf)
     partner = np.zeros(len(rows), int)
     for first, distances in _distances(rows):

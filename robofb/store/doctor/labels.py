@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import permutations
 
 import numpy as np
+import torch
 
+from robofb.geometry import rot6d_to_matrix
 from robofb.store.doctor.finding import ERROR, WARNING, DatasetCheck, Finding, robust_scale
-from robofb.store.doctor.recorded import POSITION, Recorded, commanded_bodies
+from robofb.store.doctor.recorded import POSITION, ROT6D, Group, Recorded, commanded_bodies
 
 LENGTH = "length_outlier"
 NO_REWARD, REWARDED_FAILURE, FAR_END = "success_without_reward", "failure_with_reward", "success_ends_apart"
@@ -18,8 +20,8 @@ LEAST_EPISODES = 5  # to know what is usual
 LENGTH_DEVIATIONS = 6.0  # robust standard deviations of the logarithm of the length ...
 LENGTH_FACTOR = 1.5  # ... and at least this factor from the median
 REWARD_SHARE = 0.8  # of the successes that must earn a reward before lacking one is a fault
-END_DEVIATIONS = 8.0  # robust standard deviations of a distance between two bodies at the end
-END_LEAST_SCALE = 0.003  # m, below which a spread of end states tells nothing
+END_DEVIATIONS = 4.5  # robust standard deviations of where bodies end as others see them
+END_LEAST_SCALE = 0.001  # m, below which a spread of end states tells nothing
 NAMELESS_DEVIATIONS = 15.0  # of any element, where no names tell positions
 NAMELESS_LEAST_SCALE = 0.05  # of the element's range over all end states
 
@@ -50,10 +52,10 @@ class Outcome:
     Attributes:
         success: as marked.
         total_reward: None where the rewards cannot be read.
-        end: (E,) distances between bodies [m], or elements of the last observation where no positions are
+        end: (E,) where bodies are as others see them [m], or elements of the last observation where no positions are
             named; None where they cannot be read.
         labels: name of each entry of `end`.
-        in_metres: whether `end` holds distances.
+        in_metres: whether `end` is in metres.
     """
 
     success: bool
@@ -73,14 +75,34 @@ def reduce_outcome(recorded: Recorded) -> Outcome:
     if len(objects) >= 2:
         positions = objects  # where the tool ends is less certain than where the parts do
     if len(positions) >= 2:
-        pairs = list(combinations(positions, 2))
-        end = np.array([np.linalg.norm(a[-1] - b[-1]) for (_, a), (_, b) in pairs])
-        labels = tuple(f"distance {a.label} to {b.label}" for (a, _), (b, _) in pairs)
-        return Outcome(recorded.success, total, end, labels, in_metres=True)
+        return Outcome(recorded.success, total, *_relative_positions(recorded, positions), in_metres=True)
     keys = [key for key in recorded.spec.obs if key not in recorded.images() and key in recorded.arrays]
     elements = [(f"{key} element {i}", value) for key in keys for i, value in enumerate(recorded.arrays[key][-1].flat)]
     end = np.array([float(value) for _, value in elements])
     return Outcome(recorded.success, total, end, tuple(name for name, _ in elements), in_metres=False)
+
+
+def _relative_positions(
+    recorded: Recorded, positions: list[tuple[Group, np.ndarray]]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return where each body ends as another sees it [m], and names of the numbers.
+
+    In the frame of the other body where its 6D rotation is observed, else as a distance.
+    """
+    rotations = {(g.body, g.frame): rows[-1] for g, rows in recorded.groups(ROT6D)}
+    end: list[float] = []
+    labels: list[str] = []
+    for (other, seen_from), (body, xyz) in permutations(positions, 2):
+        offset = xyz[-1] - seen_from[-1]
+        rotation = rotations.get((other.body, other.frame))
+        if rotation is None:
+            end.append(float(np.linalg.norm(offset)))
+            labels.append(f"the distance of {body.label} from {other.label}")
+            continue
+        matrix = rot6d_to_matrix(torch.from_numpy(rotation)).numpy()
+        end += (matrix.T @ offset).tolist()
+        labels += [f"{axis} of {body.label} in the frame of {other.body}" for axis in "xyz"]
+    return np.array(end), tuple(labels)
 
 
 def judge_outcomes(reduced: Mapping[int, Outcome]) -> list[Finding]:
