@@ -472,7 +472,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--image-episodes", type=int, default=40)
     parser.add_argument("--clean-episodes", type=int, default=1000)
-    parser.add_argument("--per-dataset", type=int, default=20)
+    parser.add_argument("--per-dataset", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=FAULTS)
     args = parser.parse_args()

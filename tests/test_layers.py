@@ -15,7 +15,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     {"interfaces", "normalize", "optimisation"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},
-    {"evaluate", "loading", "build", "run", "report", "stats", "files", "checkpoint", "provenance", "charts"},
+    {"evaluate", "loading", "build", "run", "report", "stats", "files", "checkpoint", "provenance", "charts", "dataset_page"},
     {"train"},
     {"quickstart", "cli", "config", "config_errors", "verbs", "data_verbs", "doctor"},
 ]

@@ -30,6 +30,7 @@ REST_GRIPPER = 0.01  # share of the range of its values, each step
 LARGE_LAG_S = 0.35  # from a command to the measured motion
 ODD_LAG_STEPS = 1.5  # from the dataset's median
 EARLIEST, LATEST = -5, 12  # steps between which the lag is sought
+FAST_SHARE = 0.9  # of the steps are shorter than what counts as a fast one
 LEAST_TRAVEL = 0.05  # m of commanded motion; less tells no lag
 
 
@@ -107,6 +108,7 @@ def command_lag(commanded: np.ndarray, measured: np.ndarray) -> float | None:
     wanted, reached = np.diff(commanded, axis=0), np.diff(measured, axis=0)
     if np.linalg.norm(wanted, axis=1).sum() < LEAST_TRAVEL or len(wanted) < 2 * LATEST:
         return None
+    wanted, reached = _capped(wanted), _capped(reached)
     lags = np.arange(EARLIEST, LATEST + 1)
     scores = np.array([_correlation(wanted, reached, int(lag)) for lag in lags])
     best = int(scores.argmax())
@@ -117,6 +119,13 @@ def command_lag(commanded: np.ndarray, measured: np.ndarray) -> float | None:
     before, peak, after = scores[best - 1 : best + 2]
     bend = before - 2.0 * peak + after
     return float(lags[best] + (0.5 * (before - after) / bend if bend < 0 else 0.0))
+
+
+def _capped(steps: np.ndarray) -> np.ndarray:
+    """Return steps (T, 3) none of which is longer than the fast ones, so that one jump decides nothing."""
+    lengths = np.linalg.norm(steps, axis=1, keepdims=True)
+    longest = np.quantile(lengths, FAST_SHARE)
+    return steps * np.minimum(1.0, longest / np.maximum(lengths, 1e-12))
 
 
 def _correlation(wanted: np.ndarray, reached: np.ndarray, lag: int) -> float:

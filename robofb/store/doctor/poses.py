@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from robofb.geometry import rot6d_to_matrix, rotation_angle
+from robofb.geometry import rot6d_to_matrix
 from robofb.store.doctor.finding import ERROR, WARNING, EpisodeCheck, Finding, runs
 from robofb.store.doctor.recorded import (
     POSITION,
@@ -55,8 +55,9 @@ def angles(rotations: np.ndarray) -> np.ndarray:
     if rotations.shape[1] == 4:
         unit = rotations / np.maximum(np.linalg.norm(rotations, axis=1, keepdims=True), 1e-9)
         return 2.0 * np.arccos(np.clip(np.abs((unit[1:] * unit[:-1]).sum(1)), 0.0, 1.0))
-    matrices = rot6d_to_matrix(torch.from_numpy(rotations))
-    return rotation_angle(matrices[:-1], matrices[1:]).numpy()
+    matrices = rot6d_to_matrix(torch.from_numpy(rotations)).numpy()
+    chord = np.linalg.norm(matrices[1:] - matrices[:-1], axis=(1, 2))  # 2 sqrt(2) sin(angle / 2)
+    return 2.0 * np.arcsin(np.clip(chord / 8**0.5, 0.0, 1.0))
 
 
 def _jumps(
@@ -82,9 +83,11 @@ def _neighbour_median(steps: np.ndarray) -> np.ndarray:
     """Return for each step (T,) the median of its neighbours, itself left out; 0 where there is none."""
     padded = np.pad(steps, NEIGHBOURS, constant_values=np.nan)
     offsets = [k for k in range(2 * NEIGHBOURS + 1) if k != NEIGHBOURS]
-    near = np.stack([padded[k : k + len(steps)] for k in offsets], 1)  # (T, 2 NEIGHBOURS)
-    near[np.isnan(near).all(1)] = 0.0
-    return np.nanmedian(near, axis=1)
+    near = np.sort(np.stack([padded[k : k + len(steps)] for k in offsets], 1), axis=1)  # NaN stands last
+    near[np.isnan(near[:, 0])] = 0.0
+    count = (~np.isnan(near)).sum(1)
+    row = np.arange(len(steps))
+    return 0.5 * (near[row, (count - 1) // 2] + near[row, count // 2])
 
 
 def check_rotations(recorded: Recorded) -> list[Finding]:

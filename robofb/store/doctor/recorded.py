@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,7 +41,8 @@ class Group:
         return " ".join([self.key, "_".join(part for part in (self.body, self.kind, self.frame) if part)])
 
 
-def find_groups(key: str, array: ArraySpec, kind: str) -> list[Group]:
+@functools.lru_cache(maxsize=256)
+def find_groups(key: str, array: ArraySpec, kind: str) -> tuple[Group, ...]:
     """Return the complete groups of a kind among the named columns of an array."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for column, name in enumerate(array.names):
@@ -54,7 +56,7 @@ def find_groups(key: str, array: ArraySpec, kind: str) -> list[Group]:
             if set(columns) == set(axes):
                 groups.append(Group(key, body, kind, frame, tuple(columns[axis] for axis in axes)))
                 break
-    return groups
+    return tuple(groups)
 
 
 def observed_groups(spec: EnvSpec, kind: str) -> list[Group]:
