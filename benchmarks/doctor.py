@@ -24,12 +24,12 @@ import zarr
 from results import save_result
 
 from robofb.cli import run
+from robofb.stats import wilson_interval
 from robofb.store.doctor.examine import examine
 from robofb.store.doctor.finding import Finding
 from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE, EpisodeEntry, dump_index
 from robofb.store.layout import ENDS, array_specs
-from robofb.stats import wilson_interval
 from robofb.types import EnvSpec, Episode
 
 Rng = np.random.Generator
@@ -421,7 +421,8 @@ def found(findings: list[Finding], fault: Fault, episodes: set[int], frame: int 
         finding.fault == fault.name
         and finding.episode in episodes
         and (
-            frame is None or (finding.frames is not None and abs(finding.frames[0] - frame) <= fault.tolerance)
+            frame is None
+            or (finding.frames is not None and abs(finding.frames[0] - frame) <= fault.tolerance)
         )
         for finding in findings
     )

@@ -175,7 +175,9 @@ def curve_chart(
     for index, line in enumerate(lines):
         finite = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
         places = _points([(across.at(x), up.at(y)) for x, y in finite])
-        parts.append(f'<polyline points="{places}" fill="none" stroke="{colour(index + 1)}" stroke-width="1.5"/>')
+        parts.append(
+            f'<polyline points="{places}" fill="none" stroke="{colour(index + 1)}" stroke-width="1.5"/>'
+        )
     names = [(colour(index + 1), line.name) for index, line in enumerate(lines)]
     return "".join([*parts, "</svg>", legend(names)])
 
@@ -187,7 +189,10 @@ def histogram(values: Sequence[float], x_label: str, bins: int = 24) -> str:
     counts = [0] * bins
     for value in values:
         counts[min(bins - 1, int((value - low) / width))] += 1
-    across, up = _Axis(low, low + bins * width, LEFT, WIDTH - RIGHT), _Axis(0, max(counts), HEIGHT - BOTTOM, TOP)
+    across, up = (
+        _Axis(low, low + bins * width, LEFT, WIDTH - RIGHT),
+        _Axis(0, max(counts), HEIGHT - BOTTOM, TOP),
+    )
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="count of {escape(x_label)}">']
     parts += _grid(across, up, x_label)
     for index, count in enumerate(counts):

@@ -98,7 +98,12 @@ def write_report(path: str | Path, data: ReportData) -> Path:
 
 def render(data: ReportData) -> str:
     """Return the report as HTML without any reference to other files."""
-    body = [page_head(data.title, data.lead, data.facts), _success(data.policies), _curves(data), _failures(data.policies)]
+    body = [
+        page_head(data.title, data.lead, data.facts),
+        _success(data.policies),
+        _curves(data),
+        _failures(data.policies),
+    ]
     body += [_videos(data.policies), _seconds(data.seconds), _folded(data)]
     return html_page(data.title, "".join(body))
 

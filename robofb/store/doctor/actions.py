@@ -10,7 +10,12 @@ from robofb.store.doctor.finding import ERROR, WARNING, EpisodeCheck, Finding, r
 from robofb.store.doctor.recorded import ROT6D, Recorded, find_groups, gripper_columns
 from robofb.types import EnvSpec
 
-STUCK, CLIPPED, OUT_OF_BOUNDS, CHATTER = "stuck_action", "clipped_action", "action_out_of_bounds", "gripper_chatter"
+STUCK, CLIPPED, OUT_OF_BOUNDS, CHATTER = (
+    "stuck_action",
+    "clipped_action",
+    "action_out_of_bounds",
+    "gripper_chatter",
+)
 
 STUCK_S = 1.0  # the same action for so long ...
 STUCK_STEPS = 8  # ... and for so many steps

@@ -62,7 +62,8 @@ def _sample(rows: np.ndarray) -> np.ndarray:
 
 def judge_duplicates(reduced: Mapping[int, Fingerprint]) -> list[Finding]:
     """Find episodes equal to an earlier one, and those far more similar to one than episodes are."""
-    findings, first_of = [], {}
+    findings: list[Finding] = []
+    first_of: dict[bytes, int] = {}
     for number, fingerprint in reduced.items():
         original = first_of.setdefault(fingerprint.digest, number)
         if original != number:

@@ -34,7 +34,8 @@ DATASET_CHECKS: tuple[DatasetCheck, ...] = (
     labels.LENGTH_CHECK,
     labels.OUTCOME_CHECK,
 )
-CHECK_NAMES = tuple(check.name for check in (*EPISODE_CHECKS, *DATASET_CHECKS))
+CHECKS: tuple[EpisodeCheck | DatasetCheck, ...] = (*EPISODE_CHECKS, *DATASET_CHECKS)
+CHECK_NAMES = tuple(check.name for check in CHECKS)
 
 
 @dataclass
@@ -113,10 +114,10 @@ def examine(path: str | Path, only: Sequence[str] = ()) -> Diagnosis:
 
 
 def _examine_episodes(reader: DatasetReader, spec: EnvSpec, diagnosis: Diagnosis, wanted: set[str]) -> None:
-    for check in (*EPISODE_CHECKS, *DATASET_CHECKS):
-        why = check.obstacle(spec)
-        if check.name in wanted and why:
-            diagnosis.not_checked[check.name] = why
+    for known in CHECKS:
+        why = known.obstacle(spec)
+        if known.name in wanted and why:
+            diagnosis.not_checked[known.name] = why
     wanted = wanted - set(diagnosis.not_checked)
     each = [check for check in EPISODE_CHECKS if check.name in wanted]
     compared = [check for check in DATASET_CHECKS if check.name in wanted]

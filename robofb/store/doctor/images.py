@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,7 +26,7 @@ EXPOSURE_RATIO = 2.5  # times the camera's usual brightness in this dataset
 
 def content_hashes(frames: np.ndarray) -> list[bytes]:
     """Return one hash of the pixels for each image (T, ...)."""
-    return [hashlib.blake2b(np.ascontiguousarray(frame), digest_size=8).digest() for frame in frames]
+    return [hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=8).digest() for frame in frames]
 
 
 def check_content(recorded: Recorded) -> list[Finding]:
@@ -34,7 +35,7 @@ def check_content(recorded: Recorded) -> list[Finding]:
     fresh = _new_timestamps(recorded)
     for key, frames in recorded.images().items():
         hashes = content_hashes(frames)
-        same = np.array([later == earlier for earlier, later in zip(hashes, hashes[1:], strict=False)])
+        same = np.array([later == earlier for earlier, later in pairwise(hashes)])
         for first, last in runs(same & fresh[: len(same)]):
             moved = _motion(recorded, first, last + 1)
             if moved == "" or (moved is None and last - first + 2 < FROZEN_FRAMES):
@@ -79,7 +80,9 @@ def _repeats(number: int, key: str, hashes: list[bytes]) -> list[Finding]:
         last_seen[value] = frame
     findings = []
     for first, last in runs(older >= 0):
-        text = f"{last - first + 1} images show the pixels of image {older[first]} and on, with others between"
+        text = (
+            f"{last - first + 1} images show the pixels of image {older[first]} and on, with others between"
+        )
         findings.append(Finding(REPEATED, ERROR, number, (first, last), key, text))
     return findings
 
@@ -126,7 +129,9 @@ def judge_brightness(reduced: Mapping[int, dict[str, float]]) -> list[Finding]:
             if usual / EXPOSURE_RATIO <= mean <= usual * EXPOSURE_RATIO:
                 continue
             fault = DARK if mean < usual else BRIGHT
-            text = f"the episode's images have mean {mean:.1f} of 255, the dataset's usual mean is {usual:.1f}"
+            text = (
+                f"the episode's images have mean {mean:.1f} of 255, the dataset's usual mean is {usual:.1f}"
+            )
             findings.append(Finding(fault, ERROR, number, None, key, text))
     return findings
 

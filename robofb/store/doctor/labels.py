@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
@@ -52,15 +53,15 @@ class Outcome:
     Attributes:
         success: as marked.
         total_reward: None where the rewards cannot be read.
-        end: (E,) where bodies are as others see them [m], or elements of the last observation where no positions are
-            named; None where they cannot be read.
+        end: (E,) where bodies are as others see them [m], or elements of the last observation where no
+            positions can be read by name.
         labels: name of each entry of `end`.
         in_metres: whether `end` is in metres.
     """
 
     success: bool
     total_reward: float | None
-    end: np.ndarray | None
+    end: np.ndarray
     labels: tuple[str, ...]
     in_metres: bool
 
@@ -77,7 +78,9 @@ def reduce_outcome(recorded: Recorded) -> Outcome:
     if len(positions) >= 2:
         return Outcome(recorded.success, total, *_relative_positions(recorded, positions), in_metres=True)
     keys = [key for key in recorded.spec.obs if key not in recorded.images() and key in recorded.arrays]
-    elements = [(f"{key} element {i}", value) for key in keys for i, value in enumerate(recorded.arrays[key][-1].flat)]
+    elements = [
+        (f"{key} element {i}", value) for key in keys for i, value in enumerate(recorded.arrays[key][-1].flat)
+    ]
     end = np.array([float(value) for _, value in elements])
     return Outcome(recorded.success, total, end, tuple(name for name, _ in elements), in_metres=False)
 
@@ -128,12 +131,14 @@ def _judge_rewards(reduced: Mapping[int, Outcome]) -> list[Finding]:
 
 
 def _judge_ends(reduced: Mapping[int, Outcome]) -> list[Finding]:
-    chosen = {n: o for n, o in reduced.items() if o.success and o.end is not None}
-    shapes = {outcome.labels for outcome in chosen.values()}
-    if len(chosen) < LEAST_EPISODES or len(shapes) != 1 or not next(iter(shapes)):
+    successes = {number: outcome for number, outcome in reduced.items() if outcome.success}
+    # Damaged episodes have other numbers to compare, or none.
+    common = Counter(outcome.labels for outcome in successes.values() if outcome.labels).most_common(1)
+    chosen = {n: outcome for n, outcome in successes.items() if common and outcome.labels == common[0][0]}
+    if len(chosen) < LEAST_EPISODES:
         return []
     numbers, first = list(chosen), next(iter(chosen.values()))
-    ends = np.stack([outcome.end for outcome in chosen.values() if outcome.end is not None])
+    ends = np.stack([outcome.end for outcome in chosen.values()])
     limit = END_DEVIATIONS if first.in_metres else NAMELESS_DEVIATIONS
     middle, scale = robust_scale(ends)
     least = END_LEAST_SCALE if first.in_metres else NAMELESS_LEAST_SCALE * np.ptp(ends, axis=0) + 1e-9

@@ -161,7 +161,11 @@ def _commanded(spec: EnvSpec) -> list[tuple[Group, Group]]:
     """Return the commanded and the observed position of each body that is commanded in its frame."""
     observed = {(group.body, group.frame): group for group in observed_groups(spec, POSITION)}
     commanded = find_groups("action", spec.action, POSITION)
-    return [(group, observed[group.body, group.frame]) for group in commanded if (group.body, group.frame) in observed]
+    return [
+        (group, observed[group.body, group.frame])
+        for group in commanded
+        if (group.body, group.frame) in observed
+    ]
 
 
 def _no_position_names(spec: EnvSpec) -> str:

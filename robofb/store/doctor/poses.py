@@ -96,7 +96,10 @@ def check_rotations(recorded: Recorded) -> list[Finding]:
     findings = []
     for key, array in {**spec.obs, "action": spec.action}.items():
         limit, severity = (COMMANDED_UNIT_ERROR, WARNING) if key == "action" else (UNIT_ERROR, ERROR)
-        for kind, fault, error_of in ((QUAT, QUAT_NOT_UNIT, _quat_error), (ROT6D, ROT6D_SKEWED, _rot6d_error)):
+        for kind, fault, error_of in (
+            (QUAT, QUAT_NOT_UNIT, _quat_error),
+            (ROT6D, ROT6D_SKEWED, _rot6d_error),
+        ):
             for group in find_groups(key, array, kind):
                 values = recorded.group(group)
                 if values is None:

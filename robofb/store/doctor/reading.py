@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class DatasetReader:
     def lengths(self) -> list[int]:
         """Actions in each episode, as the index says."""
         ends = [0, *(entry.end for entry in self._entries)]
-        return [end - start for start, end in zip(ends, ends[1:], strict=False)]
+        return [end - start for start, end in pairwise(ends)]
 
     def read(self, number: int) -> tuple[Recorded, list[Finding]]:
         """Return one episode as far as it can be read, and what is damaged of it."""

@@ -96,7 +96,9 @@ class Recorded:
     def finite(self) -> Recorded:
         """Return the episode without the arrays that hold NaN or infinity."""
         kept = {
-            name: rows for name, rows in self.arrays.items() if rows.dtype.kind != "f" or np.isfinite(rows).all()
+            name: rows
+            for name, rows in self.arrays.items()
+            if rows.dtype.kind != "f" or np.isfinite(rows).all()
         }
         return replace(self, arrays=kept)
 

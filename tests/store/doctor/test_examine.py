@@ -157,9 +157,7 @@ def test_a_clock_three_percent_slow(tmp_path):
     def change(times):
         times[:] = times[0] + 1.03 * (times - times[0])
 
-    (finding,) = examine(
-        write_dataset(tmp_path / "d", [*SOUND[:3], times_with(change), *SOUND[4:]])
-    ).findings
+    (finding,) = examine(write_dataset(tmp_path / "d", [*SOUND[:3], times_with(change), *SOUND[4:]])).findings
     assert (finding.fault, finding.episode, finding.frames) == ("rate_drift", 3, None)
     assert "9.71 Hz by timestamps, 10.00 Hz declared: 0.12 s late" in finding.text  # 1 / 0.103; 40 x 3 ms
 
@@ -192,7 +190,9 @@ def test_images_that_freeze_while_the_tool_moves(tmp_path):
     def change(images):
         images[11:14] = images[10]
 
-    assert found_with(tmp_path, images_with(change)) == [("frozen_image", "error", 3, (11, 13), "image_front")]
+    assert found_with(tmp_path, images_with(change)) == [
+        ("frozen_image", "error", 3, (11, 13), "image_front")
+    ]
 
 
 def test_no_new_frame_is_told_apart_from_new_timestamp_with_the_same_pixels(tmp_path):
@@ -331,6 +331,12 @@ def test_damage_in_one_episode_hides_nothing_in_the_others(tmp_path):
     ]
 
 
+def test_an_unreadable_state_does_not_hide_a_bad_end_of_another_episode(tmp_path):
+    folder = write_dataset(tmp_path / "d", [*SOUND, cut(SOUND[3], 30)])
+    overwrite(folder, "data/state", 0, np.nan)
+    assert ("success_ends_apart", "warning", 8, None, "") in found(folder)
+
+
 def test_missing_rows_are_named(tmp_path):
     folder = write_dataset(tmp_path / "d", SOUND)
     header = folder / "data" / "state" / ".zarray"
@@ -374,7 +380,11 @@ def test_a_dataset_without_names_is_checked_for_all_that_needs_none(tmp_path):
     folder = write_dataset(tmp_path / "d", episodes, NAMELESS)
     overwrite(folder, "data/action", 0, np.nan)
     diagnosis = examine(folder)
-    assert {finding.fault for finding in diagnosis.findings} == {"not_finite", "time_gap", "duplicate_episode"}
+    assert {finding.fault for finding in diagnosis.findings} == {
+        "not_finite",
+        "time_gap",
+        "duplicate_episode",
+    }
     assert set(diagnosis.not_checked) == {"jumps", "rotations", "bounds", "chatter", "idle", "lag"}
 
 
