@@ -23,7 +23,7 @@ def test_a_page_names_the_faults_and_shades_the_faulty_frames(tmp_path):
     assert "episode 2, frames 11 to 13, image_front" in html
     assert "episode 4, frame 7, state" in html
     assert "nan" not in html.split("</style>")[1].replace("NaN", "")  # no point where no number is
-    # 40 frames lie between 44 and 446: frame 11 at 44 + 11 / 40 * 402 = 154.55, 13 at 174.65; 2 more each way.
+    # 40 frames lie between 44 and 446: frame 11 at 44 + 11 / 40 * 402 = 154.55, 13 at 174.65; and 2 around.
     assert 'x="152.6" y="10" width="24.1"' in html
     assert "http" not in html
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from robofb.errors import UserError
+from robofb.store.atomic import explain
 from robofb.store.doctor.finding import ERROR, WARNING, Finding, runs
 from robofb.store.doctor.recorded import Recorded
 from robofb.store.flat_array import FlatArray
-from robofb.store.index import EpisodeEntry, load_index
+from robofb.store.index import INDEX_FILE, EpisodeEntry, load_index
 from robofb.store.layout import ENDS, array_specs, check_dataset, load_attributes, stored_spec
 from robofb.types import EnvSpec
 
@@ -33,18 +34,27 @@ class DatasetReader:
     """
 
     def __init__(self, root: Path) -> None:
-        check_dataset(root)
+        try:
+            check_dataset(root)
+            attributes = load_attributes(root)
+        except OSError as error:
+            raise UserError(explain(error, f"{root}: cannot open dataset to read")) from None
         self.findings: list[Finding] = []
         self.spec: EnvSpec | None = None
         self._entries: list[EpisodeEntry] = []
         self._arrays: dict[str, FlatArray] = {}
-        attributes = load_attributes(root)
         try:
             self.spec = stored_spec(root, attributes)
-            self._entries = load_index(root)
+            entries = load_index(root)
         except (UserError, OSError) as error:
             self._add(DAMAGED, ERROR, "", str(error))
             return
+        wrong = [number for number, entry in enumerate(entries) if type(entry.end) is not int]
+        if wrong:
+            end = entries[wrong[0]].end
+            self._add(DAMAGED, ERROR, "", f"{root / INDEX_FILE}: episode {wrong[0]} ends at row {end!r}")
+            return
+        self._entries = entries
         self._open_arrays(root, self.spec)
 
     def __len__(self) -> int:
@@ -78,8 +88,12 @@ class DatasetReader:
         for name, expected in array_specs(spec).items():
             try:
                 array = FlatArray(root / name)
-            except (UserError, OSError, TypeError, IndexError, AttributeError) as error:
+            except UserError as error:
                 self._add(DAMAGED, ERROR, name, str(error))
+                continue
+            except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+                text = f"{root / name / '.zarray'} describes no array robofb can read ({error!r})"
+                self._add(DAMAGED, ERROR, name, text)
                 continue
             found = (array.row_shape, array.dtype)
             if found != (expected.shape, np.dtype(expected.dtype)):

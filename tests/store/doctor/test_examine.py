@@ -348,7 +348,9 @@ def test_missing_rows_are_named(tmp_path):
     assert found(folder) == [("rows_missing", "error", 7, (25, 39), "state")]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"compressor": null}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"compressor": null}', '{"compressor": {"id": "zstd"}, "shape": [3]}']
+)
 def test_a_damaged_header_leaves_the_other_arrays_to_be_checked(tmp_path, content):
     folder = write_dataset(tmp_path / "d", [replace(SOUND[0], reward=SOUND[0].reward * 0), *SOUND[1:]])
     (folder / "data" / "action" / ".zarray").write_text(content)
@@ -359,7 +361,16 @@ def test_a_damaged_header_leaves_the_other_arrays_to_be_checked(tmp_path, conten
     ]
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"episodes": [{"end": 0}]}', "[1]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        '{"episodes": [{"end": 0}]}',
+        "[1]",
+        '{"episodes": [{"end": 40.0, "success": true, "terminated": true, "meta": {}}]}',
+    ],
+)
 def test_a_damaged_index_is_a_fault(tmp_path, content):
     folder = write_dataset(tmp_path / "d", SOUND[:2])
     (folder / "index.json").write_text(content)
