@@ -86,22 +86,22 @@ def _near_duplicates(numbers: list[int], motions: np.ndarray) -> list[Finding]:
     # A column that hardly varies, such as the height of a part on the table, would tell only its noise.
     rows = (motions / np.maximum(spread, LEAST_SPREAD * np.median(spread) + 1e-9)).reshape(len(motions), -1)
     rows -= rows.mean(0)
-    closest = np.full(len(rows), np.inf)
-    partner = np.zeros(len(rows), int)
+    closest, earlier = np.full(len(rows), np.inf), np.full(len(rows), np.inf)
+    original = np.zeros(len(rows), int)
     for first, distances in _distances(rows):
-        part = slice(first, first + len(distances))
-        partner[part] = distances.argmin(1)
+        part = np.arange(first, first + len(distances))
         closest[part] = distances.min(1)
+        distances[np.arange(len(rows)) >= part[:, None]] = np.inf  # only what came before can be copied
+        earlier[part], original[part] = distances.min(1), distances.argmin(1)
     usual = float(np.median(closest))
     findings = []
-    for index in np.flatnonzero(closest < NEAR_SHARE * usual).tolist():
-        other = int(numbers[partner[index]])
-        if other < numbers[index]:
-            text = (
-                f"nearly the same motion as episode {other}: {closest[index] / usual:.1%} of the distance"
-                " that episodes usually keep from the most similar other one"
-            )
-            findings.append(Finding(NEAR_DUPLICATE, WARNING, int(numbers[index]), None, "", text))
+    for index in np.flatnonzero(earlier < NEAR_SHARE * usual).tolist():
+        share = f"{earlier[index] / usual:.1%}"
+        text = (
+            f"nearly the same motion as episode {numbers[original[index]]}: {share} of the distance that"
+            " episodes usually keep from the most similar other one"
+        )
+        findings.append(Finding(NEAR_DUPLICATE, WARNING, numbers[index], None, "", text))
     return findings
 
 

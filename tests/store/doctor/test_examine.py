@@ -285,6 +285,18 @@ def test_an_episode_nearly_recorded_twice(tmp_path):
     assert "episode 2" in finding.text
 
 
+def test_every_copy_of_a_copy_is_found(tmp_path):
+    copies = []
+    for seed in range(3):
+        action = SOUND[2].action.copy()
+        action[:, :3] += np.random.default_rng(seed).normal(scale=1e-4, size=(LENGTH, 3))
+        images = np.random.default_rng(seed).integers(80, 160, SOUND[2].obs["image_front"].shape)
+        obs = {**SOUND[2].obs, "image_front": images.astype(np.uint8)}
+        copies.append(replace(SOUND[2], action=action, obs=obs))
+    places = found(write_dataset(tmp_path / "d", [*SOUND, *copies]))
+    assert [(place[0], place[2]) for place in places] == [("near_duplicate_episode", n) for n in (8, 9, 10)]
+
+
 def cut(episode, steps):
     return replace(
         episode,
