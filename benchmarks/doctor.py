@@ -6,6 +6,7 @@ Clean one_leg_insert demonstrations are collected, with and without cameras. For
 dataset get it in a few random episodes at a random place and of a random size (ranges: `FAULTS` and the
 planters' docstrings). A fault counts as found where a finding of its name stands at its episode and within
 its tolerance of its first frame. `false_alarms` counts clean episodes with any finding.
+`--faults NAME ...` measures those again and keeps the saved figures of the others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from results import save_result
+from results import FOLDER, save_result
 
 from robofb.cli import run
 from robofb.stats import wilson_interval
@@ -495,6 +496,9 @@ def main() -> None:
             hits, planted = measure(fault, spec, clean, args.trials, number, rng, root / "faulty")
             recall[name] = share(hits, planted)
             print(name, json.dumps(recall[name]), flush=True)
+    saved = FOLDER / "doctor.json"
+    if set(args.faults) != set(FAULTS) and saved.exists():
+        recall = {**json.loads(saved.read_text())["found"], **recall}
     save_result(
         "doctor",
         {

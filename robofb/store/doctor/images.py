@@ -16,8 +16,8 @@ from robofb.types import EnvSpec
 FROZEN, REPEATED = "frozen_image", "repeated_image"
 DARK, BRIGHT, FLAT = "dark_image", "bright_image", "flat_image"
 
-FROZEN_MOTION = 0.002  # m that a body moved while the pixels did not; far images show less than a pixel of it
-FROZEN_TURN = 0.02  # rad
+FROZEN_MOTION = 0.001  # m that a body moved while the pixels did not; far images show less than a pixel of it
+FROZEN_TURN = 0.01  # rad
 FROZEN_FRAMES = 3  # equal images in a row are too many where no pose tells whether anything moved
 DARK_MEAN, BRIGHT_MEAN = 12.0, 243.0  # of 255
 FLAT_DEVIATION = 2.0  # of 255: a lens cap, a grey card, a dead driver
