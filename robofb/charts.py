@@ -62,7 +62,7 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: rates in [0, 1] against x, with optional interval ends."""
+    """One line of a chart: y against x, with optional interval ends; `line_chart` takes rates in [0, 1]."""
 
     name: str
     x: Sequence[float]
@@ -150,3 +150,93 @@ def legend(names: Sequence[tuple[str, str]]) -> str:
         f'<span><i class="swatch" style="background:{fill}"></i>{escape(name)}</span>' for fill, name in names
     ]
     return f'<div class="legend">{"".join(items)}</div>'
+
+
+def curve_chart(
+    lines: Sequence[Line], x_label: str, y_label: str, marked: Sequence[tuple[float, float]] = ()
+) -> str:
+    """Return an SVG of any quantities against x; points that are not finite are left out.
+
+    Args:
+        lines: what to draw.
+        x_label, y_label: quantity and unit of each axis.
+        marked: ranges of x to shade.
+    """
+    points = [(x, y) for line in lines for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+    xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
+    across, up = _Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT), _Axis(min(ys), max(ys), HEIGHT - BOTTOM, TOP)
+    label = f"{escape(y_label)} against {escape(x_label)}"
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
+    for low, high in marked:
+        left, right = across.at(low) - 2, across.at(high) + 2
+        place = f'x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" height="{HEIGHT - TOP - BOTTOM}"'
+        parts.append(f'<rect {place} fill="{colour(2)}" opacity="0.25"/>')
+    parts += _grid(across, up, x_label)
+    for index, line in enumerate(lines):
+        finite = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+        places = _points([(across.at(x), up.at(y)) for x, y in finite])
+        parts.append(
+            f'<polyline points="{places}" fill="none" stroke="{colour(index + 1)}" stroke-width="1.5"/>'
+        )
+    names = [(colour(index + 1), line.name) for index, line in enumerate(lines)]
+    return "".join([*parts, "</svg>", legend(names)])
+
+
+def histogram(values: Sequence[float], x_label: str, bins: int = 24) -> str:
+    """Return an SVG that counts values in equal parts of their range."""
+    low, high = min(values), max(values)
+    width = (high - low) / bins or 1.0
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, int((value - low) / width))] += 1
+    across, up = (
+        _Axis(low, low + bins * width, LEFT, WIDTH - RIGHT),
+        _Axis(0, max(counts), HEIGHT - BOTTOM, TOP),
+    )
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="count of {escape(x_label)}">']
+    parts += _grid(across, up, x_label)
+    for index, count in enumerate(counts):
+        left, right = across.at(low + index * width), across.at(low + (index + 1) * width)
+        title = f"<title>{count} from {low + index * width:.4g} to {low + (index + 1) * width:.4g}</title>"
+        place = f'x="{left + 0.5:.1f}" y="{up.at(count):.1f}" width="{right - left - 1:.1f}"'
+        height = f'height="{HEIGHT - BOTTOM - up.at(count):.1f}"'
+        parts.append(f'<rect {place} {height} fill="{colour(1)}">{title}</rect>')
+    return "".join([*parts, "</svg>"])
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Where values from `low` to `high` stand between `start` and `end` in SVG units."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        span = self.high - self.low
+        share = (value - self.low) / span if span > 0 else 0.5
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        steps = ticks(self.high - self.low)
+        if len(steps) < 2:
+            return [self.low]
+        first = math.ceil(self.low / steps[1] - 1e-9)
+        last = math.floor(self.high / steps[1] + 1e-9)
+        return [index * steps[1] for index in range(first, last + 1)]
+
+
+def _grid(across: _Axis, up: _Axis, x_label: str) -> list[str]:
+    """Return the grid lines and numbers of both axes and the name of x."""
+    parts = []
+    for tick in up.ticks():
+        y = up.at(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>')
+    for tick in across.ticks():
+        place = f'x="{across.at(tick):.1f}" y="{HEIGHT - BOTTOM + 17}"'
+        parts.append(f'<text {place} text-anchor="middle">{short_number(round(tick, 9))}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>')
+    return parts

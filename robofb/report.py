@@ -98,28 +98,38 @@ def write_report(path: str | Path, data: ReportData) -> Path:
 
 def render(data: ReportData) -> str:
     """Return the report as HTML without any reference to other files."""
-    style = resources.files("robofb").joinpath("report.css").read_text()
-    body = [_head(data), _success(data.policies), _curves(data), _failures(data.policies)]
+    body = [
+        page_head(data.title, data.lead, data.facts),
+        _success(data.policies),
+        _curves(data),
+        _failures(data.policies),
+    ]
     body += [_videos(data.policies), _seconds(data.seconds), _folded(data)]
+    return html_page(data.title, "".join(body))
+
+
+def html_page(title: str, body: str) -> str:
+    """Return a whole page around HTML, in the reader's light or dark theme, with nothing outside the file."""
+    style = resources.files("robofb").joinpath("report.css").read_text()
     stamp = f"{datetime.now():%Y-%m-%d %H:%M}"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(data.title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>'
-        f"<body><main>{''.join(body)}<footer>Written by robofb on {stamp}.</footer></main></body></html>\n"
+        f"<body><main>{body}<footer>Written by robofb on {stamp}.</footer></main></body></html>\n"
     )
 
 
-def _section(title: str, note: str, content: str) -> str:
+def section(title: str, note: str, content: str) -> str:
+    """Return a card of a page: headline, a soft line below it, and HTML."""
     line = f'<p class="soft">{escape(note)}</p>' if note else ""
     return f"<section><h2>{escape(title)}</h2>{line}{content}</section>"
 
 
-def _head(data: ReportData) -> str:
-    facts = "".join(
-        f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in data.facts.items()
-    )
-    lead = f"<p>{escape(data.lead)}</p>" if data.lead else ""
-    return f'<header><h1>{escape(data.title)}</h1>{lead}<div class="facts">{facts}</div></header>'
+def page_head(title: str, lead: str, facts: Mapping[str, str]) -> str:
+    """Return the headline of a page, a sentence below it and short facts by name."""
+    items = "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in facts.items())
+    line = f"<p>{escape(lead)}</p>" if lead else ""
+    return f'<header><h1>{escape(title)}</h1>{line}<div class="facts">{items}</div></header>'
 
 
 def _success(policies: Sequence[PolicyResult]) -> str:
@@ -145,7 +155,7 @@ def _success(policies: Sequence[PolicyResult]) -> str:
         rows = ["Strict test", *rows, "The paper's looser test", *loose]
     note = "Whiskers are Wilson 95 % intervals."
     content = f'<div class="figures">{"".join(figures)}</div>{_verdict(policies)}{bars(rows)}'
-    return _section("Success", note, content)
+    return section("Success", note, content)
 
 
 def _rate(rate: SuccessRate) -> str:
@@ -182,8 +192,8 @@ def _curves(data: ReportData) -> str:
         [_line(curve, curve.seconds) for curve in curves], "wall time of training [s]", reference
     )
     return (
-        f'<div class="columns">{_section("Learning, by experience", "", steps)}'
-        f"{_section('Learning, by time', '', time)}</div>"
+        f'<div class="columns">{section("Learning, by experience", "", steps)}'
+        f"{section('Learning, by time', '', time)}</div>"
     )
 
 
@@ -212,7 +222,7 @@ def _failures(policies: Sequence[PolicyResult]) -> str:
             share = shares[policy.name, stage]
             value = f"{counts[policy.name, stage]} of {policy.rate.episodes}, {100 * share:.1f} %"
             rows.append(Bar(policy.name, share / widest, value, index))
-    return _section("Where episodes fail", "The first stage that a failed episode did not reach.", bars(rows))
+    return section("Where episodes fail", "The first stage that a failed episode did not reach.", bars(rows))
 
 
 def _videos(policies: Sequence[PolicyResult]) -> str:
@@ -228,7 +238,7 @@ def _videos(policies: Sequence[PolicyResult]) -> str:
         figures.append(f"<figure><figcaption>{swatch}{escape(policy.name)}</figcaption>{film}</figure>")
     if not figures:
         return ""
-    return _section("Rollouts", "", f'<div class="columns">{"".join(figures)}</div>')
+    return section("Rollouts", "", f'<div class="columns">{"".join(figures)}</div>')
 
 
 def _data_uri(video: Path) -> str:
@@ -247,7 +257,7 @@ def _seconds(seconds: Mapping[str, float]) -> str:
     total = seconds.get("total", sum(stages.values()))
     widest = max([*stages.values(), 1e-9])
     rows = [Bar(name, value / widest, _duration(value)) for name, value in stages.items()]
-    return _section("Time", f"{_duration(total)} in all.", bars(rows))
+    return section("Time", f"{_duration(total)} in all.", bars(rows))
 
 
 def _duration(seconds: float) -> str:
@@ -266,4 +276,4 @@ def _folded(data: ReportData) -> str:
             for name, value in data.versions.items()
         )
         folds.append(f"<details><summary>Versions and machine</summary><table>{rows}</table></details>")
-    return _section("Exactly what was run", "", "".join(folds)) if folds else ""
+    return section("Exactly what was run", "", "".join(folds)) if folds else ""

@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
+from episode_examples import SPEC, make_episode
 from scripted_dataset import write_dataset
-from store.episode_examples import SPEC, make_episode
 
 from robofb.cli import run
 from robofb.store.bottlenecks import load_bottlenecks

@@ -8,8 +8,8 @@ import time
 import mujoco
 import numpy as np
 import pytest
+from episode_examples import SPEC, make_episode
 from scripted_dataset import task_scene, write_dataset
-from store.episode_examples import SPEC, make_episode
 
 pytest.importorskip("viser")
 

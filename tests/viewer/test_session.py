@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from store.episode_examples import SPEC, assert_same, make_episode
+from episode_examples import SPEC, assert_same, make_episode
 
 from robofb.errors import UserError
 from robofb.store.episodes import EpisodeStore

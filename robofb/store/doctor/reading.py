@@ -1,0 +1,155 @@
+"""Read what can be read of a dataset, and say what cannot."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from robofb.errors import UserError
+from robofb.store.atomic import explain
+from robofb.store.doctor.finding import ERROR, WARNING, Finding, runs
+from robofb.store.doctor.recorded import Recorded
+from robofb.store.flat_array import FlatArray
+from robofb.store.index import INDEX_FILE, EpisodeEntry, load_index
+from robofb.store.layout import ENDS, array_specs, check_dataset, load_attributes, stored_spec
+from robofb.types import EnvSpec
+
+DAMAGED, ROWS_MISSING, ENDS_DIFFER = "damaged_file", "rows_missing", "ends_differ"
+
+
+class DatasetReader:
+    """Read episodes one at a time; whatever is damaged becomes a finding and hides nothing else.
+
+    Args:
+        root: dataset folder.
+
+    Attributes:
+        spec: the dataset's, None where it is damaged; then there are no episodes.
+        findings: damage that concerns no single episode.
+
+    Raises:
+        UserError: the folder is no robofb dataset, or of another schema version.
+    """
+
+    def __init__(self, root: Path) -> None:
+        try:
+            check_dataset(root)
+            attributes = load_attributes(root)
+        except OSError as error:
+            raise UserError(explain(error, f"{root}: cannot open dataset to read")) from None
+        self.findings: list[Finding] = []
+        self.spec: EnvSpec | None = None
+        self._entries: list[EpisodeEntry] = []
+        self._arrays: dict[str, FlatArray] = {}
+        try:
+            self.spec = stored_spec(root, attributes)
+            entries = load_index(root)
+        except (UserError, OSError) as error:
+            self._add(DAMAGED, ERROR, "", str(error))
+            return
+        wrong = [number for number, entry in enumerate(entries) if type(entry.end) is not int]
+        if wrong:
+            end = entries[wrong[0]].end
+            self._add(DAMAGED, ERROR, "", f"{root / INDEX_FILE}: episode {wrong[0]} ends at row {end!r}")
+            return
+        self._entries = entries
+        self._open_arrays(root, self.spec)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Actions in each episode, as the index says."""
+        ends = [0, *(entry.end for entry in self._entries)]
+        return [end - start for start, end in pairwise(ends)]
+
+    def read(self, number: int) -> tuple[Recorded, list[Finding]]:
+        """Return one episode as far as it can be read, and what is damaged of it."""
+        assert self.spec is not None
+        entry = self._entries[number]
+        start = self._entries[number - 1].end if number else 0
+        findings: list[Finding] = []
+        arrays = {}
+        for key in (*self.spec.obs, "timestamp", "action", "reward", "source"):
+            parts = [self._rows(f"data/{key}", start, entry.end, number, 0, findings)]
+            if f"final/{key}" in array_specs(self.spec):
+                last = entry.end - start
+                parts.append(self._rows(f"final/{key}", number, number + 1, number, last, findings))
+            readable = [part for part in parts if part is not None]
+            if len(readable) == len(parts):
+                arrays[key] = np.concatenate(readable)
+        length = entry.end - start
+        return Recorded(number, self.spec, length, entry.success, bool(entry.terminated), arrays), findings
+
+    def _open_arrays(self, root: Path, spec: EnvSpec) -> None:
+        for name, expected in array_specs(spec).items():
+            try:
+                array = FlatArray(root / name)
+            except UserError as error:
+                self._add(DAMAGED, ERROR, name, str(error))
+                continue
+            except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+                text = f"{root / name / '.zarray'} describes no array robofb can read ({error!r})"
+                self._add(DAMAGED, ERROR, name, text)
+                continue
+            found = (array.row_shape, array.dtype)
+            if found != (expected.shape, np.dtype(expected.dtype)):
+                declared = f"the spec declares {expected.shape} {expected.dtype}"
+                self._add(
+                    DAMAGED, ERROR, name, f"{root / name} holds rows of {found[0]} {found[1]}; {declared}"
+                )
+                continue
+            self._arrays[name] = array
+        self._check_ends()
+
+    def _check_ends(self) -> None:
+        """Compare the copy of the ends that other tools read with the index."""
+        if ENDS not in self._arrays:
+            return
+        array = self._arrays[ENDS]
+        wanted = [entry.end for entry in self._entries]
+        try:
+            found = array.read(0, len(array)).tolist()
+        except UserError as error:
+            self._add(DAMAGED, WARNING, ENDS, f"{error}; tools that read zarr need it")
+            return
+        # A crash between two renames leaves the copy one short, which the next append mends.
+        if found[: len(wanted)] != wanted and found != wanted[:-1]:
+            text = f"it lists {len(found)} ends that differ from the {len(wanted)} of the index"
+            self._add(ENDS_DIFFER, WARNING, ENDS, text)
+
+    def _rows(
+        self, name: str, start: int, stop: int, number: int, first_frame: int, findings: list[Finding]
+    ) -> np.ndarray | None:
+        """Return rows start..stop, or None after noting which frames cannot be read."""
+        array = self._arrays.get(name)
+        if array is None:
+            return None
+        key = name.partition("/")[2]
+        if stop > len(array):
+            frames = (first_frame + max(0, len(array) - start), first_frame + stop - start - 1)
+            text = f"{name} ends at row {len(array)}, the index needs {stop}"
+            findings.append(Finding(ROWS_MISSING, ERROR, number, frames, key, text))
+            return None
+        try:
+            return array.read(start, stop)
+        except UserError as error:
+            bad = [not _readable(array, row) for row in range(start, stop)]
+            for first, last in runs(bad):
+                frames = (first_frame + first, first_frame + last)
+                findings.append(Finding(DAMAGED, ERROR, number, frames, key, str(error)))
+            return None
+
+    def _add(self, fault: str, severity: str, key: str, text: str) -> None:
+        self.findings.append(Finding(fault, severity, None, None, key, text))
+
+
+def _readable(array: FlatArray, row: int) -> bool:
+    try:
+        array.read(row, row + 1)
+    except UserError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""Timestamps: order, repeats, gaps and the rate they really have."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robofb.store.doctor.finding import ERROR, EpisodeCheck, Finding, runs
+from robofb.store.doctor.recorded import Recorded
+
+BACKWARDS, NO_NEW_FRAME, GAP, DRIFT = "time_backwards", "no_new_frame", "time_gap", "rate_drift"
+
+GAP_INTERVALS = 1.6  # usual intervals: one lost frame makes two
+RATE_ERROR = 0.02  # share by which the measured rate may differ from the declared one
+
+
+def check_order(recorded: Recorded) -> list[Finding]:
+    """Find time that runs backwards, stands still (no new observation came) or leaps."""
+    time = recorded.arrays.get("timestamp")
+    if time is None:
+        return []
+    intervals = np.diff(time)
+    number, findings = recorded.number, []
+    for step in np.flatnonzero(intervals < 0).tolist():
+        text = f"the timestamp falls from {time[step]:.6f} s to {time[step + 1]:.6f} s"
+        findings.append(Finding(BACKWARDS, ERROR, number, (step + 1, step + 1), "timestamp", text))
+    for first, last in runs(intervals == 0):
+        text = f"{last - first + 1} observations have the timestamp of the one before, {time[first]:.6f} s"
+        text += _repeated(recorded, first, last)
+        findings.append(Finding(NO_NEW_FRAME, ERROR, number, (first + 1, last + 1), "timestamp", text))
+    usual = max(recorded.spec.control_dt, float(np.median(intervals)))
+    for step in np.flatnonzero(intervals > GAP_INTERVALS * usual).tolist():
+        text = f"{intervals[step]:.3f} s between two observations, usually {usual:.3f} s"
+        findings.append(Finding(GAP, ERROR, number, (step + 1, step + 1), "timestamp", text))
+    return findings
+
+
+def _repeated(recorded: Recorded, first: int, last: int) -> str:
+    """Return which images show no new pixels in observations first + 1 .. last + 1 either."""
+    frozen = [
+        key
+        for key, frames in recorded.images().items()
+        if (frames[first + 1 : last + 2] == frames[first]).all()
+    ]
+    return f"; {', '.join(frozen)} repeats its pixels" if frozen else ""
+
+
+def interval(recorded: Recorded) -> float | None:
+    """Return the mean time between observations [s], without gaps and steps that are not forward."""
+    time = recorded.arrays.get("timestamp")
+    if time is None:
+        return None
+    intervals = np.diff(time)
+    usual = max(recorded.spec.control_dt, float(np.median(intervals)))
+    regular = intervals[(intervals > 0) & (intervals <= GAP_INTERVALS * usual)]
+    return float(regular.mean()) if len(regular) else None
+
+
+def check_rate(recorded: Recorded) -> list[Finding]:
+    """Find episodes whose timestamps run at another rate than the dataset declares."""
+    measured, declared = interval(recorded), recorded.spec.control_dt
+    if measured is None or abs(measured / declared - 1.0) <= RATE_ERROR:
+        return []
+    late = (measured - declared) * recorded.length
+    text = (
+        f"{1 / measured:.2f} Hz by timestamps, {1 / declared:.2f} Hz declared:"
+        f" {abs(late):.2f} s {'late' if late > 0 else 'early'} at the end"
+    )
+    return [Finding(DRIFT, ERROR, recorded.number, None, "timestamp", text)]
+
+
+ORDER_CHECK = EpisodeCheck("time", check_order)
+RATE_CHECK = EpisodeCheck("rate", check_rate)
