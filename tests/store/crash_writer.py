@@ -7,6 +7,9 @@ process id first and then, after each append returned, how many episodes are com
 import os
 import sys
 from itertools import count
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from episode_examples import make_episode
 
