@@ -1,0 +1,38 @@
+"""What the documents tell a user to type, typed."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+WALK = re.search(r"```\n(robofb collect.*?)```", (ROOT / "docs/bring_your_data.md").read_text(), re.DOTALL)[1]
+
+
+def start(line: str, folder: Path) -> subprocess.Popen:
+    words = [sys.executable, "-u", "-m", "robofb.cli", *shlex.split(line)[1:]]
+    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_the_walk_from_a_foreign_file_to_a_policy(tmp_path):
+    said = {}
+    for line in WALK.splitlines():
+        process = start(line, tmp_path)
+        if line.startswith("robofb data view"):
+            said[line] = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+        said[line] = said.get(line, "") + process.communicate(timeout=300)[0]
+        assert process.returncode in (0, 130 if "view" in line else 0), f"{line}\n{said[line]}"
+    told = "\n".join(said.values())
+    assert "10 episodes" in told  # imported
+    assert "10 of 10 episodes sound" in told
+    assert "http://" in told  # the viewer's address
+    assert "bottlenecks in 10 episodes" in told
+    assert "snippets in data/legs_more: 10" in told
+    assert re.search(r"success \d+\.\d % \(\d+/16", told)
+    assert (tmp_path / "doctor.html").read_text().count("<svg") >= 2
