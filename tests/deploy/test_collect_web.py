@@ -23,7 +23,10 @@ def command(tmp_path):
     """Start `robofb collect teleop=web`; return the process and the page's address."""
     words = ["collect", "task=one_leg_insert", "teleop=web", "episodes=1", f"out={tmp_path / 'd'}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "robofb.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "robofb.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     url = process.stdout.readline().split()[-1]
     assert url.startswith("http://127.0.0.1:")
