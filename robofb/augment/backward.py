@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from robofb.augment.demonstrations import Bottleneck
-from robofb.augment.poses import EE, ActionColumns, PoseColumns, action_columns, find_poses, pose_key
+from robofb.augment.poses import ActionColumns, action_columns, pose_key, poses_by_body
 from robofb.augment.retreat import DISTANCE_M, Retreat, draw_retreat
 from robofb.errors import UserError
 from robofb.geometry import matrix_to_rot6d, rotation_angle
@@ -24,6 +24,7 @@ from robofb.progress import progress_bar
 from robofb.rng import SNIPPET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.record import Recorder
 from robofb.sim.vec_env import SimVecEnv
+from robofb.store.element_names import EE, WIDTH, PoseColumns
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SIM_STATE, SOURCE_AUGMENTED, Episode
 
@@ -100,7 +101,7 @@ class BackwardAugmenter:
         self.distance_m, self.need_success = tuple(distance_m), need_success
         self.key = pose_key(env.spec)
         self.names = env.spec.obs[self.key].names
-        self.poses = find_poses(self.names)
+        self.poses = poses_by_body(env.spec.obs[self.key])
         self.action: ActionColumns = action_columns(env.spec.action)
 
     def fill(self, store: EpisodeStore, snippets: int) -> Augmented:
@@ -224,9 +225,9 @@ class BackwardAugmenter:
             angle_rad = float(rotation_angle(matrices[0], matrices[1]))
             if body != EE and (gap_m > PART_TOLERANCE_M or angle_rad > PART_TOLERANCE_RAD):
                 return False
-        if "gripper_width" not in self.names:
+        if WIDTH not in self.names:
             return True
-        width = self.names.index("gripper_width")
+        width = self.names.index(WIDTH)
         return abs(float(ends[0, width] - ends[1, width])) <= GRIPPER_TOLERANCE_M
 
     def _facts(self, attempt: Attempt, num_actions: int) -> dict[str, Any]:
