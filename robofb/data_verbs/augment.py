@@ -12,7 +12,7 @@ import typer
 from robofb.errors import UserError
 
 if TYPE_CHECKING:
-    from robofb.augment.demonstrations import Bottleneck
+    from robofb.augment.demonstrations import Start
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +28,13 @@ def augment(
     num_envs: Annotated[
         int, typer.Option(min=1, help="Simulated together; changes the speed, not the result.")
     ] = 32,
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="Finds bottlenecks in demonstrations without marks: gripper, contact, approach, or auto: all"
+            " that apply."
+        ),
+    ] = "auto",
     after_change: Annotated[
         int,
         typer.Option(min=0, help="Steps a snippet goes on after the gripper changes; JUICER's episodes: 30."),
@@ -48,8 +55,7 @@ def augment(
     import torch
 
     from robofb.augment.backward import BackwardAugmenter, draw_attempts
-    from robofb.augment.demonstrations import find_bottlenecks
-    from robofb.augment.poses import action_columns
+    from robofb.augment.demonstrations import find_starts
     from robofb.store.continuation import check_same_settings, open_or_create
     from robofb.store.episodes import EpisodeStore
     from robofb.store.index import fingerprint
@@ -59,13 +65,12 @@ def augment(
         raise UserError(f"--distance-m {distance_m[0]:g} {distance_m[1]:g}: needs 0 < least <= greatest")
     torch.set_num_threads(1)
     with EpisodeStore.open(path) as source, closing(env_of_dataset(source, num_envs)) as env:
-        gripper = action_columns(source.spec.action).gripper
-        bottlenecks = find_bottlenecks(source, env, gripper, after_change)
-        augmenter = BackwardAugmenter(str(path), bottlenecks, env, seed, distance_m, need_success)
+        starts = find_starts(source, env, after_change, rule)
+        augmenter = BackwardAugmenter(str(path), starts, env, seed, distance_m, need_success)
         if dry_run:
-            attempts = draw_attempts(0, seed, [0] * len(bottlenecks), distance_m)
+            attempts = draw_attempts(0, seed, [0] * len(starts), distance_m)
             arrived = sum(snippet is not None for snippet in augmenter.try_round(attempts))
-            typer.echo(f"bottlenecks in {path}: {_counts(bottlenecks)}")
+            typer.echo(f"bottlenecks in {path}: {_counts(starts)}")
             typer.echo(f"of {len(attempts)} attempts {arrived} arrive; nothing is written")
             return
         settings: dict[str, Any] = {
@@ -73,6 +78,7 @@ def augment(
             "source": str(path),
             "source_index_sha256": fingerprint(source.entries),
             "seed": seed,
+            "rule": rule,
             "after_change": after_change,
             "distance_m": list(distance_m),
             "need_success": need_success,
@@ -90,6 +96,6 @@ def augment(
             )
 
 
-def _counts(bottlenecks: list[Bottleneck]) -> str:
-    counts = Counter(f"{place.why} (by {place.by})" for place in bottlenecks)
+def _counts(starts: list[Start]) -> str:
+    counts = Counter(f"{start.mark.why} (by {start.mark.by})" for start in starts)
     return ", ".join(f"{count} {name}" for name, count in counts.items())
