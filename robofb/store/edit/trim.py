@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from robofb.errors import UserError
 from robofb.progress import progress_bar
+from robofb.store.bottlenecks import BOTTLENECKS, bottlenecks_meta, load_bottlenecks
 from robofb.store.edit.plan import Piece, Plan, make_plan
 from robofb.store.element_names import WIDTH, find_hand
 from robofb.store.episodes import EpisodeStore
@@ -69,18 +70,16 @@ def _changes(store: EpisodeStore, number: int, start: int, stop: int) -> dict[st
     changes: dict[str, Any] = {}
     if stop < store.episode_lengths[number]:
         changes["terminated"] = False
-    if "bottlenecks" in entry.meta:
+    if BOTTLENECKS in entry.meta:
         try:
-            marks = _moved(entry.meta["bottlenecks"], start, stop)
-        except (TypeError, KeyError):
-            raise UserError(f"{store.path}: meta bottlenecks of episode {number} is not sound") from None
-        changes["meta"] = {"bottlenecks": marks or None}
+            marks = load_bottlenecks(entry.meta, int(store.episode_lengths[number]))
+        except UserError as error:
+            raise UserError(
+                f"{store.path}: meta bottlenecks of episode {number} is not sound: {error}"
+            ) from None
+        kept = [mark for mark in marks if start <= mark.step <= stop]  # of observations, 0..T
+        changes["meta"] = bottlenecks_meta(replace(mark, step=mark.step - start) for mark in kept)
     return changes
-
-
-def _moved(marks: list[Mapping[str, Any]], start: int, stop: int) -> list[dict[str, Any]]:
-    """Return marks of observations, 0..T, as they count from `start`, without those cut off."""
-    return [{**mark, "step": mark["step"] - start} for mark in marks if start <= mark["step"] <= stop]
 
 
 def moving_steps(store: EpisodeStore, episode: int, speed_m_per_s: float) -> tuple[int, int]:
