@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from robofb.errors import UserError
 
 if TYPE_CHECKING:
-    from robofb.augment.demonstrations import Start
+    from robofb.augment.backward import BackwardAugmenter
 
 
 def register(app: typer.Typer) -> None:
@@ -54,9 +53,9 @@ def augment(
 
     import torch
 
-    from robofb.augment.backward import BackwardAugmenter, draw_attempts
+    from robofb.augment.backward import BackwardAugmenter
     from robofb.augment.demonstrations import find_starts
-    from robofb.store.continuation import check_same_settings, open_or_create
+    from robofb.store.continuation import open_or_create, same_settings
     from robofb.store.episodes import EpisodeStore
     from robofb.store.index import fingerprint
     from robofb.worlds import env_of_dataset
@@ -68,10 +67,7 @@ def augment(
         starts = find_starts(source, env, after_change, rule)
         augmenter = BackwardAugmenter(str(path), starts, env, seed, distance_m, need_success)
         if dry_run:
-            attempts = draw_attempts(0, seed, [0] * len(starts), distance_m)
-            arrived = sum(snippet is not None for snippet in augmenter.try_round(attempts))
-            typer.echo(f"bottlenecks in {path}: {_counts(starts)}")
-            typer.echo(f"of {len(attempts)} attempts {arrived} arrive; nothing is written")
+            _try_one_round(augmenter)
             return
         settings: dict[str, Any] = {
             "method": "backward",
@@ -83,10 +79,7 @@ def augment(
             "distance_m": list(distance_m),
             "need_success": need_success,
         }
-
-        def check(held: Mapping[str, Any]) -> None:
-            check_same_settings(out, "was made with", held.get("augmentation", {}), settings)
-
+        check = same_settings(out, "was made with", settings, part="augmentation")
         with open_or_create(out, env.spec, {**source.meta, "augmentation": settings}, check) as store:
             outcome = augmenter.fill(store, snippets)
             steps, share = int(store.episode_lengths.sum()), outcome.kept / max(outcome.attempts, 1)
@@ -96,6 +89,14 @@ def augment(
             )
 
 
-def _counts(starts: list[Start]) -> str:
+def _try_one_round(augmenter: BackwardAugmenter) -> None:
+    """Say what there is to start from, and how many attempts of a first round arrive."""
+    from robofb.augment.backward import draw_attempts
+
+    starts = augmenter.starts
+    attempts = draw_attempts(0, augmenter.seed, [0] * len(starts), augmenter.distance_m)
+    arrived = sum(snippet is not None for snippet in augmenter.try_round(attempts))
     counts = Counter(f"{start.mark.why} (by {start.mark.by})" for start in starts)
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    words = ", ".join(f"{count} {name}" for name, count in counts.items())
+    typer.echo(f"bottlenecks in {augmenter.source}: {words}")
+    typer.echo(f"of {len(attempts)} attempts {arrived} arrive; nothing is written")

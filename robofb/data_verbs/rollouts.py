@@ -32,7 +32,6 @@ def rollouts(
 ) -> None:
     """Record what a trained policy does, to train on beside the demonstrations (JUICER's collect-infer)."""
     from contextlib import closing
-    from functools import partial
 
     import torch
 
@@ -40,7 +39,7 @@ def rollouts(
     from robofb.run import Run
     from robofb.sim.record import record_episodes
     from robofb.store.checks import check_same_spec
-    from robofb.store.continuation import check_same_settings, open_or_create
+    from robofb.store.continuation import open_or_create, same_settings
     from robofb.types import SOURCE_POLICY
     from robofb.worlds import env_of_run
 
@@ -55,8 +54,7 @@ def rollouts(
             typer.echo(f"would record episodes of {run} ({checkpoint}) until {out} holds {episodes}")
             return
         same = {key: meta[key] for key in ("policy", "checkpoint", "success_only")}
-        check = partial(check_same_settings, out, "holds", wanted=same)
-        with open_or_create(out, env.spec, meta, check) as store:
+        with open_or_create(out, env.spec, meta, same_settings(out, "holds", same)) as store:
             outcome = record_episodes(
                 agent,
                 env,

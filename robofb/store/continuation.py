@@ -11,12 +11,15 @@ from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE
 from robofb.types import EnvSpec
 
+Check = Callable[[Mapping[str, Any]], None]
+"""Looks at the meta of a dataset; may raise."""
+
 
 def open_or_create(
     path: Path,
     spec: EnvSpec,
     meta: Mapping[str, Any],
-    check: Callable[[Mapping[str, Any]], None] | None = None,
+    check: Check | None = None,
 ) -> EpisodeStore:
     """Open a dataset to append to it, or create it where there is none.
 
@@ -24,7 +27,7 @@ def open_or_create(
         path: its folder.
         spec: what it holds; one that is there already must agree.
         meta: of a new one.
-        check: looks at the meta of one that is there already; may raise.
+        check: of one that is there already.
 
     Raises:
         UserError: see `EpisodeStore.open` and `EpisodeStore.create`.
@@ -41,15 +44,20 @@ def open_or_create(
     return store
 
 
-def check_same_settings(path: Path, verb: str, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse to go on with a dataset one of whose settings is not as wanted.
+def same_settings(path: Path, verb: str, wanted: Mapping[str, Any], part: str | None = None) -> Check:
+    """Return a check for `open_or_create` that refuses a dataset one of whose settings is not as wanted.
 
     Args:
         path: its folder.
         verb: between its name and the setting, such as "was made with".
-        held: its settings; more than those wanted may be anything.
-        wanted: those that must be the same.
+        wanted: the settings that must be the same; the dataset's may be more.
+        part: key of the meta that holds them; the meta itself where None.
     """
-    for key, value in wanted.items():
-        if held.get(key) != value:
-            raise UserError(f"{path} {verb} {key} {held.get(key)}, not {value}: choose another --out")
+
+    def check(meta: Mapping[str, Any]) -> None:
+        held = meta if part is None else meta.get(part, {})
+        for key, value in wanted.items():
+            if held.get(key) != value:
+                raise UserError(f"{path} {verb} {key} {held.get(key)}, not {value}: choose another --out")
+
+    return check
