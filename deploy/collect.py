@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,8 @@ from robofb.errors import UserError, check_at_least
 from robofb.loading import make_env
 from robofb.sim.record import Collected, record_episodes
 from robofb.sim.vec_env import SimVecEnv
+from robofb.store.continuation import open_or_create
 from robofb.store.episodes import EpisodeStore
-from robofb.store.index import INDEX_FILE
 from robofb.types import SOURCE_SCRIPTED
 
 LOG = logging.getLogger(__name__)
@@ -135,11 +136,10 @@ def _out(cfg: CollectConfig, env: SimVecEnv) -> Path:
 
 
 def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
-    if (path / INDEX_FILE).is_file():
-        store = EpisodeStore.open(path, "a", spec=env.spec)
+    def warn(held: Mapping[str, Any]) -> None:
         for key in ("randomness", "noise"):
-            if store.meta.get(key) != meta.get(key):
-                LOG.warning("%s holds episodes with %s %s", path, key, store.meta.get(key))
-        return store
+            if held.get(key) != meta.get(key):
+                LOG.warning("%s holds episodes with %s %s", path, key, held.get(key))
+
     facts = {"cameras": env.images.facts} if env.images is not None else {}
-    return EpisodeStore.create(path, env.spec, {**meta, **facts})
+    return open_or_create(path, env.spec, {**meta, **facts}, warn)

@@ -12,9 +12,9 @@ import torch
 from robofb.deploy.cell import CellState
 from robofb.deploy.tool_target import ACTION_NAMES
 from robofb.errors import UserError
-from robofb.geometry import rot6d_to_matrix
 from robofb.sim.render import ImageObserver
 from robofb.sim.vec_env import SimVecEnv
+from robofb.store.element_names import EE, PoseColumns, find_poses
 from robofb.types import Obs, Step
 
 
@@ -40,7 +40,7 @@ class SimCell:
             raise ValueError("a cell needs one environment without auto-reset")
         self.spec = env.spec
         self._env = env
-        self._pos, self._rot6d = _tool_columns(env)
+        self._tool = _tool_columns(env)
         self._view: ImageObserver | None = None
         if view_px is not None and env.images is None:
             model = env.engine.model
@@ -102,8 +102,8 @@ class SimCell:
         self._state = CellState(
             obs=arrays,
             time_s=int(self._env.elapsed[0]) * self.spec.control_dt,
-            tool_pos_base_m=state[self._pos].numpy(),
-            tool_rotation_base=rot6d_to_matrix(state[self._rot6d]).numpy(),
+            tool_pos_base_m=state[..., self._tool.position].numpy(),
+            tool_rotation_base=self._tool.matrix(state).numpy(),
             gripper=self._gripper,
             reward=float(step.reward[0]) if step is not None else 0.0,
             success=success,
@@ -112,15 +112,16 @@ class SimCell:
         return self._state
 
 
-def _tool_columns(env: SimVecEnv) -> tuple[list[int], list[int]]:
-    """Return where tool position and 6D rotation stand in the state observation."""
-    names = env.spec.obs["state"].names if "state" in env.spec.obs else ()
-    pose = ACTION_NAMES[:9]
-    if missing := [name for name in pose if name not in names]:
-        raise UserError(f"task {env.spec.task} cannot be driven by hand: its state lacks {missing[0]}")
+def _tool_columns(env: SimVecEnv) -> PoseColumns:
+    """Return where the tool's pose stands in the state observation."""
+    poses = find_poses(env.spec.obs["state"]) if "state" in env.spec.obs else []
+    tool = [pose for pose in poses if (pose.body, pose.frame) == (EE, "base") and pose.rotation]
+    if not tool:
+        raise UserError(
+            f"task {env.spec.task} cannot be driven by hand: its state lacks {EE}_pos_base or {EE}_rot6d_base"
+        )
     if env.spec.action.names != ACTION_NAMES:
         raise UserError(
             f"task {env.spec.task} cannot be driven by hand: its action is not {', '.join(ACTION_NAMES)}"
         )
-    columns = [names.index(name) for name in pose]
-    return columns[:3], columns[3:]
+    return tool[0]

@@ -26,7 +26,6 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robofb.build import build
 from robofb.config_errors import explain, explain_missing, unknown_key
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
@@ -101,17 +100,6 @@ def check(verb: Verb, cfg: DictConfig) -> DictConfig:
             raise UserError(f"{key}={cfg[key]}: needs a whole number of at most 63 bits")
     OmegaConf.to_object(cfg)  # runs the dataclass's own checks
     return cfg
-
-
-def make_task(name: str) -> Any:
-    """Build the task of a name that a dataset keeps, with the values of its config.
-
-    Raises:
-        UserError: there is no such task.
-    """
-    if not re.fullmatch(r"\w+", name):
-        raise UserError(f"task {name!r} is no task's name")
-    return build(compose("collect", [f"task={name}"]).task)
 
 
 def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], Any]) -> None:

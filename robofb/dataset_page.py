@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
 from itertools import groupby
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from robofb.charts import Line, curve_chart, histogram
 from robofb.files import write_atomically
 from robofb.normalize import is_image
-from robofb.report import html_page, page_head, section
+from robofb.report import html_page, html_table, page_head, section
 from robofb.store.doctor.examine import Diagnosis
 from robofb.store.doctor.finding import Finding
 from robofb.store.doctor.reading import DatasetReader
@@ -57,12 +55,7 @@ def _faults(diagnosis: Diagnosis) -> str:
         findings = list(group)
         episodes = {finding.episode for finding in findings if finding.episode is not None}
         rows.append((fault, severity, str(len(findings)), str(len(episodes)), place(findings[0])))
-    return section("Faults", "Worst first.", _table(rows))
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    return section("Faults", "Worst first.", html_table(rows))
 
 
 def _overview(diagnosis: Diagnosis) -> str:
@@ -144,7 +137,7 @@ def _telling_columns(values: np.ndarray, frames: tuple[int, int] | None) -> list
 def _not_checked(diagnosis: Diagnosis) -> str:
     if not diagnosis.not_checked:
         return ""
-    return section("Not checked", "", _table(list(diagnosis.not_checked.items())))
+    return section("Not checked", "", html_table(list(diagnosis.not_checked.items())))
 
 
 def _all_findings(diagnosis: Diagnosis) -> str:
@@ -153,5 +146,5 @@ def _all_findings(diagnosis: Diagnosis) -> str:
     rows = [(f.fault, place(f), f.text) for f in diagnosis.findings[:LISTED]]
     more = len(diagnosis.findings) - len(rows)
     note = f"{more} more are in the output of --json." if more else ""
-    folded = f"<details><summary>{len(rows)} findings</summary>{_table(rows)}</details>"
+    folded = f"<details><summary>{len(rows)} findings</summary>{html_table(rows)}</details>"
     return section("All findings", note, folded)

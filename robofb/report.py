@@ -125,6 +125,12 @@ def section(title: str, note: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{line}{content}</section>"
 
 
+def html_table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a table of texts."""
+    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
 def page_head(title: str, lead: str, facts: Mapping[str, str]) -> str:
     """Return the headline of a page, a sentence below it and short facts by name."""
     items = "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in facts.items())
@@ -271,9 +277,6 @@ def _folded(data: ReportData) -> str:
         for name, text in data.configs.items()
     ]
     if data.versions:
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>"
-            for name, value in data.versions.items()
-        )
-        folds.append(f"<details><summary>Versions and machine</summary><table>{rows}</table></details>")
+        versions = html_table([(name, str(value)) for name, value in data.versions.items()])
+        folds.append(f"<details><summary>Versions and machine</summary>{versions}</details>")
     return section("Exactly what was run", "", "".join(folds)) if folds else ""

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from robofb.build import build
-from robofb.config import check, compose, find_verb, key_help, load_object, make_task, sweep
+from robofb.config import check, compose, find_verb, key_help, load_object, sweep
 from robofb.errors import UserError
 from robofb.run import Run
 from robofb.verbs import VERBS
@@ -332,13 +332,3 @@ def test_mistake_in_a_sweep_is_one_line_and_runs_nothing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="seed=b: needs a whole number"):
         sweep("eval", ["run=x", "seed=1,b"], seen.append)
     assert seen == []
-
-
-def test_a_task_is_made_by_the_name_in_a_dataset():
-    assert make_task("one_leg_insert").spec.task == "one_leg_insert"
-
-
-@pytest.mark.parametrize("name", ["no_such_task", "one_leg_insert seed=1", "a,b", "../x", "", "null"])
-def test_a_name_that_is_no_task_is_one_line(name):
-    with pytest.raises(UserError, match="task"):
-        make_task(name)

@@ -29,7 +29,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     },
     {"train"},
     {"viewer"},
-    {"quickstart", "cli", "config", "config_errors", "verbs", "data_verbs", "doctor"},
+    {"quickstart", "cli", "config", "config_errors", "verbs", "worlds", "data_verbs", "doctor"},
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
     "hydra": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},

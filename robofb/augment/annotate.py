@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from robofb.augment.bottlenecks import find_bottlenecks, with_rule_marks
 from robofb.errors import UserError
 from robofb.progress import progress_bar
 from robofb.sim.recorded import RecordedScene
-from robofb.store.atomic import STAGING, explain, sync_tree
 from robofb.store.bottlenecks import Bottleneck, bottlenecks_meta, load_bottlenecks
 from robofb.store.episodes import EpisodeStore
-from robofb.store.index import INDEX_FILE
 from robofb.store.lock import LOCK_FILE
+from robofb.store.new_output import NewOutput, check_new, copy_dataset
 
 
 def proposed_marks(
@@ -47,51 +45,17 @@ def write_marks(path: Path, marks: dict[int, tuple[Bottleneck, ...]]) -> None:
         store.update({number: {"meta": bottlenecks_meta(found)} for number, found in marks.items()})
 
 
-def copy_dataset(path: Path, out: Path) -> Path:
-    """Copy a dataset to a folder beside `out`, for `os.replace` once it is as it should be.
-
-    It holds the episodes committed at the start, even while another process appends.
-
-    Raises:
-        UserError: `out` exists, or cannot be written; nothing is left then.
-    """
-    if out.exists():
-        raise UserError(f"{out} exists: --out needs a new folder")
-    copy = out.with_name(f".{out.name}.unfinished")
-    try:
-        shutil.rmtree(copy, ignore_errors=True)  # of a run that was killed
-        copy.mkdir(parents=True)
-        shutil.copyfile(path / INDEX_FILE, copy / INDEX_FILE)  # first: rows may only be added after it
-        left_out = shutil.ignore_patterns(INDEX_FILE, LOCK_FILE, STAGING, "*.tmp")
-        shutil.copytree(path, copy, ignore=left_out, dirs_exist_ok=True)
-    except (OSError, KeyboardInterrupt) as error:
-        shutil.rmtree(copy, ignore_errors=True)
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise UserError(explain(_first_cause(error), f"{out}: cannot copy {path}")) from None
-    return copy
-
-
-def _first_cause(error: OSError) -> OSError:
-    """Return the error of the first file behind a `shutil.Error`."""
-    if isinstance(error, shutil.Error) and error.args and error.args[0]:
-        return OSError(None, str(error.args[0][0][2]))
-    return error
-
-
 def write_marked_copy(path: Path, out: Path, marks: dict[int, tuple[Bottleneck, ...]]) -> None:
     """Make the dataset `out`: a copy of `path` with other marks; it appears when it is whole.
 
     Raises:
-        UserError: `out` exists, or cannot be written; nothing is left then.
+        UserError: `out` exists, lies in the dataset or cannot be written; nothing is left then.
     """
-    copy = copy_dataset(path, out)
-    try:
-        write_marks(copy, marks)
-        (copy / LOCK_FILE).unlink(missing_ok=True)
-        sync_tree(copy)
-        copy.rename(out)
-    except OSError as error:
-        raise UserError(explain(error, f"{out}: cannot write")) from None
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)
+    if out.exists():
+        raise UserError(f"{out} exists: --out needs a new folder")
+    check_new(path, out)
+    with NewOutput(out, f"cannot copy {path}") as output:
+        copy_dataset(path, output.target)
+        write_marks(output.target, marks)
+        (output.target / LOCK_FILE).unlink(missing_ok=True)
+        output.publish()

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robofb.augment.demonstrations import Bottleneck
-from robofb.augment.poses import EE, ActionColumns, PoseColumns, action_columns, find_poses, pose_key
+from robofb.augment.demonstrations import Start
+from robofb.augment.poses import ActionColumns, action_columns, pose_key, poses_by_body
 from robofb.augment.retreat import DISTANCE_M, Retreat, draw_retreat
 from robofb.errors import UserError
 from robofb.geometry import matrix_to_rot6d, rotation_angle
@@ -24,6 +24,8 @@ from robofb.progress import progress_bar
 from robofb.rng import SNIPPET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.record import Recorder
 from robofb.sim.vec_env import SimVecEnv
+from robofb.store.bottlenecks import BOTTLENECKS
+from robofb.store.element_names import EE, WIDTH, PoseColumns
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SIM_STATE, SOURCE_AUGMENTED, Episode
 
@@ -31,7 +33,7 @@ ROUND = 32  # attempts that are drawn with the same counts of successes, whateve
 MOST_ATTEMPTS_PER_SNIPPET = 30
 PART_TOLERANCE_M, PART_TOLERANCE_RAD = 0.017, math.radians(20)
 GRIPPER_TOLERANCE_M = 0.005
-_OWN_FACTS = ("bottlenecks", "episode_seed")  # of a demonstration, untrue of a snippet
+_OWN_FACTS = (BOTTLENECKS, "episode_seed")  # of a demonstration, untrue of a snippet
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class BackwardAugmenter:
 
     Args:
         source: path of the demonstrations, for the snippets' meta.
-        bottlenecks: of them, see `find_bottlenecks`.
+        starts: their bottlenecks, see `find_starts`.
         env: of their task, with `sim_state` and without `autoreset`; its size changes the speed, never
             the snippets.
         seed: of all draws.
@@ -90,17 +92,17 @@ class BackwardAugmenter:
     def __init__(
         self,
         source: str,
-        bottlenecks: Sequence[Bottleneck],
+        starts: Sequence[Start],
         env: SimVecEnv,
         seed: int,
         distance_m: Sequence[float] = DISTANCE_M,
         need_success: bool = True,
     ) -> None:
-        self.source, self.bottlenecks, self.env, self.seed = source, bottlenecks, env, seed
+        self.source, self.starts, self.env, self.seed = source, starts, env, seed
         self.distance_m, self.need_success = tuple(distance_m), need_success
         self.key = pose_key(env.spec)
         self.names = env.spec.obs[self.key].names
-        self.poses = find_poses(self.names)
+        self.poses = poses_by_body(env.spec.obs[self.key])
         self.action: ActionColumns = action_columns(env.spec.action)
 
     def fill(self, store: EpisodeStore, snippets: int) -> Augmented:
@@ -121,7 +123,7 @@ class BackwardAugmenter:
                     )
                 start = first - first % ROUND
                 before = [each["bottleneck"] for each in done if each["attempt"] < start]
-                counts = np.bincount(np.array(before, int), minlength=len(self.bottlenecks))
+                counts = np.bincount(np.array(before, int), minlength=len(self.starts))
                 for snippet in self.try_round(
                     draw_attempts(first, self.seed, counts.tolist(), self.distance_m)
                 ):
@@ -170,7 +172,7 @@ class BackwardAugmenter:
 
     def _retreat(self, attempts: Sequence[Attempt]) -> tuple[list[Tensor], list[Tensor]]:
         """Return where each attempt's snippet starts (S,), and its actions (N, A)."""
-        places = [self.bottlenecks[attempt.place] for attempt in attempts]
+        places = [self.starts[attempt.place] for attempt in attempts]
         obs = self.env.restore(self._fill_up([torch.from_numpy(place.sim_state.copy()) for place in places]))
         ways = [
             self._away(obs[self.key][row], place, attempt.retreat)
@@ -190,7 +192,7 @@ class BackwardAugmenter:
             plans.append(torch.cat([reverse, onward]))
         return starts, plans
 
-    def _away(self, seen: Tensor, place: Bottleneck, retreat: Retreat) -> Tensor:
+    def _away(self, seen: Tensor, place: Start, retreat: Retreat) -> Tensor:
         """Return the actions (N, A) that lead away from what is seen (D,) at a bottleneck."""
         position, rotation = seen[list(self._ee.position)], self._ee.matrix(seen)
         path = retreat.waypoints(position, rotation, self.action.low_m, self.action.high_m)
@@ -214,7 +216,7 @@ class BackwardAugmenter:
 
     def arrived(self, episode: Episode, attempt: Attempt) -> bool:
         """Tell whether a snippet ends where the demonstration was, every part and the gripper."""
-        place = self.bottlenecks[attempt.place]
+        place = self.starts[attempt.place]
         if not episode.success and (episode.terminated or (place.succeeds and self.need_success)):
             return False
         ends = torch.from_numpy(np.stack([episode.obs[self.key][-1], place.goal])).double()
@@ -224,14 +226,14 @@ class BackwardAugmenter:
             angle_rad = float(rotation_angle(matrices[0], matrices[1]))
             if body != EE and (gap_m > PART_TOLERANCE_M or angle_rad > PART_TOLERANCE_RAD):
                 return False
-        if "gripper_width" not in self.names:
+        if WIDTH not in self.names:
             return True
-        width = self.names.index("gripper_width")
+        width = self.names.index(WIDTH)
         return abs(float(ends[0, width] - ends[1, width])) <= GRIPPER_TOLERANCE_M
 
     def _facts(self, attempt: Attempt, num_actions: int) -> dict[str, Any]:
         """Return a snippet's meta: the demonstration's facts and how the snippet was made."""
-        place = self.bottlenecks[attempt.place]
+        place = self.starts[attempt.place]
         kept = {key: value for key, value in place.facts.items() if key not in _OWN_FACTS}
         return {
             **kept,
@@ -239,14 +241,14 @@ class BackwardAugmenter:
                 "method": "backward",
                 "source": self.source,
                 "episode": place.episode,
-                "step": place.step,
+                "step": place.mark.step,
                 "until": place.until,
                 "bottleneck": attempt.place,
-                "by": place.by,
-                "why": place.why,
+                "by": place.mark.by,
+                "why": place.mark.why,
                 "seed": self.seed,
                 "attempt": attempt.number,
-                "steps_back": num_actions - (place.until - place.step),
+                "steps_back": num_actions - len(place.onward),
                 "retreat": asdict(attempt.retreat),
             },
         }

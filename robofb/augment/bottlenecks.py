@@ -97,9 +97,7 @@ def gripper_marks(episode: Episode, spec: EnvSpec, scene: RecordedScene | None) 
         return None
     marks: Marks = []
     if commands:
-        closing = group_values(episode, "action", commands[:1])[:, 0]
-        words = ("gripper is told to open", "gripper is told to close")
-        marks += switches(closing, -COMMAND_MARGIN, COMMAND_MARGIN, words)
+        marks += command_switches(group_values(episode, "action", commands[:1])[:, 0])
     for values in widths.values():
         width_m = values[:, 0].astype(np.float64)
         span_m = float(np.ptp(width_m))
@@ -107,6 +105,12 @@ def gripper_marks(episode: Episode, spec: EnvSpec, scene: RecordedScene | None) 
             low, high = (float(width_m.min()) + share * span_m for share in WIDTH_SHARES)
             marks += switches(width_m, low, high, ("gripper is closing", "gripper is opening"))
     return marks
+
+
+def command_switches(gripper: np.ndarray) -> Marks:
+    """Return where a gripper command (T,) in -1..1 goes over to the other side."""
+    words = ("gripper is told to open", "gripper is told to close")
+    return switches(gripper, -COMMAND_MARGIN, COMMAND_MARGIN, words)
 
 
 def switches(values: np.ndarray, low: float, high: float, words: tuple[str, str]) -> Marks:

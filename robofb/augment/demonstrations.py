@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from robofb.augment.poses import pose_key
+from robofb.augment.bottlenecks import command_switches, find_bottlenecks
+from robofb.augment.poses import action_columns, pose_key
 from robofb.errors import UserError
+from robofb.sim.recorded import RecordedScene
 from robofb.sim.vec_env import SimVecEnv
+from robofb.store.bottlenecks import BOTTLENECKS, Bottleneck, load_bottlenecks
 from robofb.store.episodes import EpisodeStore
-from robofb.types import SIM_STATE, Episode
+from robofb.types import SIM_STATE, EnvSpec, Episode
 
 LOG = logging.getLogger(__name__)
-LEAD_STEPS = 5  # how long before a successful end without a gripper change the fallback rule marks
 SAME_STATE = 1e-3  # largest difference of what is seen and what was recorded [m, 1, m/s, rad/s]
 
 
 @dataclass(frozen=True)
-class Bottleneck:
-    """A moment of a demonstration that augmentation starts from.
+class Start:
+    """A bottleneck of a demonstration, as augmentation starts from it.
 
     Attributes:
-        episode, step: where: the observation before that action.
+        episode, mark: which.
         until: step after the last action of the demonstration that a snippet repeats.
-        by, why: who marked it and what for.
         sim_state: (S,) float64, the simulator's state there.
         hold: the gripper's command up to there.
-        onward: (until - step, A) float32, the demonstration's actions from there.
+        onward: (until - mark.step, A) float32, the demonstration's actions from there.
         goal: (D,) float32, what it shows after them.
         succeeds: it solves the task with the last of them.
         facts: meta of the demonstration.
     """
 
     episode: int
-    step: int
+    mark: Bottleneck
     until: int
-    by: str
-    why: str
     sim_state: np.ndarray
     hold: float
     onward: np.ndarray
@@ -50,54 +49,25 @@ class Bottleneck:
     facts: Mapping[str, Any]
 
 
-def gripper_changes(gripper: np.ndarray) -> np.ndarray:
-    """Return the steps whose command (T,) opens or closes the gripper other than the step before."""
-    return np.flatnonzero(np.diff(gripper > 0)) + 1
+def find_starts(store: EpisodeStore, env: SimVecEnv, after_change: int, rule: str = "auto") -> list[Start]:
+    """Return where snippets may start: every bottleneck of a dataset, with a state that is true.
 
-
-def marks_of(episode: Episode, gripper: int, name: str) -> list[dict[str, Any]]:
-    """Return an episode's bottleneck marks; without any, what a simple rule takes for such.
-
-    The rule: every change of the gripper's command, and `LEAD_STEPS` before a success that comes with
-    the gripper closed.
-
-    Args:
-        gripper: column of the gripper in the action.
-        name: of the episode, for messages.
-
-    Raises:
-        UserError: a mark lies outside the episode.
-    """
-    marks = episode.meta.get("bottlenecks")
-    if marks is None:
-        command = episode.action[:, gripper]
-        marks = [{"step": int(step), "by": "rule", "why": "gripper"} for step in gripper_changes(command)]
-        if episode.success and command[-1] > 0 and len(episode) > LEAD_STEPS:
-            marks.append({"step": len(episode) - LEAD_STEPS, "by": "rule", "why": "before success"})
-    for mark in marks:
-        step = mark.get("step") if isinstance(mark, dict) else None
-        if type(step) is not int or not 0 <= step < len(episode):
-            raise UserError(f"{name}: bottleneck {mark} needs a step in 0..{len(episode) - 1}")
-    return marks
-
-
-def find_bottlenecks(
-    store: EpisodeStore, env: SimVecEnv, gripper: int, after_change: int
-) -> list[Bottleneck]:
-    """Return every bottleneck of a dataset, with states that lead to what was recorded.
-
-    Where the dataset holds no simulator states, the episodes' actions are replayed from their seeds.
+    Bottlenecks are an episode's marks; in one that holds none, those that a rule finds. One at the very end
+    is left out: nothing goes on from there. Where the dataset holds no simulator states, the episodes'
+    actions are replayed from their seeds.
 
     Args:
         env: of the dataset's task; its worlds serve for replaying and checking.
-        gripper: column of the gripper in the action.
         after_change: a snippet goes on for so many steps after the next change of the gripper.
+        rule: see `find_bottlenecks`.
 
     Raises:
-        UserError: no bottleneck, or the simulator does not show what was recorded.
+        UserError: no bottleneck, no such rule, marks that are not sound, or the simulator does not show
+            what was recorded.
     """
-    key = pose_key(store.spec)
-    found: list[Bottleneck] = []
+    key, gripper = pose_key(store.spec), action_columns(store.spec.action).gripper
+    scene = RecordedScene(env.engine.model)
+    found: list[Start] = []
     strayed: list[int] = []
     numbers = range(len(store))
     for first in range(0, len(store), env.num_envs):
@@ -105,42 +75,47 @@ def find_bottlenecks(
         episodes = [store[number] for number in group]
         states = _recorded_states(episodes, env) or _replayed_states(store, group, episodes, env)
         for number, episode, rows in zip(group, episodes, states, strict=True):
-            marks = marks_of(episode, gripper, f"{store.path}, episode {number}")
             if rows is None:
                 strayed.append(number)
                 continue
-            found += [_bottleneck(number, episode, mark, rows, key, gripper, after_change) for mark in marks]
+            seen = replace(episode, obs={**episode.obs, SIM_STATE: rows})
+            try:
+                marks = _marks_of(seen, store.spec, rule, scene)
+            except UserError as error:
+                raise UserError(f"{store.path}: episode {number}: {error}") from None
+            found += [_start(number, seen, mark, key, gripper, after_change) for mark in marks]
     if strayed:
         LOG.warning("%s: %d episodes do not repeat in this simulator: left out", store.path, len(strayed))
     if not found:
-        why = "none repeats in this simulator" if strayed else "there are no marks and no gripper changes"
+        none_found = f"there are no marks, and rule {rule} finds none"
+        why = "none repeats in this simulator" if strayed else none_found
         raise UserError(f"{store.path} has no bottleneck to start from: {why}")
     _check_first(found[0], store, env)
     return found
 
 
-def _bottleneck(
-    number: int,
-    episode: Episode,
-    mark: dict[str, Any],
-    states: np.ndarray,
-    key: str,
-    gripper: int,
-    after_change: int,
-) -> Bottleneck:
-    step, command = mark["step"], episode.action[:, gripper]
-    later = gripper_changes(command)
-    later = later[later >= max(step, 1)]
-    until = min(len(episode), int(later[0]) + after_change) if len(later) else len(episode)
-    return Bottleneck(
+def _marks_of(episode: Episode, spec: EnvSpec, rule: str, scene: RecordedScene) -> list[Bottleneck]:
+    """Return an episode's marks before its last step, by the rule where its meta has none at all."""
+    if BOTTLENECKS in episode.meta:
+        marks = load_bottlenecks(episode.meta, len(episode))
+    else:
+        marks = find_bottlenecks(episode, spec, rule, scene)
+    return [mark for mark in marks if mark.step < len(episode)]
+
+
+def _start(
+    number: int, episode: Episode, mark: Bottleneck, key: str, gripper: int, after_change: int
+) -> Start:
+    command = episode.action[:, gripper]
+    later = [step for step, _ in command_switches(command) if step >= max(mark.step, 1)]
+    until = min(len(episode), later[0] + after_change) if later else len(episode)
+    return Start(
         episode=number,
-        step=step,
+        mark=mark,
         until=until,
-        by=str(mark.get("by", "")),
-        why=str(mark.get("why", "")),
-        sim_state=states[step],
-        hold=float(command[max(step - 1, 0)]),
-        onward=episode.action[step:until],
+        sim_state=episode.obs[SIM_STATE][mark.step],
+        hold=float(command[max(mark.step - 1, 0)]),
+        onward=episode.action[mark.step : until],
         goal=episode.obs[key][until],
         succeeds=until == len(episode) and episode.success,
         facts=episode.meta,
@@ -187,13 +162,14 @@ def _replayed_states(
     ]
 
 
-def _check_first(first: Bottleneck, store: EpisodeStore, env: SimVecEnv) -> None:
+def _check_first(first: Start, store: EpisodeStore, env: SimVecEnv) -> None:
     """Refuse a simulator that shows other observations in a recorded state than were recorded."""
     key = pose_key(store.spec)
     state = torch.from_numpy(np.stack([first.sim_state] * env.num_envs))
-    difference = np.abs(env.restore(state)[key][0].numpy() - store[first.episode].obs[key][first.step]).max()
+    recorded = store[first.episode].obs[key][first.mark.step]
+    difference = np.abs(env.restore(state)[key][0].numpy() - recorded).max()
     if not difference <= SAME_STATE:
         raise UserError(
-            f"{store.path}, episode {first.episode}, step {first.step}: this task shows {key} "
+            f"{store.path}, episode {first.episode}, step {first.mark.step}: this task shows {key} "
             f"{difference:.3g} away from what was recorded; is it another task or version?"
         )

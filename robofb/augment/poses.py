@@ -1,63 +1,17 @@
-"""Find the poses among the named elements of an observation or an action."""
+"""Where augmentation finds the poses that it changes and commands."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from robofb.errors import UserError
-from robofb.geometry import rot6d_to_matrix
+from robofb.store.element_names import EE, PoseColumns, find_hand, find_poses
 from robofb.types import ArraySpec, EnvSpec
 
-EE = "ee"  # the name of the end-effector; every other pose is a part's
-_POSITION = re.compile(r"(\w+)_pos_([a-z]+)_([xyz])")
-_ROTATION = re.compile(r"(\w+)_rot6d_([a-z]+)_([0-5])")
 
-
-@dataclass(frozen=True)
-class PoseColumns:
-    """Where one body's pose stands in the last axis of an array.
-
-    Attributes:
-        position: three columns x, y, z [m].
-        rotation: six columns of the 6D rotation, or none where the body has none.
-        frame: of both, as their names say.
-    """
-
-    position: tuple[int, ...]
-    rotation: tuple[int, ...]
-    frame: str
-
-    def matrix(self, values: Tensor) -> Tensor:
-        """Return the rotation matrices (..., 3, 3) of rows (..., D)."""
-        return rot6d_to_matrix(values[..., self.rotation])
-
-
-def find_poses(names: Sequence[str]) -> dict[str, PoseColumns]:
-    """Return the poses by their body, from names such as `leg_pos_base_x` and `leg_rot6d_base_0`."""
-    positions, rotations = _groups(names, _POSITION, 3), _groups(names, _ROTATION, 6)
-    return {
-        body: PoseColumns(columns, rotations.get((body, frame), ()), frame)
-        for (body, frame), columns in positions.items()
-    }
-
-
-def _groups(
-    names: Sequence[str], pattern: re.Pattern[str], size: int
-) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Return the columns of every complete group by (body, frame), in the order of their last part."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
-    for column, name in enumerate(names):
-        if match := pattern.fullmatch(name):
-            found.setdefault((match[1], match[2]), {})[match[3]] = column
-    return {
-        key: tuple(columns[part] for part in sorted(columns))
-        for key, columns in found.items()
-        if len(columns) == size
-    }
+def poses_by_body(array: ArraySpec) -> dict[str, PoseColumns]:
+    """Return the poses in an array by their body."""
+    return {pose.body: pose for pose in find_poses(array)}
 
 
 def pose_key(spec: EnvSpec) -> str:
@@ -66,12 +20,13 @@ def pose_key(spec: EnvSpec) -> str:
     Raises:
         UserError: none does.
     """
-    for key, array in spec.obs.items():
-        if EE in find_poses(array.names):
-            return key
-    raise UserError(
-        f"task {spec.task}: no observation names {EE}_pos_<frame>_x, _y and _z; it has {', '.join(spec.obs)}"
-    )
+    hand = find_hand(spec)
+    if hand is None:
+        raise UserError(
+            f"task {spec.task}: no observation names {EE}_pos_<frame>_x, _y and _z; "
+            f"it has {', '.join(spec.obs)}"
+        )
+    return hand[0]
 
 
 @dataclass(frozen=True)
@@ -96,7 +51,7 @@ def action_columns(action: ArraySpec) -> ActionColumns:
     Raises:
         UserError: the actions are no absolute poses with a gripper, or have no bounds.
     """
-    pose: Mapping[str, PoseColumns] = find_poses(action.names)
+    pose = poses_by_body(action)
     if EE not in pose or not pose[EE].rotation or "gripper" not in action.names:
         raise UserError(f"augmentation needs absolute pose actions with a gripper, not {action.names}")
     if action.low is None or action.high is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robofb.augment.poses import find_poses, pose_key
+from robofb.augment.poses import pose_key, poses_by_body
 from robofb.errors import UserError, check_at_least
 from robofb.geometry import matrix_to_rot6d, rotvec_to_matrix
 from robofb.types import Batch, EnvSpec
@@ -58,7 +58,7 @@ class StateNoiseTransform:
         self.noise, self.complete = noise, complete
         self.key = pose_key(spec)
         names = spec.obs[self.key].names
-        self.poses = find_poses(names)
+        self.poses = poses_by_body(spec.obs[self.key])
         derived = [name for name in names if _DERIVED in name]
         if derived and complete is None:
             raise UserError(

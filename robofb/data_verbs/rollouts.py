@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-from robofb.errors import UserError
-
-if TYPE_CHECKING:
-    from robofb.run import Run
-    from robofb.sim.vec_env import SimVecEnv
-    from robofb.store.episodes import EpisodeStore
 
 
 def register(app: typer.Typer) -> None:
@@ -46,19 +39,22 @@ def rollouts(
     from robofb.run import Run
     from robofb.sim.record import record_episodes
     from robofb.store.checks import check_same_spec
+    from robofb.store.continuation import open_or_create, same_settings
     from robofb.types import SOURCE_POLICY
+    from robofb.worlds import env_of_run
 
     torch.set_num_threads(1)
     source = Run.open(run)
     agent = load_agent(source, num_envs, checkpoint)
     facts = {"policy": str(run), "policy_kind": source.kind, "checkpoint": checkpoint}
-    with closing(_make_env(source, num_envs)) as env:
+    with closing(env_of_run(source, num_envs)) as env:
         check_same_spec(agent.policy.spec, env.spec.only(agent.policy.spec.obs), f"the policy in {run}")
         meta = {**getattr(env.task, "meta", {}), **facts, "seed": seed, "success_only": success_only}
         if dry_run:
             typer.echo(f"would record episodes of {run} ({checkpoint}) until {out} holds {episodes}")
             return
-        with _open_or_create(out, env, meta) as store:
+        same = {key: meta[key] for key in ("policy", "checkpoint", "success_only")}
+        with open_or_create(out, env.spec, meta, same_settings(out, "holds", same)) as store:
             outcome = record_episodes(
                 agent,
                 env,
@@ -74,30 +70,3 @@ def rollouts(
     typer.echo(
         f"episodes in {out}: {outcome.total}; now kept {outcome.kept}, failures discarded {outcome.discarded}"
     )
-
-
-def _make_env(run: Run, num_envs: int) -> SimVecEnv:
-    """Make the env that a run was trained for, simulated by the default engine."""
-    from robofb.config import compose
-    from robofb.loading import make_env
-
-    task = run.config.get("task")
-    if not task:
-        raise UserError(f"{run.path} was trained on data alone, without a task to roll it out in")
-    engine = compose("collect").engine
-    return make_env(task, engine, num_envs, sim_state=True)
-
-
-def _open_or_create(out: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
-    """Open the folder of the rollouts, refusing those of another policy."""
-    from robofb.store.episodes import EpisodeStore
-    from robofb.store.index import INDEX_FILE
-
-    if not (out / INDEX_FILE).is_file():
-        return EpisodeStore.create(out, env.spec, meta)
-    store = EpisodeStore.open(out, "a", spec=env.spec)
-    for key in ("policy", "checkpoint", "success_only"):
-        if store.meta.get(key) != meta[key]:
-            store.close()
-            raise UserError(f"{out} holds {key} {store.meta.get(key)}, not {meta[key]}: choose another --out")
-    return store

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from robofb.errors import UserError
-
-if TYPE_CHECKING:
-    from robofb.sim.recorded import RecordedScene
-    from robofb.store.episodes import EpisodeStore
 
 _Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset.")]
 
@@ -33,9 +29,10 @@ def view(
     """Play a dataset's episodes in the browser: scene, pictures, curves, bottleneck marks."""
     from robofb.store.episodes import EpisodeStore
     from robofb.viewer.session import Session
+    from robofb.worlds import scene_of_dataset
 
     with EpisodeStore.open(path, "a" if annotate else "r") as store:
-        scene, reason = _scene(store)
+        scene, reason = scene_of_dataset(store)
         session = Session(store, episode, can_mark=annotate)
         from robofb.viewer.serve import serve
 
@@ -52,11 +49,12 @@ def annotate(
     """Mark bottlenecks by rule; marks that a person set stay."""
     from robofb.augment.annotate import proposed_marks, write_marked_copy, write_marks
     from robofb.store.episodes import EpisodeStore
+    from robofb.worlds import scene_of_dataset
 
     if dry_run + in_place + (out is not None) != 1:
         raise UserError("annotate needs one of --dry-run, --out FOLDER and --in-place")
     with EpisodeStore.open(path) as store:
-        scene, reason = _scene(store)
+        scene, reason = scene_of_dataset(store)
         marks = proposed_marks(store, rule, scene)
     for number, found in marks.items() if dry_run else ():
         words = "; ".join(f"{mark.step} {mark.why} ({mark.by})" for mark in found)
@@ -69,24 +67,3 @@ def annotate(
         typer.echo(f"contacts could not be recomputed: {reason}")
     count = sum(map(len, marks.values()))
     typer.echo(f"{count} bottlenecks in {len(marks)} episodes {'found' if dry_run else f'in {out or path}'}")
-
-
-def _scene(store: EpisodeStore) -> tuple[RecordedScene | None, str]:
-    """Return the scene of a dataset's task; where it cannot be shown None, and the reason."""
-    from robofb.config import make_task
-    from robofb.sim.recorded import RecordedScene
-    from robofb.types import SIM_STATE
-
-    if SIM_STATE not in store.spec.obs:
-        return None, f"no '{SIM_STATE}' is recorded"
-    try:
-        scene = RecordedScene(make_task(store.spec.task).build())
-    except UserError as error:
-        return None, str(error)
-    recorded = store.spec.obs[SIM_STATE].shape
-    if recorded != (scene.state_size,):
-        return (
-            None,
-            f"'{SIM_STATE}' has shape {recorded}, states of task {store.spec.task} ({scene.state_size},)",
-        )
-    return scene, ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,12 +11,11 @@ import numpy as np
 
 from robofb.errors import UserError
 from robofb.progress import progress_bar
-from robofb.store.atomic import explain, sync, sync_tree
 from robofb.store.checks import check_episode
 from robofb.store.exporters import find_exporter
 from robofb.store.foreign import Source, Wishes
 from robofb.store.importers import open_source
-from robofb.store.lock import WriterLock
+from robofb.store.new_output import NewOutput, check_new
 from robofb.types import Episode
 
 RATE_TOLERANCE = 0.05  # share by which timestamps may differ from the declared rate
@@ -70,7 +67,7 @@ def convert(
     exporter = find_exporter(target_format)
     if wishes.video and not exporter.TAKES_VIDEO:
         raise UserError(f"--video: format '{target_format}' stores no video")
-    _check_out(path, out)
+    check_new(path, out)
     with ExitStack() as stack:
         name, source = open_source(path, source_format, wishes, stack)
         if name == target_format:
@@ -81,9 +78,9 @@ def convert(
             for _ in counter.episodes():
                 pass
         else:
-            with _Partial(out) as partial:
-                exporter.write(source, counter.episodes(), partial.target, wishes)
-                partial.publish()
+            with NewOutput(out, "nothing is converted") as output:
+                exporter.write(source, counter.episodes(), output.target, wishes)
+                output.publish()
     return Conversion(name, source, counter.num_steps, tuple(counter.off_rate))
 
 
@@ -92,15 +89,6 @@ def _told(source: Source, path: Path, name: str) -> dict[str, object]:
     if not source.notes and name == "robofb":
         return dict(source.meta)
     return {**source.meta, "import": {"format": name, "from": path.name, "notes": list(source.notes)}}
-
-
-def _check_out(path: Path, out: Path) -> None:
-    if out.resolve().is_relative_to(path.resolve()):
-        raise UserError(f"{out} lies in {path}: choose a place outside the source")
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() or out.is_symlink():
-        raise UserError(f"{out} exists: choose another place")
 
 
 class _Counter:
@@ -126,46 +114,3 @@ class _Counter:
                     self.off_rate.append(number)
                 yield episode
                 bar.update()
-
-
-class _Partial:
-    """A place beside `out` to write to, which becomes `out` by one rename or goes away."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = Path(os.path.abspath(out))  # so that "." has a name
-        self._folder = self._out.parent / f".{self._out.name}.partial"
-        self.target = self._folder / self._out.name
-        self._lock: WriterLock | None = None
-
-    def __enter__(self) -> _Partial:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = WriterLock(self._folder)
-            if self.target.is_dir():
-                shutil.rmtree(self.target)
-            self.target.unlink(missing_ok=True)
-        except OSError as error:
-            self._leave()
-            raise UserError(explain(error, f"{self._out}: cannot write there")) from None
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._leave()
-        error = failure[1]
-        if isinstance(error, OSError):
-            raise UserError(explain(error, f"{self._out}: nothing is converted")) from error
-
-    def _leave(self) -> None:
-        if self._lock is not None and self._lock.held:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._lock.release()
-
-    def publish(self) -> None:
-        """Make what was written durable, then let it appear at `out`."""
-        if self.target.is_dir():
-            sync_tree(self.target)
-        else:
-            sync(self.target)
-        _check_out(self.target, self._out)
-        os.replace(self.target, self._out)
-        sync(self._out.parent)

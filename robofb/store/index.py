@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -72,6 +73,11 @@ def load_index(root: Path) -> list[EpisodeEntry]:
     if not increasing:
         raise UserError(f"dataset is damaged: episode ends in {path} do not increase")
     return entries
+
+
+def fingerprint(entries: Iterable[EpisodeEntry]) -> str:
+    """Return the SHA-256, in hexadecimal, of the index that holds these episodes."""
+    return hashlib.sha256(dump_index([entry.to_json() for entry in entries])).hexdigest()
 
 
 def dump_index(lines: list[str]) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import torch
 
 from robofb.geometry import matrix_to_rot6d, quat_to_rot6d, rot6d_to_matrix
+from robofb.store.bottlenecks import BY_PERSON, Bottleneck
 from robofb.types import ArraySpec
 
 RATE_HZ = 10.0
@@ -72,4 +75,5 @@ def parts_wxyz(rows: np.ndarray) -> np.ndarray:
 def bottlenecks(marks: np.ndarray) -> list[dict[str, object]]:
     """Return the steps (T,) that a person marked to augment from, as the episode's fact of that name."""
     steps = np.flatnonzero(np.asarray(marks).reshape(-1) > 0)
-    return [{"step": int(step), "by": "person", "why": "marked in JUICER's augment_states"} for step in steps]
+    why = "marked in JUICER's augment_states"
+    return [asdict(Bottleneck(int(step), BY_PERSON, why)) for step in steps]

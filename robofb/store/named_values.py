@@ -11,10 +11,10 @@ import torch
 
 from robofb.geometry import matrix_to_quat, rot6d_to_matrix
 from robofb.normalize import is_image
+from robofb.store.element_names import find_poses
 from robofb.types import EnvSpec, Episode
 
 _AXIS = re.compile(r"_(?:[xyzw]|\d+)$")
-_POSITION = re.compile(r"(?P<thing>\w+)_pos_(?P<frame>[A-Za-z0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,17 @@ def group_values(episode: Episode, key: str, columns: list[int]) -> np.ndarray:
 
 def pose_tracks(spec: EnvSpec, episode: Episode) -> list[PoseTrack]:
     """Return the tracks of everything whose observed position, and maybe 6D rotation, is named."""
-    groups, tracks = value_groups(spec), []
-    for (key, quantity), columns in groups.items():
-        match = _POSITION.fullmatch(quantity)
-        if key == "action" or match is None or len(columns) != 3:
-            continue
-        turn = groups.get((key, f"{match['thing']}_rot6d_{match['frame']}"), [])
-        quat = _quat(group_values(episode, key, turn)) if len(turn) == 6 else None
-        position = group_values(episode, key, columns).astype(np.float64)
-        tracks.append(PoseTrack(match["thing"], match["frame"], position, quat))
+    tracks = []
+    for key, array in spec.obs.items():
+        for pose in find_poses(array) if len(array.shape) == 1 else ():
+            rows = episode.obs[key].astype(np.float64)
+            quat = _quat(rows[:, pose.rotation]) if pose.rotation else None
+            tracks.append(PoseTrack(pose.body, pose.frame, rows[:, pose.position], quat))
     return tracks
 
 
 def _quat(rot6d: np.ndarray) -> np.ndarray:
-    return matrix_to_quat(rot6d_to_matrix(torch.from_numpy(rot6d.astype(np.float64)))).numpy()
+    return matrix_to_quat(rot6d_to_matrix(torch.from_numpy(rot6d))).numpy()
 
 
 def find_values(

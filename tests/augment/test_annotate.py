@@ -8,10 +8,11 @@ import sys
 import pytest
 from scripted_dataset import task_scene, write_dataset
 
-from robofb.augment.annotate import copy_dataset, proposed_marks, write_marked_copy, write_marks
+from robofb.augment.annotate import proposed_marks, write_marked_copy, write_marks
 from robofb.errors import UserError
 from robofb.store.bottlenecks import BY_PERSON, Bottleneck, load_bottlenecks
 from robofb.store.episodes import EpisodeStore
+from robofb.store.new_output import copy_dataset
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,22 @@ def test_an_existing_folder_is_not_overwritten(dataset, tmp_path):
         write_marked_copy(dataset, tmp_path / "out", {})
 
 
+def test_a_copy_is_not_made_inside_its_source(dataset):
+    before = files_of(dataset)
+    with pytest.raises(UserError, match="lies in"):
+        write_marked_copy(dataset, dataset / "out", {})
+    assert files_of(dataset) == before
+
+
+def test_a_file_that_cannot_be_copied_is_one_line_and_nothing_is_left(dataset, tmp_path):
+    path = tmp_path / "d"
+    shutil.copytree(dataset, path)
+    (path / "data" / "loose").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"out: cannot copy .*: \[Errno 2\] No such file"):
+        write_marked_copy(path, tmp_path / "out", {})
+    assert [file.name for file in tmp_path.iterdir()] == ["d"]
+
+
 def test_a_copy_that_cannot_be_finished_leaves_nothing(dataset, tmp_path):
     with pytest.raises(UserError, match="no episode 99"):
         write_marked_copy(dataset, tmp_path / "out", {99: ()})
@@ -73,7 +90,8 @@ def test_the_copy_of_a_dataset_that_grows_is_sound(dataset, tmp_path):
     with EpisodeStore.open(path, "a") as store:
         episode = store[0]
         store.append(episode)
-        grown = copy_dataset(path, tmp_path / "out")  # while the writer holds its lock
+        copy_dataset(path, tmp_path / "out")  # while the writer holds its lock
+    grown = tmp_path / "out"
     (grown / "index.json").write_bytes(index)  # as it was before that episode
     write_marks(grown, {2: (Bottleneck(1, BY_PERSON, "x"),)})
     with EpisodeStore.open(grown) as store:

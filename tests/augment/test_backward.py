@@ -8,7 +8,7 @@ import torch
 
 from robofb import cli, config
 from robofb.augment.backward import ROUND, BackwardAugmenter, draw_attempts
-from robofb.augment.demonstrations import find_bottlenecks
+from robofb.augment.demonstrations import find_starts
 from robofb.deploy.collect import collect
 from robofb.envs import make_task
 from robofb.sim.vec_env import SimVecEnv
@@ -97,8 +97,7 @@ def test_same_snippets_for_any_number_of_envs_and_when_continued(data, snippets,
 
 def test_what_ends_elsewhere_is_not_kept(data):
     env = SimVecEnv(make_task("one_leg_insert"), 8, autoreset=False, sim_state=True)
-    places = find_bottlenecks(EpisodeStore.open(data), env, 9, 10)
-    grasps = [place for place in places if place.why == "gripper"]
+    grasps = find_starts(EpisodeStore.open(data), env, 10, "gripper")
     augmenter = BackwardAugmenter(str(data), grasps, env, seed=0)
     attempts = draw_attempts(0, 0, [0] * len(grasps))[:8]
     found = [(a, e) for a, e in zip(attempts, augmenter.run(attempts), strict=True) if e is not None]
@@ -130,6 +129,7 @@ def test_dry_run_writes_nothing(data, tmp_path, capsys):
     ("words", "message"),
     [
         (["--seed", "1"], "was made with seed 0, not 1: choose another --out"),
+        (["--rule", "gripper"], "was made with rule auto, not gripper"),
         (["--after-change", "3"], "was made with after_change 10, not 3"),
         (["--distance-m", "0.4", "0.2"], "needs 0 < least <= greatest"),
     ],

@@ -12,6 +12,7 @@ from robofb.augment.bottlenecks import (
     HOLD_STEPS,
     QUIET_STEPS,
     arrivals,
+    command_switches,
     find_bottlenecks,
     merge,
     onsets,
@@ -33,6 +34,11 @@ def test_a_switch_counts_once_and_only_past_the_far_threshold():
 
 def test_what_begins_between_the_thresholds_has_no_side_to_leave():
     assert switches(np.array([0.0, 0.1, 1.0, -1.0]), -0.5, 0.5, WORDS) == [(3, "down")]
+
+
+def test_a_command_switches_once_it_is_clearly_on_the_other_side():
+    steps = [step for step, _ in command_switches(np.array([-1, -1, 1, 0.5, -0.1, -1]))]
+    assert steps == [2, 5]
 
 
 def test_an_onset_needs_quiet_before_and_must_last():

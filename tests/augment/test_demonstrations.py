@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from robofb import config
-from robofb.augment.demonstrations import LEAD_STEPS, find_bottlenecks, gripper_changes, marks_of
+from robofb.augment.bottlenecks import command_switches
+from robofb.augment.demonstrations import find_starts
 from robofb.deploy.collect import collect
 from robofb.envs import make_task
 from robofb.errors import UserError
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
-from robofb.types import Episode
 
 GRIPPER = 9
 
@@ -36,77 +36,78 @@ def data(tmp_path_factory):
     return demonstrations(folder / "full"), demonstrations(folder / "plain", "sim_state=false")
 
 
-def episode(gripper, success=True, meta=None):
-    action = np.zeros((len(gripper), 10), np.float32)
-    action[:, GRIPPER] = gripper
-    return Episode({}, action, np.zeros(0), True, success, np.zeros(0), np.zeros(0), meta or {})
-
-
-def test_gripper_changes_by_hand():
-    assert gripper_changes(np.array([-1, -1, 1, 0.5, -0.1, -1])).tolist() == [2, 4]
-
-
-def test_the_rule_marks_gripper_changes_and_the_way_to_success():
-    steps = [-1] * 3 + [1] * 9
-    assert [mark["step"] for mark in marks_of(episode(steps), GRIPPER, "e")] == [3, 12 - LEAD_STEPS]
-    assert [mark["step"] for mark in marks_of(episode(steps, False), GRIPPER, "e")] == [3]
-    assert marks_of(episode([1] * LEAD_STEPS), GRIPPER, "e") == []
-
-
-def test_marks_of_the_dataset_go_before_the_rule():
-    marks = [{"step": 2, "by": "person", "why": "insert"}]
-    assert marks_of(episode([-1, 1, 1], meta={"bottlenecks": marks}), GRIPPER, "e") == marks
-    assert marks_of(episode([-1, 1, 1], meta={"bottlenecks": []}), GRIPPER, "e") == []
-
-
-@pytest.mark.parametrize("mark", [{"step": 3}, {"step": -1}, {"step": 1.5}, {}, 7, {"step": True}])
-def test_bad_marks_are_refused(mark):
-    with pytest.raises(UserError, match=r"d, episode 4: bottleneck .* needs a step in 0\.\.2"):
-        marks_of(episode([-1, 1, 1], meta={"bottlenecks": [mark]}), GRIPPER, "d, episode 4")
-
-
-def test_a_bottleneck_goes_on_after_the_next_change(data, env):
-    with EpisodeStore.open(data[0]) as store:
-        found = find_bottlenecks(store, env, GRIPPER, after_change=4)
-        assert len(found) == 6
-        for grasp, insertion in zip(found[::2], found[1::2], strict=True):
-            demonstration = store[grasp.episode]
-            close = int(gripper_changes(demonstration.action[:, GRIPPER])[0])
-            assert (grasp.step, grasp.until, grasp.hold, grasp.succeeds) == (close, close + 4, -1.0, False)
-            assert (insertion.step, insertion.until) == (len(demonstration) - 5, len(demonstration))
-            assert insertion.hold == 1.0 and insertion.succeeds
-            np.testing.assert_array_equal(insertion.onward, demonstration.action[-5:])
-            np.testing.assert_array_equal(insertion.goal, demonstration.obs["state"][-1])
-            np.testing.assert_array_equal(grasp.sim_state, demonstration.obs["sim_state"][close])
-
-
-def test_replayed_states_are_the_recorded_ones_bit_for_bit(data, env):
-    full, plain = (find_bottlenecks(EpisodeStore.open(path), env, GRIPPER, after_change=4) for path in data)
-    assert len(full) == len(plain)
-    for recorded, replayed in zip(full, plain, strict=True):
-        np.testing.assert_array_equal(recorded.sim_state, replayed.sim_state)
-
-
-def copy_with(path, out, spec=None, meta=None, state_shift=0.0):
+def copy_with(path, out, spec=None, meta=None, state_shift=0.0, episodes=3):
     """Copy a dataset with other facts."""
     with EpisodeStore.open(path) as source, EpisodeStore.create(out, spec or source.spec, {}) as copy:
-        for each in source:
+        for each in (source[number] for number in range(episodes)):
             obs = {**each.obs, "state": each.obs["state"] + np.float32(state_shift)}
             copy.append(replace(each, obs=obs, meta=each.meta if meta is None else meta))
     return EpisodeStore.open(out)
 
 
+def test_the_rule_finds_the_grasp_and_the_snippet_goes_on_after_it(data, env):
+    with EpisodeStore.open(data[0]) as store:
+        found = find_starts(store, env, after_change=4, rule="gripper")
+        assert [start.episode for start in found] == [0, 1, 2]
+        for grasp in found:
+            demonstration = store[grasp.episode]
+            (close, _), *_ = command_switches(demonstration.action[:, GRIPPER])
+            assert (grasp.mark.step, grasp.mark.by) == (close, "rule")
+            assert (grasp.until, grasp.hold, grasp.succeeds) == (close + 4, -1.0, False)
+            np.testing.assert_array_equal(grasp.onward, demonstration.action[close : close + 4])
+            np.testing.assert_array_equal(grasp.goal, demonstration.obs["state"][close + 4])
+            np.testing.assert_array_equal(grasp.sim_state, demonstration.obs["sim_state"][close])
+
+
+def test_without_a_rule_named_all_serve_and_some_lead_to_success(data, env):
+    found = find_starts(EpisodeStore.open(data[0]), env, after_change=4)
+    words = " ".join(start.mark.why for start in found)
+    assert all(word in words for word in ("told to close", "touches", "reached"))
+    assert {start.episode for start in found if start.succeeds} == {0, 1, 2}
+
+
+def test_marks_of_the_dataset_go_before_the_rule(data, env, tmp_path):
+    """A mark at the very end has nothing to go on with; an empty list says: no bottlenecks."""
+    length = len(EpisodeStore.open(data[0])[0])
+    steps = (length - 5, length, 2)
+    marked = copy_with(data[0], tmp_path / "a", meta=meta_of(*steps), episodes=1)
+    early, late = find_starts(marked, env, after_change=4)
+    assert (early.mark.step, late.mark.step, late.until) == (2, length - 5, length)
+    assert late.mark.by == "person" and late.hold == 1.0 and late.succeeds
+    np.testing.assert_array_equal(late.onward, marked[0].action[-5:])
+    with pytest.raises(UserError, match="there are no marks, and rule auto finds none"):
+        find_starts(copy_with(data[0], tmp_path / "b", meta=meta_of()), env, 4)
+
+
+def meta_of(*steps):
+    return {"bottlenecks": [{"step": step, "by": "person", "why": "insert"} for step in steps]}
+
+
+@pytest.mark.parametrize("mark", [{"step": 3}, 7, {"step": True, "by": "person", "why": ""}])
+def test_bad_marks_are_refused(data, env, tmp_path, mark):
+    bad = copy_with(data[0], tmp_path / "a", meta={"bottlenecks": [mark]})
+    with pytest.raises(UserError, match="a: episode 0: meta bottlenecks holds"):
+        find_starts(bad, env, 4)
+
+
+def test_replayed_states_are_the_recorded_ones_bit_for_bit(data, env):
+    full, plain = (find_starts(EpisodeStore.open(path), env, after_change=4) for path in data)
+    assert [start.mark for start in full] == [start.mark for start in plain]
+    for recorded, replayed in zip(full, plain, strict=True):
+        np.testing.assert_array_equal(recorded.sim_state, replayed.sim_state)
+
+
 def test_episodes_that_take_another_course_are_left_out(data, env, tmp_path):
     wrong = copy_with(data[1], tmp_path / "a", state_shift=0.01)
     with pytest.raises(UserError, match="no bottleneck to start from: none repeats in this simulator"):
-        find_bottlenecks(wrong, env, GRIPPER, 4)
+        find_starts(wrong, env, 4)
     with pytest.raises(UserError, match=r"away from what was recorded"):
-        find_bottlenecks(copy_with(data[0], tmp_path / "b", state_shift=0.01), env, GRIPPER, 4)
+        find_starts(copy_with(data[0], tmp_path / "b", state_shift=0.01), env, 4)
 
 
 def test_without_states_and_seeds_there_is_no_way(data, env, tmp_path):
     with pytest.raises(UserError, match="no sim_state, and no episode_seed"):
-        find_bottlenecks(copy_with(data[1], tmp_path / "c", meta={}), env, GRIPPER, 4)
+        find_starts(copy_with(data[1], tmp_path / "c", meta={}), env, 4)
 
 
 def test_envs_go_on_from_a_recorded_state_bit_for_bit(data, env):

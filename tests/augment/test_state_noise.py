@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from robofb import config
-from robofb.augment.poses import PoseColumns, find_poses
 from robofb.augment.state_noise import StateNoise, StateNoiseTransform
 from robofb.envs import make_task
 from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert
@@ -41,12 +40,6 @@ def batch_of(states, size=4000, history=2):
     history_rows = rows[:, None].repeat(1, history, 1)
     ones = torch.ones(size)
     return Batch({"state": history_rows}, torch.zeros(size, 4, 10), ones[:, None].bool().repeat(1, 4), ones)
-
-
-def test_poses_are_found_by_their_names():
-    names = ("a_pos_base_x", "w", "a_pos_base_y", "a_pos_base_z", *(f"a_rot6d_base_{i}" for i in range(6)))
-    assert find_poses(names) == {"a": PoseColumns((0, 2, 3), (4, 5, 6, 7, 8, 9), "base")}
-    assert find_poses(names[:2]) == {}  # not a whole position
 
 
 def test_completed_states_are_what_the_simulator_shows(task, states):

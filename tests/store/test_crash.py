@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from itertools import count
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import zarr
 from episode_examples import SPEC, assert_same, make_episode
+from fork_server import fork_server
 
 from robofb.errors import UserError
 from robofb.store import atomic
@@ -27,18 +27,8 @@ NUM_KILLS = 50
 @pytest.fixture
 def crash_writer():
     """Start the fork server; yields its process."""
-    script = Path(__file__).with_name("crash_writer.py")
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as server:
+    with fork_server(Path(__file__).with_name("crash_writer.py")) as server:
         yield server
-        server.stdin.close()
 
 
 def run_and_kill(server, folder, num_reports, seconds_more):

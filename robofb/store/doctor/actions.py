@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from robofb.store.doctor.finding import ERROR, WARNING, EpisodeCheck, Finding, runs
-from robofb.store.doctor.recorded import ROT6D, Recorded, find_groups, gripper_columns
+from robofb.store.doctor.recorded import Recorded
+from robofb.store.element_names import ROT6D, find_groups, gripper_columns
 from robofb.types import EnvSpec
 
 STUCK, CLIPPED, OUT_OF_BOUNDS, CHATTER = (

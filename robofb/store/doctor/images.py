@@ -10,7 +10,8 @@ import numpy as np
 
 from robofb.store.doctor.finding import ERROR, DatasetCheck, EpisodeCheck, Finding, runs
 from robofb.store.doctor.poses import angles
-from robofb.store.doctor.recorded import POSITION, QUAT, ROT6D, Recorded, image_keys
+from robofb.store.doctor.recorded import Recorded, image_keys
+from robofb.store.element_names import POSITION, QUAT, ROT6D
 from robofb.types import EnvSpec
 
 FROZEN, REPEATED = "frozen_image", "repeated_image"

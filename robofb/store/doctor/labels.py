@@ -12,7 +12,8 @@ import torch
 
 from robofb.geometry import rot6d_to_matrix
 from robofb.store.doctor.finding import ERROR, WARNING, DatasetCheck, Finding, robust_scale
-from robofb.store.doctor.recorded import POSITION, ROT6D, Group, Recorded, commanded_bodies
+from robofb.store.doctor.recorded import Recorded
+from robofb.store.element_names import POSITION, ROT6D, Group, commanded_bodies
 
 LENGTH = "length_outlier"
 NO_REWARD, REWARDED_FAILURE, FAR_END = "success_without_reward", "failure_with_reward", "success_ends_apart"

@@ -9,12 +9,12 @@ import numpy as np
 
 from robofb.store.doctor.finding import WARNING, DatasetCheck, EpisodeCheck, Finding
 from robofb.store.doctor.poses import angles
-from robofb.store.doctor.recorded import (
+from robofb.store.doctor.recorded import Recorded
+from robofb.store.element_names import (
     POSITION,
     QUAT,
     ROT6D,
     Group,
-    Recorded,
     find_groups,
     gripper_columns,
     observed_groups,

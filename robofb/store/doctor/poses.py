@@ -7,12 +7,12 @@ import torch
 
 from robofb.geometry import rot6d_to_matrix
 from robofb.store.doctor.finding import ERROR, WARNING, EpisodeCheck, Finding, runs
-from robofb.store.doctor.recorded import (
+from robofb.store.doctor.recorded import Recorded
+from robofb.store.element_names import (
     POSITION,
     QUAT,
     ROT6D,
     Group,
-    Recorded,
     commanded_bodies,
     find_groups,
     observed_groups,

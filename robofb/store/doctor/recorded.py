@@ -1,77 +1,15 @@
-"""One episode as far as it could be read, and what the names in a spec say about its columns."""
+"""One episode as far as it could be read."""
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from robofb.normalize import is_image
-from robofb.types import ArraySpec, EnvSpec
-
-POSITION, ROT6D, QUAT = "pos", "rot6d", "quat"
-_AXES = {POSITION: "xyz", ROT6D: "012345", QUAT: "wxyz"}
-_NAME = re.compile(r"(?:(?P<body>\w+?)_)?(?P<kind>pos|rot6d|quat)_(?:(?P<frame>\w+)_)?(?P<axis>[wxyz0-5])")
-
-
-@dataclass(frozen=True)
-class Group:
-    """The columns of an array that together are one position or one rotation.
-
-    Attributes:
-        key: the array.
-        body: whose it is, such as "ee"; "" where the names do not say.
-        kind: "pos", "rot6d" or "quat".
-        frame: in which it is given, such as "base".
-        columns: their numbers in the flattened array, in the order x y z, 0 .. 5 or w x y z.
-    """
-
-    key: str
-    body: str
-    kind: str
-    frame: str
-    columns: tuple[int, ...]
-
-    @property
-    def label(self) -> str:
-        """Name for a reader, such as "state ee_pos_base"."""
-        return " ".join([self.key, "_".join(part for part in (self.body, self.kind, self.frame) if part)])
-
-
-@functools.lru_cache(maxsize=256)
-def find_groups(key: str, array: ArraySpec, kind: str) -> tuple[Group, ...]:
-    """Return the complete groups of a kind among the named columns of an array."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
-    for column, name in enumerate(array.names):
-        match = _NAME.fullmatch(name)
-        if match and match["kind"] == kind:
-            found.setdefault((match["body"] or "", match["frame"] or ""), {})[match["axis"]] = column
-    numbered = "".join(str(index) for index in range(len(_AXES[kind])))
-    groups = []
-    for (body, frame), columns in found.items():
-        for axes in (_AXES[kind], numbered):
-            if set(columns) == set(axes):
-                groups.append(Group(key, body, kind, frame, tuple(columns[axis] for axis in axes)))
-                break
-    return tuple(groups)
-
-
-def observed_groups(spec: EnvSpec, kind: str) -> list[Group]:
-    """Return the groups of a kind in all observations."""
-    return [group for key, array in spec.obs.items() for group in find_groups(key, array, kind)]
-
-
-def commanded_bodies(spec: EnvSpec) -> set[str]:
-    """Return the bodies that the action moves, by name: the robot's tool, and not the objects."""
-    return {group.body for kind in _AXES for group in find_groups("action", spec.action, kind)}
-
-
-def gripper_columns(array: ArraySpec) -> list[int]:
-    """Return the columns that concern the gripper, by name."""
-    return [column for column, name in enumerate(array.names) if name.startswith("gripper")]
+from robofb.store.element_names import Group, observed_groups
+from robofb.types import EnvSpec
 
 
 @dataclass(frozen=True)

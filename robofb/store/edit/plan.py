@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +13,9 @@ from robofb.errors import UserError
 from robofb.progress import progress_bar
 from robofb.provenance import MADE_WITH
 from robofb.store.atomic import explain
+from robofb.store.continuation import open_or_create
 from robofb.store.episodes import EpisodeStore
-from robofb.store.index import INDEX_FILE, EpisodeEntry, dump_index
+from robofb.store.index import INDEX_FILE, EpisodeEntry, fingerprint
 from robofb.store.info import folder_bytes, format_bytes
 from robofb.store.layout import ATTRIBUTES_FILE, EDITS, check_vacant
 from robofb.types import EnvSpec, Episode
@@ -138,7 +138,7 @@ def make_plan(
     origins = [
         {
             "dataset": str(store.path),
-            "index_sha256": _fingerprint(store),
+            "index_sha256": fingerprint(store.entries),
             "meta": {key: value for key, value in store.meta.items() if key not in shared},
         }
         for store in stores
@@ -146,11 +146,6 @@ def make_plan(
     edit = {"verb": verb, "arguments": dict(arguments), "episodes": len(pieces), "from": origins}
     meta = {**shared, EDITS: [*shared.get(EDITS, []), edit]}
     return Plan(out, spec or stores[0].spec, tuple(stores), tuple(pieces), verb, meta, tuple(notes))
-
-
-def _fingerprint(store: EpisodeStore) -> str:
-    index = dump_index([entry.to_json() for entry in store.entries])
-    return hashlib.sha256(index).hexdigest()
 
 
 def check(plan: Plan) -> int:
@@ -202,19 +197,13 @@ def write(plan: Plan) -> int:
         return 0
     entries = plan.entries()
     with (
-        _open(plan) as store,
+        open_or_create(plan.out, plan.spec, plan.meta) as store,
         progress_bar(len(entries), f"writing {plan.out}", "episode", done=begun, delay_s=2.0) as bar,
     ):
         for piece, entry in list(zip(plan.pieces, entries, strict=True))[begun:]:
             store.append(piece.cut(entry))
             bar.update()
     return len(entries) - begun
-
-
-def _open(plan: Plan) -> EpisodeStore:
-    if (plan.out / INDEX_FILE).is_file():
-        return EpisodeStore.open(plan.out, "a")
-    return EpisodeStore.create(plan.out, plan.spec, plan.meta)
 
 
 def describe(plan: Plan) -> list[str]:

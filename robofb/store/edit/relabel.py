@@ -10,13 +10,14 @@ from typing import Any
 
 from robofb.errors import UserError
 from robofb.store.atomic import explain
+from robofb.store.bottlenecks import BOTTLENECKS
 from robofb.store.edit.numbers import format_numbers
 from robofb.store.edit.plan import CAME_FROM, Plan, make_plan, whole
 from robofb.store.episodes import EpisodeStore
 from robofb.store.layout import rename_task
 from robofb.types import SOURCE_NAMES
 
-_KEPT_BY_US = (CAME_FROM, "bottlenecks")
+_KEPT_BY_US = (CAME_FROM, BOTTLENECKS)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ import numpy as np
 
 from robofb.errors import UserError
 from robofb.progress import progress_bar
+from robofb.store.bottlenecks import BOTTLENECKS, bottlenecks_meta, load_bottlenecks
 from robofb.store.edit.plan import Piece, Plan, make_plan
+from robofb.store.element_names import WIDTH, find_hand
 from robofb.store.episodes import EpisodeStore
 
 HAND_SIZE_M = 0.1  # a turning hand moves the points this far from its origin
@@ -69,18 +70,16 @@ def _changes(store: EpisodeStore, number: int, start: int, stop: int) -> dict[st
     changes: dict[str, Any] = {}
     if stop < store.episode_lengths[number]:
         changes["terminated"] = False
-    if "bottlenecks" in entry.meta:
+    if BOTTLENECKS in entry.meta:
         try:
-            marks = _moved(entry.meta["bottlenecks"], start, stop)
-        except (TypeError, KeyError):
-            raise UserError(f"{store.path}: meta bottlenecks of episode {number} is not sound") from None
-        changes["meta"] = {"bottlenecks": marks or None}
+            marks = load_bottlenecks(entry.meta, int(store.episode_lengths[number]))
+        except UserError as error:
+            raise UserError(
+                f"{store.path}: meta bottlenecks of episode {number} is not sound: {error}"
+            ) from None
+        kept = [mark for mark in marks if start <= mark.step <= stop]  # of observations, 0..T
+        changes["meta"] = bottlenecks_meta(replace(mark, step=mark.step - start) for mark in kept)
     return changes
-
-
-def _moved(marks: list[Mapping[str, Any]], start: int, stop: int) -> list[dict[str, Any]]:
-    """Return marks of observations, 0..T, as they count from `start`, without those cut off."""
-    return [{**mark, "step": mark["step"] - start} for mark in marks if start <= mark["step"] <= stop]
 
 
 def moving_steps(store: EpisodeStore, episode: int, speed_m_per_s: float) -> tuple[int, int]:
@@ -93,34 +92,22 @@ def moving_steps(store: EpisodeStore, episode: int, speed_m_per_s: float) -> tup
     Raises:
         UserError: no observation has elements named ee_pos_<frame>_x, _y and _z.
     """
-    key, groups = _hand_columns(store)
+    hand = find_hand(store.spec)
+    if hand is None:
+        raise UserError(
+            f"--idle: {store.path} names no elements ee_pos_<frame>_x, _y and _z; use --head and --tail"
+        )
+    key, pose = hand
+    names = store.spec.obs[key].names
     rows = store.observations(key, episode).astype(np.float64)
     duration_s = np.diff(store.observations("timestamp", episode))
-    position = rows[:, groups["position"]]
+    position = rows[:, pose.position]
     points = [position]
-    if groups["rotation"]:
-        axes = rows[:, groups["rotation"]]
+    if pose.rotation:
+        axes = rows[:, pose.rotation]
         points += [position + HAND_SIZE_M * axes[:, :3], position + HAND_SIZE_M * axes[:, 3:]]
     moved_m = [np.linalg.norm(np.diff(point, axis=0), axis=1) for point in points]
-    moved_m += [np.abs(np.diff(rows[:, column])) for column in groups["width"]]
+    if WIDTH in names:
+        moved_m.append(np.abs(np.diff(rows[:, names.index(WIDTH)])))
     moving = np.flatnonzero(np.max(moved_m, axis=0) > speed_m_per_s * duration_s)
     return (int(moving[0]), int(moving[-1]) + 1) if len(moving) else (0, 0)
-
-
-def _hand_columns(store: EpisodeStore) -> tuple[str, dict[str, list[int]]]:
-    """Return the observation that holds the hand's position, and which columns of it tell what."""
-    for key, array in store.spec.obs.items():
-        column = {name: index for index, name in enumerate(array.names)}
-        found = (re.fullmatch(r"ee_pos_(\w+)_x", name) for name in array.names)
-        for frame in [match[1] for match in found if match]:
-            position = [f"ee_pos_{frame}_{axis}" for axis in "xyz"]
-            rotation = [f"ee_rot6d_{frame}_{index}" for index in range(6)]
-            if set(position) <= set(column):
-                return key, {
-                    "position": [column[name] for name in position],
-                    "rotation": [column[name] for name in rotation if set(rotation) <= set(column)],
-                    "width": [column[name] for name in ("gripper_width",) if name in column],
-                }
-    raise UserError(
-        f"--idle: {store.path} names no elements ee_pos_<frame>_x, _y and _z; use --head and --tail"
-    )

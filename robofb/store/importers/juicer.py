@@ -12,6 +12,7 @@ import numpy as np
 
 from robofb.errors import UserError
 from robofb.normalize import is_image
+from robofb.store.bottlenecks import BOTTLENECKS
 from robofb.store.foreign import (
     FINAL_REPEATED,
     Source,
@@ -168,5 +169,5 @@ class _Processed:
         if "skill" in rows:
             meta["skill_steps"] = np.flatnonzero(rows["skill"].reshape(-1) > 0).tolist()
         if "augment_states" in rows:
-            meta["bottlenecks"] = bottlenecks(rows["augment_states"])
+            meta[BOTTLENECKS] = bottlenecks(rows["augment_states"])
         return meta

@@ -14,6 +14,7 @@ import numpy as np
 
 from robofb.errors import UserError
 from robofb.progress import progress_bar
+from robofb.store.bottlenecks import BOTTLENECKS
 from robofb.store.foreign import (
     FINAL_REPEATED,
     Source,
@@ -169,7 +170,7 @@ class _Demonstration:
         meta: dict[str, Any] = {"from": self.file.name, "partial_success": partial}
         with reading(self.file):
             if "augment_states" in self.facts:
-                meta["bottlenecks"] = bottlenecks(_numbers(self.facts["augment_states"]))
+                meta[BOTTLENECKS] = bottlenecks(_numbers(self.facts["augment_states"]))
             if "skills" in self.facts:
                 meta["skill_steps"] = np.flatnonzero(_numbers(self.facts["skills"]) > 0).tolist()
             reward = _numbers(self.facts.get("rewards", np.zeros(steps)))[:steps].astype(np.float32)

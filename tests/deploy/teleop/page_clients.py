@@ -2,12 +2,15 @@
 
 import json
 import ssl
+import time
 from typing import Any
 
 import aiohttp
 
 from robofb.deploy.teleop.web_messages import DriveMessage, parse_message
+from robofb.errors import DeviceLostError
 
+PATIENCE_S = 15.0  # for a loaded machine
 TIMEOUT = aiohttp.ClientTimeout(total=20)
 NEUTRAL = {
     "seq": 0,
@@ -45,3 +48,17 @@ async def status_of(url: str, tls: ssl.SSLContext | None = None, **headers: str)
         session.get(url, headers=headers, ssl=tls or True) as answer,
     ):
         return answer.status
+
+
+def read_until(teleop, holds):
+    """Read until a command is as wanted; return it."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        try:
+            command = teleop.read()
+        except DeviceLostError:
+            command = None
+        if command is not None and holds(command):
+            return command
+        time.sleep(0.005)
+    raise AssertionError("the wanted command never came")

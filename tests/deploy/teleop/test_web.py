@@ -13,15 +13,13 @@ import aiohttp
 import numpy as np
 import pytest
 import yaml
-from page_clients import TIMEOUT, socket_of, status_of, text
+from page_clients import PATIENCE_S, TIMEOUT, read_until, socket_of, status_of, text
 from PIL import Image
 
 from robofb.build import build
 from robofb.deploy.teleop.web import WebTeleop
 from robofb.errors import DeviceLostError, UserError
 from robofb.interfaces import Teleop
-
-PATIENCE_S = 10.0  # for a loaded machine
 
 
 @pytest.fixture
@@ -30,20 +28,6 @@ def teleop():
     device.connect()
     yield device
     device.close()
-
-
-def read_until(teleop, holds):
-    """Read until a command is as wanted; return it."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        try:
-            command = teleop.read()
-        except DeviceLostError:
-            command = None
-        if command is not None and holds(command):
-            return command
-        time.sleep(0.005)
-    raise AssertionError("the wanted command never came")
 
 
 def read_until_lost(teleop) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from page_clients import PATIENCE_S, read_until
 
 from robofb.deploy.teleop.web import WebTeleop
 from robofb.envs import make_task
@@ -28,7 +29,6 @@ FLAGS = [
     "--no-first-run",
 ]
 FAKE_XR = (Path(__file__).parent / "fake_xr.js").read_text()
-PATIENCE_S = 15.0  # for a loaded machine
 
 
 @pytest.fixture(scope="module")
@@ -97,21 +97,6 @@ class Arm:
 def arm():
     with closing(Arm()) as one:
         yield one
-
-
-def read_until(teleop, holds):
-    """Read until a command is as wanted; return it."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        try:
-            command = teleop.read()
-        except DeviceLostError:
-            continue
-        finally:
-            time.sleep(0.005)
-        if holds(command):
-            return command
-    raise AssertionError("the wanted command never came")
 
 
 def drive(page, teleop, arm, steps):

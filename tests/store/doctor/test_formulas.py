@@ -11,8 +11,6 @@ from robofb.store.doctor.actions import gripper_changes
 from robofb.store.doctor.finding import robust_scale, runs
 from robofb.store.doctor.motion import command_lag
 from robofb.store.doctor.poses import angles
-from robofb.store.doctor.recorded import find_groups, gripper_columns
-from robofb.types import ArraySpec
 
 
 def test_runs_by_hand():
@@ -31,23 +29,6 @@ def test_robust_scale_by_hand():
     middle, scale = robust_scale(np.array([1.0, 2.0, 3.0, 4.0, 100.0]))
     assert middle == 3.0
     assert scale == pytest.approx(1.4826)
-
-
-def test_groups_are_found_by_name_in_the_order_of_their_axes():
-    names = (
-        "cup_pos_base_z",
-        "cup_pos_base_x",
-        "other",
-        "cup_pos_base_y",
-        "lid_pos_base_x",
-        "peg_x_tanh_1cm",
-    )
-    (group,) = find_groups("state", ArraySpec((6,), names=names), "pos")  # the lid has no y
-    assert (group.body, group.frame, group.columns) == ("cup", "base", (1, 3, 0))
-    plain = ArraySpec((4,), names=("quat_0", "quat_1", "quat_2", "quat_3"))
-    (group,) = find_groups("state", plain, "quat")
-    assert (group.body, group.frame, group.columns) == ("", "", (0, 1, 2, 3))
-    assert gripper_columns(ArraySpec((2,), names=("ee_x", "gripper_width"))) == [1]
 
 
 @pytest.mark.parametrize("angle", [1e-6, 0.02, 1.0, 3.14])

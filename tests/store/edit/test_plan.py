@@ -2,14 +2,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 from episode_examples import SPEC, make_episode
+from fork_server import fork_server
 
 from edit.examples import assert_same_but_origin, contents, made, make_dataset
 from robofb.errors import UserError
@@ -30,17 +29,8 @@ def copy_plan(store, out, verb="copy", numbers=None):
 @pytest.fixture
 def edit_writer():
     """Start the fork server; yields its process."""
-    here = Path(__file__).resolve()
-    environment = {**os.environ, "PYTHONPATH": str(here.parents[3]), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, str(here.with_name("edit_writer.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as server:
+    with fork_server(Path(__file__).with_name("edit_writer.py")) as server:
         yield server
-        server.stdin.close()
 
 
 def start(server, dataset, out):

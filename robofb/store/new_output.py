@@ -1,0 +1,92 @@
+"""Outputs that appear whole or not at all: files, folders, copies of datasets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from robofb.errors import UserError
+from robofb.store.atomic import STAGING, explain, sync, sync_tree
+from robofb.store.index import INDEX_FILE
+from robofb.store.lock import LOCK_FILE, WriterLock
+
+
+def check_new(path: Path, out: Path) -> None:
+    """Raise UserError unless `out` is free, or an empty folder, and lies outside the source `path`."""
+    if out.resolve().is_relative_to(path.resolve()):
+        raise UserError(f"{out} lies in {path}: choose a place outside the source")
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out} exists: choose another place")
+
+
+class NewOutput:
+    """A place beside `out` to write to, which becomes `out` by one rename or goes away.
+
+    Killed, it leaves at most a folder `.<out>.partial`, which the next one to `out` clears away.
+
+    Args:
+        out: file or folder that does not exist or is an empty folder.
+        failed: what an OSError inside means, such as "nothing is copied".
+
+    Attributes:
+        target: where to write; does not exist at first.
+    """
+
+    def __init__(self, out: Path, failed: str) -> None:
+        self._out, self._failed = Path(os.path.abspath(out)), failed  # so that "." has a name
+        self._folder = self._out.parent / f".{self._out.name}.partial"
+        self.target = self._folder / self._out.name
+        self._lock: WriterLock | None = None
+
+    def __enter__(self) -> NewOutput:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(self._folder)
+            if self.target.is_dir():
+                shutil.rmtree(self.target)
+            self.target.unlink(missing_ok=True)
+        except OSError as error:
+            self._leave()
+            raise UserError(explain(error, f"{self._out}: cannot write there")) from None
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._leave()
+        error = failure[1]
+        if isinstance(error, OSError):
+            raise UserError(explain(error, f"{self._out}: {self._failed}")) from error
+
+    def _leave(self) -> None:
+        if self._lock is not None and self._lock.held:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._lock.release()
+
+    def publish(self) -> None:
+        """Make what was written durable, then let it appear at `out`."""
+        if self.target.is_dir():
+            sync_tree(self.target)
+        else:
+            sync(self.target)
+        check_new(self.target, self._out)
+        os.replace(self.target, self._out)
+        sync(self._out.parent)
+
+
+def copy_dataset(path: Path, copy: Path) -> None:
+    """Copy a dataset to a folder that does not exist, without its writer's lock.
+
+    The copy holds the episodes committed at the start, even while another process appends.
+
+    Raises:
+        OSError: of the first file that cannot be copied.
+    """
+    copy.mkdir()
+    shutil.copyfile(path / INDEX_FILE, copy / INDEX_FILE)  # first: rows may only be added after it
+    left_out = shutil.ignore_patterns(INDEX_FILE, LOCK_FILE, STAGING, "*.tmp")
+    try:
+        shutil.copytree(path, copy, ignore=left_out, dirs_exist_ok=True)
+    except shutil.Error as error:
+        raise OSError(None, str(error.args[0][0][2])) from error

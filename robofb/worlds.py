@@ -1,0 +1,85 @@
+"""Make the simulated worlds that datasets and runs name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from robofb.build import build
+from robofb.config import compose
+from robofb.errors import UserError
+from robofb.loading import make_env
+from robofb.normalize import is_image
+from robofb.run import Run
+from robofb.sim.recorded import RecordedScene
+from robofb.sim.vec_env import SimVecEnv
+from robofb.store.episodes import EpisodeStore
+from robofb.types import SIM_STATE
+
+_NO_FACTS: Mapping[str, Any] = {}
+
+
+def make_task(name: str) -> Any:
+    """Build the task of a name that a dataset keeps, with the values of its config.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    return build(_compose(name).task)
+
+
+def _compose(name: str, meta: Mapping[str, Any] = _NO_FACTS) -> Any:
+    """Compose task and engine of a dataset from its task's name and its meta."""
+    if not re.fullmatch(r"\w+", name):
+        raise UserError(f"task {name!r} is no task's name")
+    words = [f"task={name}"]
+    if "randomness" in meta:
+        if not re.fullmatch(r"\w+", str(meta["randomness"])):
+            raise UserError(f"randomness {meta['randomness']!r} of a dataset of task {name} is no name")
+        words.append(f"task.randomness={meta['randomness']}")
+    return compose("collect", words)
+
+
+def env_of_dataset(store: EpisodeStore, num_envs: int) -> SimVecEnv:
+    """Make the env of a dataset's task, randomness and cameras, with `sim_state` and without `autoreset`.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    cfg = _compose(store.spec.task, store.meta)
+    cameras = {
+        key.removeprefix("image_"): (array.shape[1], array.shape[2])
+        for key, array in store.spec.obs.items()
+        if is_image(array)
+    }
+    return make_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=True, autoreset=False)
+
+
+def env_of_run(run: Run, num_envs: int) -> SimVecEnv:
+    """Make the env that a run was trained for, simulated by the default engine, with `sim_state`.
+
+    Raises:
+        UserError: the run knows no task.
+    """
+    task = run.config.get("task")
+    if not task:
+        raise UserError(f"{run.path} was trained on data alone, without a task to roll it out in")
+    return make_env(task, compose("collect").engine, num_envs, sim_state=True)
+
+
+def scene_of_dataset(store: EpisodeStore) -> tuple[RecordedScene | None, str]:
+    """Return the scene of a dataset's task; where it cannot be shown None, and the reason."""
+    if SIM_STATE not in store.spec.obs:
+        return None, f"no '{SIM_STATE}' is recorded"
+    try:
+        scene = RecordedScene(make_task(store.spec.task).build())
+    except UserError as error:
+        return None, str(error)
+    recorded = store.spec.obs[SIM_STATE].shape
+    if recorded != (scene.state_size,):
+        return (
+            None,
+            f"'{SIM_STATE}' has shape {recorded}, states of task {store.spec.task} ({scene.state_size},)",
+        )
+    return scene, ""
