@@ -65,8 +65,7 @@ class CollectConfig:
         check_at_least(self, 1, "episodes", "num_envs", "max_attempts")
         if len(self.image_size) != 2:
             raise UserError(f"image_size={self.image_size}: needs [height,width]")
-        if self.noise < 0:
-            raise UserError(f"noise={self.noise}: must not be negative")
+        check_at_least(self, 0, "noise")
 
 
 def collect(cfg: CollectConfig) -> Collected:

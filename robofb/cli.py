@@ -180,8 +180,9 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(f"{error}: egl, osmesa or glfw, or leave it unset", 2)  # MuJoCo's, on import
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own usage errors
-            message = error.format_message()
-            return _fail(f"{message} (try 'robofb --help')", 2) if message else 2
+            message, context = error.format_message(), getattr(error, "ctx", None)
+            command = context.command_path if context else "robofb"
+            return _fail(f"{message} (try '{command} --help')", 2) if message else 2
         raise
     return result if isinstance(result, int) else 0
 

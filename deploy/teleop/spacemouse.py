@@ -63,16 +63,16 @@ class SpaceMouseTeleop:
         self._reported_s = self._engaged_s = self._tried_s = -np.inf
 
     def connect(self) -> None:
-        """Open the window and the first SpaceMouse.
+        """Open the first SpaceMouse and the window.
 
         Raises:
             UserError: pyspacemouse, the HID library, a display or a SpaceMouse is missing.
         """
-        self._window.open()
+        self._device = self._device or open_device()
         try:
-            self._device = open_device()
+            self._window.open()
         except UserError:
-            self._window.close()
+            self._drop()
             raise
 
     def read(self) -> TeleopCommand:
