@@ -16,7 +16,7 @@ in a tenth of the pixels; `compressed_share` says how far the codec gets with it
 `windows_per_s` counts from the second batch on; `first_batch_s` holds what filling the pool or cache takes.
 `peak_gb` is the process's largest resident memory less that before the dataset was opened (a DataLoader's
 workers are not counted). `cpu_s_per_1000_windows` is the processor time of that process and its threads: it
-says what a way costs where other programs slow it; compare stream, cache and plain_one_process.
+says what a way costs where other programs slow it. `open_1000_episodes_s` opens a dataset of a thousand.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +72,15 @@ def frames(length: int, rng: np.random.Generator) -> np.ndarray:
     return video
 
 
-def write_store(folder: Path, episodes: int, length: int) -> None:
-    """Write the dataset."""
+def write_store(folder: Path, episodes: int, length: int, cameras: Sequence[str] = CAMERAS) -> None:
+    """Write a dataset."""
     rng = np.random.default_rng(0)
-    with EpisodeStore.create(folder, SPEC) as store:
+    with EpisodeStore.create(folder, SPEC.only(["state", *cameras])) as store:
         for _ in range(episodes):
             walk = rng.normal(size=(length + 1, 45)).cumsum(0).astype(np.float32)
             store.append(
                 Episode(
-                    obs={"state": walk, **{key: frames(length + 1, rng) for key in CAMERAS}},
+                    obs={"state": walk, **{key: frames(length + 1, rng) for key in cameras}},
                     action=walk[1:, :10].copy(),
                     reward=np.zeros(length, np.float32),
                     terminated=True,
@@ -189,6 +189,14 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, float]:
     }
 
 
+def open_seconds(folder: Path, episodes: int, length: int) -> float:
+    """Return the time to open a dataset of many episodes; they hold no images, which opening never reads."""
+    write_store(folder, episodes, length, cameras=())
+    start = time.perf_counter()
+    EpisodeStore.open(folder).close()
+    return time.perf_counter() - start
+
+
 def in_own_process(way: str, arguments: list[str]) -> dict[str, float]:
     """Run `measure` in a fresh process."""
     command = [sys.executable, __file__, "--way", way, *arguments]
@@ -222,8 +230,11 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
     figures["cache"]["first_batch_s_when_filling"] = ways["cache"][0]["first_batch_s"]
     rates = {way: values["windows_per_s"] for way, values in figures.items()}
-    cpu = {way: values["cpu_s_per_1000_windows"] for way, values in figures.items()}
+    cpu = {way: figures[way]["cpu_s_per_1000_windows"] for way in ("stream", "plain_one_process")}
+    for way in ("plain", "plain_decoder"):
+        del figures[way]["cpu_s_per_1000_windows"]  # without their workers
     return {
+        "open_1000_episodes_s": open_seconds(folder / "many", 1000, options.length),
         "ratio_stream_to_plain": rates["stream"] / rates["plain"],
         "ratio_stream_to_plain_decoder": rates["stream"] / rates["plain_decoder"],
         "ratio_cache_to_plain": rates["cache"] / rates["plain"],
