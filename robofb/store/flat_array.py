@@ -177,7 +177,12 @@ def _problem(header: Any, spec: ArraySpec) -> str:
     compressor = header.get("compressor")
     if not isinstance(compressor, dict) or compressor.get("id") != "zstd":
         return "'compressor' is not zstd"
-    wanted = {"zarr_format": (2,), "filters": (None, []), "order": ("C",), "dimension_separator": (".", None)}
+    wanted: dict[str, tuple[Any, ...]] = {
+        "zarr_format": (2,),
+        "filters": (None, []),
+        "order": ("C",),
+        "dimension_separator": (".", None),
+    }
     for key, valid in wanted.items():
         if header.get(key) not in valid:
             return f"'{key}' is {str(header.get(key))[:60]}"

@@ -95,7 +95,7 @@ def test_an_observation_that_would_lead_out_of_the_folder_is_refused_by_name(tmp
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["data/../../x", "data//etc/x"])
+@pytest.mark.parametrize("name", ["data/../../x", "/etc/x"])
 def test_an_array_in_a_zip_that_would_lead_out_of_it_is_refused_by_name(tmp_path, capsys, name):
     folder = diffusion_policy(tmp_path)
     with zipfile.ZipFile(tmp_path / "in.zarr.zip", "w") as archive:
@@ -104,10 +104,10 @@ def test_an_array_in_a_zip_that_would_lead_out_of_it_is_refused_by_name(tmp_path
             if file.is_file():
                 archive.write(file, place)
                 if place.startswith("data/state/"):
-                    archive.write(file, place.replace("data/state", name))
+                    archive.writestr(place.replace("data/state", name), file.read_bytes())
     before = sorted(tmp_path.rglob("*"))
     assert run(tmp_path / "in.zarr.zip", "--out", tmp_path / "out", "--rate", "10") == 2
-    assert name.replace("//", "/") in capsys.readouterr().err
+    assert f"names '{name}/" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 
