@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -166,6 +167,11 @@ def _fail(message: str, code: int) -> int:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 a failed check, 2 a user's mistake, 130 Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "" in words:  # as a path it would be taken for the current folder
+        return _fail(f"word {words.index('') + 1} of the command is empty: give a path or value", 2)
+    if empty := next((word for word in words if re.fullmatch(r"--[\w-]+=", word)), ""):
+        return _fail(f"{empty} needs a path or value", 2)
     try:
         result = app(args=arguments, prog_name="robofb", standalone_mode=False)
     except UserError as error:

@@ -38,6 +38,7 @@ def render_page(diagnosis: Diagnosis) -> str:
         "episodes": str(len(diagnosis.lengths)),
         "sound": str(diagnosis.sound_episodes),
         "errors": str(diagnosis.errors),
+        "of the dataset itself": str(diagnosis.own_errors),
         "warnings": str(warnings),
         **{name.replace("_", " "): f"{value:g}" for name, value in diagnosis.measured.items()},
     }

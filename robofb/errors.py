@@ -9,6 +9,13 @@ class UserError(Exception):
     """Tell a user's mistake in one line: the thing, the value, the valid choices."""
 
 
+class DamagedError(UserError):
+    """Tell in one line which file of a dataset is damaged, and what is wrong in it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"dataset is damaged: {what}")
+
+
 class DeviceLostError(Exception):
     """A device that a person or an arm depends on is gone or silent; says which and for how long."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,9 @@ Obs = dict[str, Tensor]
 
 SIM_STATE = "sim_state"
 """Key of the simulator's full state (S,) float64, which a recording may hold beside what policies see."""
+
+MAX_ELEMENTS = 2**31
+"""Elements that one observation or action may have, so that a damaged spec asks for no absurd memory."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class ArraySpec:
         low: smallest allowed value per element (flattened), or None where unbounded.
         high: largest allowed value per element (flattened), or None where unbounded.
         names: one name per element (flattened), quantity_frame_axis, or empty.
+
+    Raises:
+        ValueError: names the field that is not sound.
     """
 
     shape: tuple[int, ...]
@@ -37,7 +45,17 @@ class ArraySpec:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        size = int(np.prod(self.shape))
+        if not all(_is_whole(size) and size > 0 for size in self.shape):
+            raise ValueError(f"shape {list(self.shape)}: needs whole numbers above 0")
+        size = math.prod(self.shape)
+        if size > MAX_ELEMENTS:
+            raise ValueError(f"shape {list(self.shape)}: more than {MAX_ELEMENTS} elements")
+        if not _is_plain_dtype(self.dtype):
+            raise ValueError(f"dtype {self.dtype!r}: needs the name of a number's type, such as float32")
+        if not _all_text((self.unit, *self.names)):
+            raise ValueError(f"unit {self.unit!r}, names {list(self.names)}: needs text")
+        if not all(_is_number(bound) for bound in (*(self.low or ()), *(self.high or ()))):
+            raise ValueError("low and high: need numbers")
         for label in ("low", "high", "names"):
             values = getattr(self, label)
             if values and len(values) != size:
@@ -56,14 +74,15 @@ class ArraySpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ArraySpec:
-        """Build a spec from the output of `to_dict`."""
+        """Build a spec from the output of `to_dict`; raises ValueError naming the key that is not sound."""
+        low, high = (_entry(values, key, (list, tuple, type(None))) for key in ("low", "high"))
         return cls(
-            shape=tuple(values["shape"]),
-            dtype=values["dtype"],
-            unit=values["unit"],
-            low=None if values["low"] is None else tuple(values["low"]),
-            high=None if values["high"] is None else tuple(values["high"]),
-            names=tuple(values["names"]),
+            shape=tuple(_entry(values, "shape", (list, tuple))),
+            dtype=_entry(values, "dtype", str),
+            unit=_entry(values, "unit", str),
+            low=None if low is None else tuple(low),
+            high=None if high is None else tuple(high),
+            names=tuple(_entry(values, "names", (list, tuple))),
         )
 
 
@@ -79,6 +98,9 @@ class EnvSpec:
         max_steps: actions after which an unfinished episode is truncated.
         stages: names of the steps towards success, in order; `info["stage"]` counts how many
             of them are reached. Empty where the task has none.
+
+    Raises:
+        ValueError: names the field that is not sound.
     """
 
     task: str
@@ -87,6 +109,14 @@ class EnvSpec:
     control_dt: float
     max_steps: int
     stages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.control_dt) or not 0.0 < self.control_dt < math.inf:
+            raise ValueError(f"control_dt {self.control_dt!r}: needs a positive number of seconds")
+        if not _is_whole(self.max_steps) or self.max_steps < 1:
+            raise ValueError(f"max_steps {self.max_steps!r}: needs a whole number of at least 1")
+        if not _all_text((self.task, *self.stages, *self.obs)):
+            raise ValueError("task, stages and the keys of obs: need text")
 
     def with_obs(self, obs: Mapping[str, ArraySpec]) -> EnvSpec:
         """Return the same spec with other observations."""
@@ -110,15 +140,52 @@ class EnvSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EnvSpec:
-        """Build a spec from the output of `to_dict`."""
+        """Build a spec from the output of `to_dict`; raises ValueError naming the key that is not sound."""
         return cls(
-            task=values["task"],
-            obs={key: ArraySpec.from_dict(spec) for key, spec in values["obs"].items()},
-            action=ArraySpec.from_dict(values["action"]),
-            control_dt=values["control_dt"],
-            max_steps=values["max_steps"],
-            stages=tuple(values["stages"]),
+            task=_entry(values, "task", str),
+            obs={key: _array_spec(spec, key) for key, spec in _entry(values, "obs", Mapping).items()},
+            action=_array_spec(_entry(values, "action", Mapping), "action"),
+            control_dt=_entry(values, "control_dt", Real),
+            max_steps=_entry(values, "max_steps", Integral),
+            stages=tuple(_entry(values, "stages", (list, tuple))),
         )
+
+
+def _array_spec(values: Any, key: str) -> ArraySpec:
+    try:
+        return ArraySpec.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _entry(values: Any, key: str, types: type | tuple[type, ...]) -> Any:
+    """Return `values[key]`, or raise ValueError where it is missing or of another type."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{values!r} is no object with '{key}'")
+    if key not in values:
+        raise ValueError(f"'{key}' is missing")
+    if not isinstance(values[key], types):
+        raise ValueError(f"'{key}' is {values[key]!r}")
+    return values[key]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _all_text(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_plain_dtype(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and np.dtype(name).kind in "fiub"
+    except (TypeError, ValueError, SyntaxError):
+        return False
 
 
 class Score(NamedTuple):

@@ -53,6 +53,10 @@ def test_help_of_every_verb_lists_its_keys(verb, capsys):
         (["eval", "run=/nonexistent/run"], "no run at /nonexistent/run: no such folder"),
         (["collect", "task=nothing"], "task=nothing: no such task"),
         (["data", "info", "/nonexistent/data"], "/nonexistent/data"),
+        (["data", "info", ""], "word 3 of the command is empty: give a path or value"),
+        (["data", "view", "", "--port", "80"], "word 3 of the command is empty: give a path or value"),
+        (["data", "doctor", "", "--json"], "word 3 of the command is empty: give a path or value"),
+        (["data", "convert", "a", "--out="], "--out= needs a path or value"),
         (["eval", "run=x", "seed=1,b", "-m"], "seed=b: needs a whole number"),
     ],
 )

@@ -156,7 +156,7 @@ def repair(path: _Dataset, dry_run: _DryRun = False) -> None:
     if lines:
         _say(lines, dry_run, "removed or put right" if not dry_run else "to mend")
     else:
-        typer.echo(f"{path}: nothing to mend")
+        typer.echo(f"{path}: nothing to mend; damage inside files is not looked for: see robofb data doctor")
 
 
 def _carry_out(plans: Sequence[Plan], dry_run: bool) -> None:

@@ -15,6 +15,7 @@ from robofb.store.checks import check_episode
 from robofb.store.exporters import find_exporter
 from robofb.store.foreign import Source, Wishes
 from robofb.store.importers import open_source
+from robofb.store.layout import check_keys
 from robofb.store.new_output import NewOutput, check_new
 from robofb.types import Episode
 
@@ -72,6 +73,10 @@ def convert(
         name, source = open_source(path, source_format, wishes, stack)
         if name == target_format:
             raise UserError(f"{path} is in format '{name}' already: choose another with --to")
+        try:
+            check_keys(source.spec)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
         source = replace(source, meta=_told(source, path, name))
         counter = _Counter(source, path)
         if dry_run:

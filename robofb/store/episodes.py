@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robofb.errors import UserError
+from robofb.errors import DamagedError, UserError
 from robofb.normalize import element_stats, low_dim_specs
 from robofb.progress import progress_bar
 from robofb.provenance import MADE_WITH, made_with
@@ -48,12 +48,11 @@ class EpisodeStore:
         self.spec = stored_spec(root, self._attributes)
         self.meta: dict[str, Any] = self._attributes["meta"]
         self._load_index()
-        self._arrays = {name: FlatArray(root / name) for name in array_specs(self.spec)}
+        self._arrays = {name: FlatArray(root / name, array) for name, array in array_specs(self.spec).items()}
         for name, array in self._arrays.items():
             if len(array) < self._committed_rows(name) and name != ENDS:
-                raise UserError(
-                    f"dataset is damaged: {root / name} has {len(array)} rows,"
-                    f" {INDEX_FILE} counts {self._committed_rows(name)}"
+                raise DamagedError(
+                    f"{root / name} has {len(array)} rows, {INDEX_FILE} counts {self._committed_rows(name)}"
                 )
 
     @classmethod

@@ -8,18 +8,22 @@ it is several times faster for one short episode.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numcodecs
 import numpy as np
 
-from robofb.errors import UserError
+from robofb.errors import DamagedError
 from robofb.store.atomic import Staging
+from robofb.store.index import MAX_ROWS
+from robofb.types import ArraySpec
 
 IMAGE_CHUNK_ROWS = 16
 CHUNK_ROWS = 1024
 ZSTD_LEVEL = 3
+MAX_CHUNK_ROWS = 2**20  # a damaged header shall ask for no absurd memory
 
 
 def create_array(group: Any, name: str, shape: tuple[int, ...], dtype: str, chunk_rows: int) -> None:
@@ -42,15 +46,16 @@ class FlatArray:
 
     Args:
         folder: the array's folder, made by `create_array`.
+        spec: what each row is.
+
+    Raises:
+        DamagedError: its header is missing, or is none that `create_array` writes for such rows.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, spec: ArraySpec) -> None:
         self._folder = folder
-        try:
-            self._header = json.loads((folder / ".zarray").read_text())
-            self._codec = numcodecs.get_codec(self._header["compressor"])
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"dataset is damaged: cannot read {folder / '.zarray'} ({error})") from None
+        self._header = _load_header(folder / ".zarray", spec)
+        self._codec = numcodecs.Zstd(level=ZSTD_LEVEL)
         self.dtype = np.dtype(self._header["dtype"])
         self.row_shape = tuple(self._header["shape"][1:])
         self.chunk_rows = int(self._header["chunks"][0])
@@ -61,6 +66,8 @@ class FlatArray:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return rows start..stop, (stop - start, *row_shape), a copy."""
+        if stop > start and not self._chunk_path((stop - 1) // self.chunk_rows).exists():
+            self._chunk((stop - 1) // self.chunk_rows)  # refuse before asking for memory
         rows = np.empty((stop - start, *self.row_shape), self.dtype)
         for index, first, last in self.spans(start, stop):
             offset = index * self.chunk_rows
@@ -96,8 +103,15 @@ class FlatArray:
 
     def chunks_behind(self, stop: int) -> list[Path]:
         """Return the chunk files that hold no row before `stop`."""
+        return [path for path, n in self._chunk_numbers().items() if n * self.chunk_rows >= stop]
+
+    def rows_on_disk(self) -> int:
+        """Return the row up to which there are chunk files, whatever the header says."""
+        return (max(self._chunk_numbers().values(), default=-1) + 1) * self.chunk_rows
+
+    def _chunk_numbers(self) -> dict[Path, int]:
         numbers = {path: path.name.partition(".")[0] for path in self._folder.iterdir()}
-        return [path for path, n in numbers.items() if n.isdigit() and int(n) * self.chunk_rows >= stop]
+        return {path: int(n) for path, n in numbers.items() if n.isascii() and n.isdigit()}
 
     def spans(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """Return (chunk, first row, row after the last) for each chunk that start..stop touches."""
@@ -112,16 +126,64 @@ class FlatArray:
         """Return chunk `index`, (chunk_rows, *row_shape), read-only; many threads may do so at once.
 
         Raises:
-            UserError: the chunk's file is missing or cut off.
+            DamagedError: the chunk's file is missing or cut off.
         """
         path = self._chunk_path(index)
         try:
-            flat = np.frombuffer(self._codec.decode(path.read_bytes()), self.dtype)
-            return flat.reshape(self.chunk_rows, *self.row_shape)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"dataset is damaged: cannot read {path} ({error})") from None
+            content = self._codec.decode(path.read_bytes())
+        except OSError as error:
+            raise DamagedError(f"cannot read {path} ({error.strerror or error})") from None
+        except (ValueError, RuntimeError) as error:
+            raise DamagedError(f"cannot read {path} ({error})") from None
+        shape = (self.chunk_rows, *self.row_shape)
+        expected = math.prod(shape) * self.dtype.itemsize
+        if len(content) != expected:
+            raise DamagedError(f"cannot read {path} (it holds {len(content)} bytes, not {expected})")
+        return np.frombuffer(content, self.dtype).reshape(shape)
 
     def _chunk(self, index: int) -> np.ndarray:
         if self._cache is None or self._cache[0] != index:
             self._cache = (index, self.decode_chunk(index))
         return self._cache[1]
+
+
+def _load_header(path: Path, spec: ArraySpec) -> dict[str, Any]:
+    try:
+        header = json.loads(path.read_text())
+    except OSError as error:
+        raise DamagedError(f"cannot read {path} ({error.strerror or error})") from None
+    except ValueError as error:
+        raise DamagedError(f"cannot read {path} ({error})") from None
+    problem = _problem(header, spec)
+    if problem:
+        raise DamagedError(f"{path} describes no array of this dataset ({problem})")
+    return dict(header)
+
+
+def _problem(header: Any, spec: ArraySpec) -> str:
+    """Return what in the header of an array does not fit its rows, or ""."""
+    if not isinstance(header, dict):
+        return "it holds no object"
+    row = list(spec.shape)
+    for key, least, most in (("shape", 0, MAX_ROWS), ("chunks", 1, MAX_CHUNK_ROWS)):
+        sizes = header.get(key)
+        if not isinstance(sizes, list) or not all(type(size) is int for size in sizes):
+            return f"'{key}' is {sizes!r}"
+        if not sizes or sizes[1:] != row or not least <= sizes[0] <= most:
+            return f"'{key}' is {sizes}, the spec has rows of {row}"
+    dtype = header.get("dtype")
+    if dtype != np.dtype(spec.dtype).str:
+        return f"'dtype' is {dtype!r}, the spec has {spec.dtype}"
+    compressor = header.get("compressor")
+    if not isinstance(compressor, dict) or compressor.get("id") != "zstd":
+        return "'compressor' is not zstd"
+    wanted: dict[str, tuple[Any, ...]] = {
+        "zarr_format": (2,),
+        "filters": (None, []),
+        "order": ("C",),
+        "dimension_separator": (".", None),
+    }
+    for key, valid in wanted.items():
+        if header.get(key) not in valid:
+            return f"'{key}' is {str(header.get(key))[:60]}"
+    return ""

@@ -115,6 +115,12 @@ def reading(what: object) -> Iterator[None]:
         zlib.error,
     ) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, TypeError | AttributeError):  # Python's words tell a user nothing
+            reason = "it is not laid out as its format says"
+        elif isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+            reason = (
+                f"'{error.args[0][:100]}' is missing" if " " not in error.args[0] else error.args[0][:200]
+            )
         raise UserError(f"cannot read {what}: {reason}") from error
 
 

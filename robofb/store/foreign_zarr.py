@@ -91,6 +91,9 @@ class ForeignZarr:
         from robofb.store.checked_chunks import checked_store
 
         self.check_version()
+        for name in sorted(self._zip_names or ()):
+            if name.startswith("/") or ".." in PurePosixPath(name).parts:
+                raise UserError(f"{self.path} names '{name}', which lies outside it")
         if any("imagecodecs" in json.dumps(self.header(name)) for name in self.array_names()):
             _register_image_codecs()
         with reading(self.path):

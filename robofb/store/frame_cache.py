@@ -124,7 +124,7 @@ class CachedFrames:
             try:
                 _fill(
                     path,
-                    FlatArray(store.path / "data" / key),
+                    FlatArray(store.path / "data" / key, store.spec.obs[key]),
                     int(store.episode_lengths.sum()),
                     self._threads,
                 )

@@ -25,7 +25,10 @@ class StoredFrames:
     def __init__(self, stores: Sequence[EpisodeStore], keys: Sequence[str], threads: int) -> None:
         self.keys = tuple(keys)
         self.first_row = np.cumsum([0, *(int(store.episode_lengths.sum()) for store in stores)])  # (D + 1,)
-        self._arrays = {key: [FlatArray(store.path / "data" / key) for store in stores] for key in self.keys}
+        self._arrays = {
+            key: [FlatArray(store.path / "data" / key, store.spec.obs[key]) for store in stores]
+            for key in self.keys
+        }
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="frames")
 
     def row_shape(self, key: str) -> tuple[int, ...]:

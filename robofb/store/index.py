@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from robofb.errors import UserError
+from robofb.errors import DamagedError, UserError
 
 INDEX_FILE = "index.json"
+MAX_ROWS = 2**53  # more than any disk holds
+_TYPES = {"end": int, "success": bool, "terminated": bool, "meta": dict}
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,45 @@ class EpisodeEntry:
 
 
 def load_index(root: Path) -> list[EpisodeEntry]:
-    """Read the committed episodes of a dataset folder."""
+    """Read the committed episodes of a dataset folder.
+
+    Raises:
+        DamagedError: names what is not sound, and of which episode.
+    """
     path = root / INDEX_FILE
     try:
-        entries = [EpisodeEntry(**values) for values in json.loads(path.read_bytes())["episodes"]]
-        increasing = all(last < end for last, end in pairwise([0, *(entry.end for entry in entries)]))
-        sound = all(isinstance(e.success, bool) and isinstance(e.meta, dict) for e in entries)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"dataset is damaged: cannot read {path} ({error})") from None
-    if not sound:
-        raise UserError(f"dataset is damaged: {path} holds a success or meta of another type")
-    if not increasing:
-        raise UserError(f"dataset is damaged: episode ends in {path} do not increase")
+        stored = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise DamagedError(f"cannot read {path} ({error})") from None
+    if not isinstance(stored, dict) or not isinstance(stored.get("episodes"), list):
+        raise DamagedError(f"cannot read {path} (it holds no list 'episodes')")
+    entries: list[EpisodeEntry] = []
+    for number, values in enumerate(stored["episodes"]):
+        problem = _problem(values, entries[-1].end if entries else 0)
+        if problem:
+            raise DamagedError(f"cannot read {path} (episode {number}: {problem})")
+        entries.append(EpisodeEntry(**values))
     return entries
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _problem(values: Any, start: int) -> str:
+    """Return what is wrong with an entry of the index whose episode begins at row `start`, or ""."""
+    if not isinstance(values, dict):
+        return f"{values!r} is no object"
+    for key, kind in _TYPES.items():
+        if key not in values:
+            return f"'{key}' is missing"
+        if type(values[key]) is not kind:
+            return f"'{key}' is {values[key]!r}"
+    if unknown := sorted(set(values) - set(_TYPES)):
+        return f"'{unknown[0]}' is unknown"
+    if not start < values["end"] <= MAX_ROWS:
+        return f"ends at row {values['end']}, but begins at row {start}"
+    return ""
 
 
 def fingerprint(entries: Iterable[EpisodeEntry]) -> str:

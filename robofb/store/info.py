@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robofb.normalize import is_image
+from robofb.provenance import MADE_WITH
 from robofb.store.episodes import EpisodeStore
 from robofb.store.layout import EDITS
 from robofb.types import SOURCE_NAMES, ArraySpec
@@ -46,6 +48,7 @@ def describe(path: str | Path) -> dict[str, Any]:
                 name: int((source == flag).sum()) for flag, name in enumerate(SOURCE_NAMES) if flag in source
             },
             "bytes": folder_bytes(Path(path)),
+            "recorded_with": _recorded_with(store.meta),
             "meta": store.meta,
         }
 
@@ -73,6 +76,8 @@ def format_info(info: dict[str, Any]) -> str:
             text += f", {min(array['min']):.4g} to {max(array['max']):.4g}"
         rows.append((key, text))
     rows += [("made by", _format_edit(edit)) for edit in info["meta"].get(EDITS, [])]
+    if EDITS in info["meta"]:
+        rows += [("recorded with", _format_versions(versions)) for versions in info["recorded_with"]]
     rows += _format_meta("meta", {key: value for key, value in info["meta"].items() if key != EDITS})
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
@@ -82,6 +87,22 @@ def _format_edit(edit: dict[str, Any]) -> str:
     """Return one line such as "merge of data/a, data/b: 20 episodes"."""
     datasets = ", ".join(origin["dataset"] for origin in edit["from"])
     return f"{edit['verb']} of {datasets}: {edit['episodes']} episodes"
+
+
+def _recorded_with(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return, each once, the versions that recorded a dataset: of an edited one, its first sources'."""
+    if not meta.get(EDITS):
+        return [meta[MADE_WITH]] if MADE_WITH in meta else []
+    found: list[dict[str, Any]] = []
+    for origin in meta[EDITS][0]["from"]:
+        found += [versions for versions in _recorded_with(origin["meta"]) if versions not in found]
+    return found
+
+
+def _format_versions(versions: Mapping[str, Any]) -> str:
+    """Return one line such as "robofb 0.1, commit 1a2b, with changes"."""
+    words = [f"{name} {value}" for name, value in versions.items() if name != "dirty"]
+    return ", ".join([*words, "with changes"] if versions.get("dirty") else words)
 
 
 def _lengths(store: EpisodeStore) -> dict[str, float]:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from robofb.errors import UserError
+from robofb.errors import DamagedError, UserError
 from robofb.normalize import is_image
 from robofb.store.atomic import replace_file, sync_tree
 from robofb.store.flat_array import CHUNK_ROWS, IMAGE_CHUNK_ROWS, create_array
@@ -43,7 +43,10 @@ def array_specs(spec: EnvSpec) -> dict[str, ArraySpec]:
 
 def create_layout(root: Path, spec: EnvSpec, meta: dict[str, Any]) -> None:
     """Make an empty dataset in a vacant folder; interrupted, it leaves one that counts as vacant."""
-    _check_keys(spec)
+    try:
+        check_keys(spec)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     attributes = _attributes(spec, meta)
     check_vacant(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -58,7 +61,11 @@ def create_layout(root: Path, spec: EnvSpec, meta: dict[str, Any]) -> None:
 
 
 def check_dataset(root: Path) -> None:
-    """Raise UserError, saying what is there instead, unless a folder is a dataset."""
+    """Raise UserError, saying what is there instead, unless a folder is a dataset.
+
+    Raises:
+        DamagedError: it says that it is one, but its index is gone.
+    """
     if not root.exists():
         raise UserError(f"{root}: no such dataset folder")
     if not root.is_dir():
@@ -66,8 +73,19 @@ def check_dataset(root: Path) -> None:
     if not any(root.iterdir()):
         raise UserError(f"{root} is an empty folder, not a dataset")
     if not (root / INDEX_FILE).exists() or not (root / ATTRIBUTES_FILE).exists():
+        if says_ours(root):
+            raise DamagedError(f"{root / INDEX_FILE} is missing")
         missing = INDEX_FILE if (root / ATTRIBUTES_FILE).exists() else ATTRIBUTES_FILE
         raise UserError(f"{root} is not a robofb dataset ({missing} is missing)")
+
+
+def says_ours(root: Path) -> bool:
+    """Return whether the attributes of a folder say that it is a dataset of robofb, damaged or not."""
+    try:
+        attributes = json.loads((root / ATTRIBUTES_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(attributes, dict) and attributes.get("format") == FORMAT
 
 
 def load_attributes(root: Path) -> dict[str, Any]:
@@ -76,7 +94,7 @@ def load_attributes(root: Path) -> dict[str, Any]:
     try:
         attributes = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UserError(f"dataset is damaged: cannot read {path} ({error})") from None
+        raise DamagedError(f"cannot read {path} ({error})") from None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
         raise UserError(f"{root} is a zarr folder but not a robofb dataset (format is not '{FORMAT}')")
     version = attributes.get("schema_version")
@@ -86,13 +104,16 @@ def load_attributes(root: Path) -> dict[str, Any]:
 
 
 def stored_spec(root: Path, attributes: dict[str, Any]) -> EnvSpec:
-    """Return the spec that a dataset's attributes hold."""
+    """Return the spec that a dataset's attributes hold, which must hold a meta too."""
+    path = root / ATTRIBUTES_FILE
+    if not isinstance(attributes.get("meta"), dict):
+        raise DamagedError(f"{path} holds no sound meta ({attributes.get('meta')!r})")
     try:
-        dict(attributes["meta"])
-        return EnvSpec.from_dict(attributes["spec"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        path = root / ATTRIBUTES_FILE
-        raise UserError(f"dataset is damaged: {path} holds no sound spec or meta ({error})") from None
+        spec = EnvSpec.from_dict(attributes.get("spec", {}))
+        check_keys(spec)
+    except ValueError as error:
+        raise DamagedError(f"{path} holds no sound spec ({error})") from None
+    return spec
 
 
 def rename_task(root: Path, task: str) -> None:
@@ -133,13 +154,14 @@ def _attributes(spec: EnvSpec, meta: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def _check_keys(spec: EnvSpec) -> None:
+def check_keys(spec: EnvSpec) -> None:
+    """Raise ValueError unless every observation may be the name of an array, which no path out of it is."""
     for key in spec.obs:
         if key in _STEP_ARRAYS or key == "action":
             taken = ", ".join(["action", *_STEP_ARRAYS])
-            raise UserError(f"observation key '{key}' is taken; choose another than {taken}")
+            raise ValueError(f"observation key '{key}' is taken; choose another than {taken}")
         if not re.fullmatch(r"\w[\w.-]*", key):
-            raise UserError(f"observation key '{key}' may hold only letters, digits, '_', '-' and '.'")
+            raise ValueError(f"observation key '{key}' may hold only letters, digits, '_', '-' and '.'")
 
 
 def check_vacant(root: Path) -> None:

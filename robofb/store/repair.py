@@ -25,8 +25,8 @@ def find_remains(path: Path) -> list[str]:
         spec = store.spec
     committed = {"data": ends[-1] if ends else 0, "final": len(ends)}
     lines = []
-    for name in array_specs(spec):
-        array = FlatArray(path / name)
+    for name, array_spec in array_specs(spec).items():
+        array = FlatArray(path / name, array_spec)
         if name == ENDS:
             if len(array) != len(ends) or array.read(0, len(array)).tolist() != ends:
                 lines.append(f"{name}, the copy of the episode ends, is not up to date")

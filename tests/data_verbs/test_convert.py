@@ -1,5 +1,13 @@
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+import h5py
 import pytest
-from format_examples import EXAMPLES, diffusion_policy, juicer, robofb
+from format_examples import EXAMPLES, SPEC, diffusion_policy, episode, juicer, robofb, robomimic
 
 from robofb import cli
 from robofb.store.episodes import EpisodeStore
@@ -55,3 +63,71 @@ def test_mistakes_are_one_line(tmp_path, capsys, words, message):
     assert message in error.replace("\n", " ")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--from", "diffusion_policy"]])
+def test_a_dataset_of_ours_without_its_index_is_taken_for_nothing_else(tmp_path, capsys, words):
+    path = robofb(tmp_path)
+    (path / "index.json").unlink()
+    assert run(path, "--out", tmp_path / "out", "--rate", "10", *words) == 2
+    error = capsys.readouterr().err
+    assert ("is a dataset of robofb" if words else "dataset is damaged: ") in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target", ["robofb", "diffusion_policy", "lerobot"])
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "a\\..\\b"])
+def test_an_observation_that_would_lead_out_of_the_folder_is_refused_by_name(tmp_path, capsys, name, target):
+    (tmp_path / "in").mkdir()
+    path = robomimic(tmp_path / "in")
+    with h5py.File(path, "a") as file:
+        for demo in file["data"].values():
+            rows = demo["obs"]["robot0_eef_pos"][:]
+            demo["obs"].create_dataset(name, data=rows)
+        place = file["data/demo_2/obs"][name].name
+        spec = replace(SPEC, obs={name: SPEC.action, place.rpartition("/")[2]: SPEC.action})
+        file["data"].attrs["robofb"] = json.dumps({"robofb_facts": 1, "spec": spec.to_dict()})
+    before = sorted(tmp_path.rglob("*"))
+    words = [] if target == "robofb" else ["--to", target]
+    code = run(path, "--out", tmp_path / "out", "--rate", "10", *words)
+    error = capsys.readouterr().err
+    assert code == 2 and error.count("\n") == 1 and name.split("/")[0] in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["data/../../x", "/etc/x"])
+def test_an_array_in_a_zip_that_would_lead_out_of_it_is_refused_by_name(tmp_path, capsys, name):
+    folder = diffusion_policy(tmp_path)
+    with zipfile.ZipFile(tmp_path / "in.zarr.zip", "w") as archive:
+        for file in folder.rglob("*"):
+            place = file.relative_to(folder).as_posix()
+            if file.is_file():
+                archive.write(file, place)
+                if place.startswith("data/state/"):
+                    archive.writestr(place.replace("data/state", name), file.read_bytes())
+    before = sorted(tmp_path.rglob("*"))
+    assert run(tmp_path / "in.zarr.zip", "--out", tmp_path / "out", "--rate", "10") == 2
+    assert f"names '{name}/" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.parametrize("target", ["diffusion_policy", "lerobot", "robomimic"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, target):
+    with EpisodeStore.create(tmp_path / "ours", SPEC) as store:
+        for number in range(2):
+            store.append(episode(number, 1000))
+    (tmp_path / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(tmp_path / "disk")]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        words = [str(tmp_path / "ours"), "--out", str(tmp_path / "disk" / "c"), "--to", target]
+        command = [sys.executable, "-m", "robofb.cli", "data", "convert", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)  # HDF5 may crash
+        assert done.returncode == 2
+        assert done.stderr.endswith("disk/c: nothing is converted: the disk is full\n")
+        assert done.stderr.count("\n") == 1
+        assert list((tmp_path / "disk").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path / "disk")], check=True)

@@ -140,7 +140,9 @@ def test_repair(tmp_path, capsys):
     assert data("repair", "a") == 0
     assert capsys.readouterr().out == "removed or put right:\n.staging: 1 stale files, 3 B\n"
     assert data("repair", "a") == 0
-    assert capsys.readouterr().out == "a: nothing to mend\n"
+    assert capsys.readouterr().out == (
+        "a: nothing to mend; damage inside files is not looked for: see robofb data doctor\n"
+    )
     assert lengths("a") == [4, 5, 6, 7]
 
 
@@ -165,6 +167,18 @@ def test_a_refused_split_writes_none_of_its_parts(tmp_path, capsys):
         (["trim", "a", "--out", "c", "--head", "4"], "nothing would be left of episode 0, 4 steps"),
         (["drop", "a", "--out", "c", "--episodes", "2,4"], "a has no episode 4; valid: 0..3"),
         (["drop", "a", "--out", "c"], "drop needs --episodes"),
+        (["drop", "a", "--out", "c", "--shorter-than", "-3"], "--shorter-than -3: needs a number of steps"),
+        (["drop", "a", "--out", "c", "--longer-than", "-3"], "--longer-than -3: needs a number of steps"),
+        (["drop", "a", "--out", "c", "--longer-than", "7"], "a: no episode fits: there is nothing to drop"),
+        (["split", "a", "--out-dir", "s", "--fractions", "1"], "each above 0 and below 1"),
+        (["relabel", "a", "--in-place", "--meta", "success=false"], "use --success"),
+        (
+            ["relabel", "a", "--in-place", "--meta", "x={bad"],
+            "--meta x={bad: begins as JSON does and is none",
+        ),
+        (["relabel", "a", "--in-place", "--meta", 'x="bad'], "begins as JSON does and is none"),
+        (["relabel", "a", "--out=", "--success", "true"], "--out= needs a path or value"),
+        (["repair", ""], "word 3 of the command is empty: give a path or value"),
         (["relabel", "a", "--success", "true"], "relabel needs either --out FOLDER or --in-place"),
         (["relabel", "a", "--out", "c", "--in-place"], "relabel needs either --out FOLDER or --in-place"),
         (["relabel", "a", "--in-place", "--success", "yes"], "--success yes: valid: true, false"),

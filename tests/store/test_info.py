@@ -81,3 +81,25 @@ def test_every_edit_gets_one_row(tmp_path):
     text = format_info(describe(tmp_path / "c"))
     assert f"trim of {tmp_path / 'd'}: 1 episodes" in text
     assert "index_sha256" not in text
+
+
+def test_an_edited_dataset_shows_what_recorded_its_sources(tmp_path):
+    sources = []
+    for name in "ab":
+        with EpisodeStore.create(tmp_path / name, SPEC) as store:
+            store.append(make_episode(0))
+        attributes = json.loads((tmp_path / name / ".zattrs").read_text())
+        attributes["meta"]["made_with"] = {"robofb": "0.0.1", "commit": f"{name}{name}", "dirty": name == "b"}
+        (tmp_path / name / ".zattrs").write_text(json.dumps(attributes))
+        sources.append(EpisodeStore.open(tmp_path / name))
+    write(make_plan(tmp_path / "t", [whole(sources[1], 0)], [sources[1]], "trim", {}))
+    trimmed = EpisodeStore.open(tmp_path / "t")
+    pieces = [whole(sources[0], 0), whole(trimmed, 0)]
+    write(make_plan(tmp_path / "m", pieces, [sources[0], trimmed], "merge", {}))
+    info = describe(tmp_path / "m")
+    assert [versions["commit"] for versions in info["recorded_with"]] == ["aa", "bb"]
+    rows = [line for line in format_info(info).splitlines() if line.startswith("recorded with")]
+    assert [" ".join(row.split()) for row in rows] == [
+        "recorded with robofb 0.0.1, commit aa",
+        "recorded with robofb 0.0.1, commit bb, with changes",
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from robofb.errors import UserError
 from robofb.progress import progress_bar
-from robofb.store.doctor import actions, duplicates, images, labels, motion, poses, timing, values
+from robofb.store.doctor import actions, duplicates, images, labels, marks, motion, poses, timing, values
 from robofb.store.doctor.finding import ERROR, DatasetCheck, EpisodeCheck, Finding
 from robofb.store.doctor.reading import DatasetReader
 from robofb.types import EnvSpec
@@ -26,6 +26,7 @@ EPISODE_CHECKS: tuple[EpisodeCheck, ...] = (
     images.CONTENT_CHECK,
     images.EXPOSURE_CHECK,
     motion.IDLE_CHECK,
+    marks.CHECK,
 )
 DATASET_CHECKS: tuple[DatasetCheck, ...] = (
     images.BRIGHTNESS_CHECK,
@@ -51,6 +52,7 @@ class Diagnosis:
         measured: figures of the whole dataset by name and unit.
         intervals: mean time between observations [s] by episode, where it can be read.
         control_dt: declared time between observations [s].
+        readable: whether spec and index could be read; without them no episode is known.
     """
 
     path: str
@@ -61,11 +63,17 @@ class Diagnosis:
     measured: dict[str, float] = field(default_factory=dict)
     intervals: dict[int, float] = field(default_factory=dict)
     control_dt: float = 0.0
+    readable: bool = True
 
     @property
     def errors(self) -> int:
         """How many findings are errors."""
         return sum(finding.severity == ERROR for finding in self.findings)
+
+    @property
+    def own_errors(self) -> int:
+        """How many errors concern the dataset and no single episode."""
+        return sum(finding.severity == ERROR and finding.episode is None for finding in self.findings)
 
     @property
     def sound_episodes(self) -> int:
@@ -79,7 +87,9 @@ class Diagnosis:
             "task": self.task,
             "episodes": len(self.lengths),
             "sound_episodes": self.sound_episodes,
+            "readable": self.readable,
             "errors": self.errors,
+            "own_errors": self.own_errors,
             "warnings": len(self.findings) - self.errors,
             "findings": [finding.to_dict() for finding in self.findings],
             "not_checked": self.not_checked,
@@ -104,7 +114,7 @@ def examine(path: str | Path, only: Sequence[str] = ()) -> Diagnosis:
         if name not in CHECK_NAMES:
             raise UserError(f"--only {name}: no such check; valid: {', '.join(CHECK_NAMES)}")
     reader = DatasetReader(Path(path))
-    diagnosis = Diagnosis(str(path), findings=list(reader.findings))
+    diagnosis = Diagnosis(str(path), findings=list(reader.findings), readable=reader.spec is not None)
     if reader.spec is not None:
         diagnosis.task, diagnosis.control_dt = reader.spec.task, reader.spec.control_dt
         diagnosis.lengths = reader.lengths
@@ -126,6 +136,9 @@ def _examine_episodes(reader: DatasetReader, spec: EnvSpec, diagnosis: Diagnosis
         for number in range(len(reader)):
             recorded, damage = reader.read(number)
             diagnosis.findings += damage
+            if not recorded.arrays:  # nothing could be read, and even its length may be false
+                bar.update()
+                continue
             sound = recorded.finite()
             for check in each:
                 diagnosis.findings += check.run(recorded if check is values.CHECK else sound)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robofb.errors import UserError
+from robofb.errors import DamagedError, UserError
 from robofb.store.atomic import explain
 from robofb.store.doctor.finding import ERROR, WARNING, Finding, runs
 from robofb.store.doctor.recorded import Recorded
@@ -26,7 +26,7 @@ class DatasetReader:
         root: dataset folder.
 
     Attributes:
-        spec: the dataset's, None where it is damaged; then there are no episodes.
+        spec: the dataset's, None where it or the index is damaged; then there are no episodes.
         findings: damage that concerns no single episode.
 
     Raises:
@@ -34,28 +34,22 @@ class DatasetReader:
     """
 
     def __init__(self, root: Path) -> None:
-        try:
-            check_dataset(root)
-            attributes = load_attributes(root)
-        except OSError as error:
-            raise UserError(explain(error, f"{root}: cannot open dataset to read")) from None
         self.findings: list[Finding] = []
         self.spec: EnvSpec | None = None
         self._entries: list[EpisodeEntry] = []
         self._arrays: dict[str, FlatArray] = {}
+        self._rows_on_disk = 0
         try:
-            self.spec = stored_spec(root, attributes)
-            entries = load_index(root)
-        except (UserError, OSError) as error:
+            check_dataset(root)
+            spec = stored_spec(root, load_attributes(root))
+            self._entries = load_index(root)
+        except DamagedError as error:
             self._add(DAMAGED, ERROR, "", str(error))
             return
-        wrong = [number for number, entry in enumerate(entries) if type(entry.end) is not int]
-        if wrong:
-            end = entries[wrong[0]].end
-            self._add(DAMAGED, ERROR, "", f"{root / INDEX_FILE}: episode {wrong[0]} ends at row {end!r}")
-            return
-        self._entries = entries
-        self._open_arrays(root, self.spec)
+        except OSError as error:
+            raise UserError(explain(error, f"{root}: cannot open dataset to read")) from None
+        self.spec = spec
+        self._open_arrays(root, spec)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,7 +66,12 @@ class DatasetReader:
         entry = self._entries[number]
         start = self._entries[number - 1].end if number else 0
         findings: list[Finding] = []
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
+        length = entry.end - start
+        recorded = Recorded(number, self.spec, length, entry.success, entry.terminated, arrays, entry.meta)
+        if self._arrays and length > self._rows_on_disk:
+            text = f"{INDEX_FILE} gives it {length} steps, all files together hold {self._rows_on_disk}"
+            return recorded, [Finding(ROWS_MISSING, ERROR, number, None, "", text)]
         for key in (*self.spec.obs, "timestamp", "action", "reward", "source"):
             parts = [self._rows(f"data/{key}", start, entry.end, number, 0, findings)]
             if f"final/{key}" in array_specs(self.spec):
@@ -81,28 +80,16 @@ class DatasetReader:
             readable = [part for part in parts if part is not None]
             if len(readable) == len(parts):
                 arrays[key] = np.concatenate(readable)
-        length = entry.end - start
-        return Recorded(number, self.spec, length, entry.success, bool(entry.terminated), arrays), findings
+        return recorded, findings
 
     def _open_arrays(self, root: Path, spec: EnvSpec) -> None:
         for name, expected in array_specs(spec).items():
             try:
-                array = FlatArray(root / name)
-            except UserError as error:
+                self._arrays[name] = FlatArray(root / name, expected)
+            except DamagedError as error:
                 self._add(DAMAGED, ERROR, name, str(error))
-                continue
-            except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-                text = f"{root / name / '.zarray'} describes no array robofb can read ({error!r})"
-                self._add(DAMAGED, ERROR, name, text)
-                continue
-            found = (array.row_shape, array.dtype)
-            if found != (expected.shape, np.dtype(expected.dtype)):
-                declared = f"the spec declares {expected.shape} {expected.dtype}"
-                self._add(
-                    DAMAGED, ERROR, name, f"{root / name} holds rows of {found[0]} {found[1]}; {declared}"
-                )
-                continue
-            self._arrays[name] = array
+        steps = [array.rows_on_disk() for name, array in self._arrays.items() if name.startswith("data/")]
+        self._rows_on_disk = max(steps, default=0)
         self._check_ends()
 
     def _check_ends(self) -> None:
@@ -112,13 +99,13 @@ class DatasetReader:
         array = self._arrays[ENDS]
         wanted = [entry.end for entry in self._entries]
         try:
-            found = array.read(0, len(array)).tolist()
+            found = array.read(0, min(len(array), len(wanted))).tolist()
         except UserError as error:
             self._add(DAMAGED, WARNING, ENDS, f"{error}; tools that read zarr need it")
             return
         # A crash between two renames leaves the copy one short, which the next append mends.
-        if found[: len(wanted)] != wanted and found != wanted[:-1]:
-            text = f"it lists {len(found)} ends that differ from the {len(wanted)} of the index"
+        if found != wanted and found != wanted[:-1]:
+            text = f"it lists {len(array)} ends that differ from the {len(wanted)} of the index"
             self._add(ENDS_DIFFER, WARNING, ENDS, text)
 
     def _rows(

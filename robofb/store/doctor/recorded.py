@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Recorded:
         length: T, its actions.
         success, terminated: as the index says.
         arrays: observations (T + 1, ...), "timestamp" (T + 1,) [s], "action", "reward", "source" (T, ...).
+        meta: what the index says of it.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Recorded:
     success: bool
     terminated: bool
     arrays: Mapping[str, np.ndarray]
+    meta: Mapping[str, Any]
 
     def finite(self) -> Recorded:
         """Return the episode without the arrays that hold NaN or infinity."""

@@ -24,11 +24,16 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
         lines += [f"  {name}: {why}" for name, why in diagnosis.not_checked.items()]
     lines += [f"{name} {value:g}" for name, value in diagnosis.measured.items()]
     warnings = len(diagnosis.findings) - diagnosis.errors
-    lines.append(
-        f"{diagnosis.sound_episodes} of {len(diagnosis.lengths)} episodes sound;"
-        f" errors: {diagnosis.errors}, warnings: {warnings}"
-    )
+    lines.append(f"{_verdict(diagnosis)}; errors: {diagnosis.errors}, warnings: {warnings}")
     return "\n".join(lines)
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    if not diagnosis.readable:
+        return "no episode could be looked at: the dataset itself is damaged"
+    own = diagnosis.own_errors
+    verdict = f"{diagnosis.sound_episodes} of {len(diagnosis.lengths)} episodes sound"
+    return f"{verdict}, errors of the dataset itself: {own}" if own else verdict
 
 
 def place(finding: Finding) -> str:

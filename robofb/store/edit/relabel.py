@@ -17,7 +17,12 @@ from robofb.store.episodes import EpisodeStore
 from robofb.store.layout import rename_task
 from robofb.types import SOURCE_NAMES
 
-_KEPT_BY_US = (CAME_FROM, BOTTLENECKS)
+_NO_META = {
+    CAME_FROM: "robofb keeps this key itself",
+    BOTTLENECKS: "marks are set by robofb data annotate",
+    "success": "this is no fact of the meta: use --success",
+    "terminated": "this is no fact of the meta, and only the recording knows it",
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class Labels:
         if self.task is not None and not self.task.strip():
             raise UserError("--task is empty")
         for key in self.meta:
-            if key in _KEPT_BY_US:
-                raise UserError(f"--meta {key}: robofb keeps this key itself")
+            if key in _NO_META:
+                raise UserError(f"--meta {key}: {_NO_META[key]}")
 
     def changes(self) -> dict[str, Any]:
         """Return what `EpisodeStore.update` takes for one episode."""
@@ -68,7 +73,8 @@ def parse_meta(words: Sequence[str]) -> dict[str, Any]:
     A value is JSON where it can be read as such, else text; null or nothing removes the key.
 
     Raises:
-        UserError: a word without "=" or key, or a key given twice.
+        UserError: a word without "=" or key, a key given twice, or a value that begins as JSON does and
+            is none.
     """
     meta: dict[str, Any] = {}
     for word in words:
@@ -79,7 +85,9 @@ def parse_meta(words: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"--meta {key} is given twice")
         try:
             meta[key] = json.loads(text) if text else None
-        except ValueError:
+        except ValueError as error:
+            if text.lstrip().startswith(("{", "[", '"')):
+                raise UserError(f"--meta {word}: begins as JSON does and is none ({error})") from None
             meta[key] = text
     return meta
 

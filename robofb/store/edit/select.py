@@ -73,7 +73,7 @@ def split(
         UserError: fractions or names that make no sense, or fewer episodes than fractions.
     """
     if len(fractions) < 2 or not all(0.0 < share < 1.0 for share in fractions):
-        raise UserError(f"--fractions {_joined(fractions)}: needs two or more, each between 0 and 1")
+        raise UserError(f"--fractions {_joined(fractions)}: needs two or more, each above 0 and below 1")
     if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise UserError(f"--fractions {_joined(fractions)}: their sum is {sum(fractions):g}, it must be 1")
     folders = _folders(names, len(fractions))
@@ -135,10 +135,13 @@ def drop(
         longer_than: leave out those of more steps.
 
     Raises:
-        UserError: no condition, or no episode would be left.
+        UserError: no condition, a negative length, or none or all of the episodes fit.
     """
     if not (len(numbers) or failed or shorter_than is not None or longer_than is not None):
         raise UserError("drop needs --episodes, --failed, --shorter-than or --longer-than")
+    for option, steps in (("--shorter-than", shorter_than), ("--longer-than", longer_than)):
+        if steps is not None and steps < 0:
+            raise UserError(f"{option} {steps}: needs a number of steps, at least 0")
     lengths = store.episode_lengths
     gone = np.isin(np.arange(len(store)), list(numbers))
     if failed:
@@ -147,6 +150,8 @@ def drop(
         gone |= lengths < shorter_than
     if longer_than is not None:
         gone |= lengths > longer_than
+    if not gone.any():
+        raise UserError(f"{store.path}: no episode fits: there is nothing to drop")
     if gone.all():
         raise UserError(f"{store.path}: all {len(store)} episodes would be dropped")
     dropped, kept = np.flatnonzero(gone).tolist(), np.flatnonzero(~gone).tolist()

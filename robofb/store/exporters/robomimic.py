@@ -18,6 +18,7 @@ from robofb.store.foreign import (
     facts,
 )
 from robofb.store.foreign_images import images_last
+from robofb.store.patient_file import open_disk
 from robofb.types import Episode
 
 SUMMARY = "robomimic's HDF5"
@@ -36,13 +37,14 @@ def write(source: Source, episodes: Iterator[Episode], out: Path, wishes: Wishes
     except ImportError:
         raise extra_missing("h5py") from None
     spec = source.spec
-    with h5py.File(out, "w-") as file:
+    with open_disk(out) as disk, h5py.File(disk, "w") as file:
         data = file.create_group("data")
         total = 0
         masks: dict[str, list[bytes]] = {}
         for number, episode in enumerate(episodes):
             demo = data.create_group(f"demo_{number}")
             _write_demo(demo, source, episode)
+            disk.check()
             total += len(episode)
             for name in episode.meta.get("filters", ()):
                 masks.setdefault(str(name), []).append(f"demo_{number}".encode())

@@ -10,6 +10,7 @@ from typing import cast
 
 from robofb.errors import UserError
 from robofb.store.foreign import Importer, Source, Wishes, reading
+from robofb.store.layout import says_ours
 
 
 def importers() -> dict[str, Importer]:
@@ -24,7 +25,8 @@ def find_importer(path: Path, name: str) -> tuple[str, Importer]:
     """Return the name and importer of a format, found by looking where `name` is "auto".
 
     Raises:
-        UserError: nothing there, an unknown name, or a path that looks like no format or like several.
+        UserError: nothing there, an unknown name, or a path that looks like no format or like several, or
+            holds a dataset of ours and is asked for as another format's, which would lose what only ours has.
     """
     known = importers()
     if not path.exists():
@@ -32,6 +34,8 @@ def find_importer(path: Path, name: str) -> tuple[str, Importer]:
     if name != "auto":
         if name not in known:
             raise UserError(f"format '{name}' is unknown; valid: auto, {', '.join(known)}")
+        if name != "robofb" and says_ours(path):
+            raise UserError(f"{path} is a dataset of robofb, not of format '{name}': leave --from out")
         return name, known[name]
     found = [label for label, importer in known.items() if importer.looks_like(path)]
     if not found:

@@ -32,7 +32,7 @@ from robofb.store.foreign import (
 )
 from robofb.store.foreign_images import camera_key, image_spec, looks_like_image, to_image_rows
 from robofb.store.foreign_zarr import LOSSY_CODECS, ForeignZarr, is_zarr_of, read_rows
-from robofb.store.index import INDEX_FILE
+from robofb.store.importers import robofb
 from robofb.types import SOURCE_HUMAN, ArraySpec, EnvSpec, Episode
 
 SUMMARY = "diffusion_policy's ReplayBuffer, a zarr folder or .zarr.zip"
@@ -43,7 +43,7 @@ SPARSE = ("reward",)  # may be all zero, of which zarr writes no chunk
 
 def looks_like(path: Path) -> bool:
     """Return whether a zarr folder or zip has episode ends in meta/ and actions in data/."""
-    return not (path / INDEX_FILE).exists() and is_zarr_of(path, ENDS, "data/action")
+    return not robofb.looks_like(path) and is_zarr_of(path, ENDS, "data/action")
 
 
 def open_source(path: Path, wishes: Wishes, stack: ExitStack) -> Source:

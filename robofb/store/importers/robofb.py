@@ -10,13 +10,14 @@ from robofb.errors import UserError
 from robofb.store.episodes import EpisodeStore
 from robofb.store.foreign import Source, Wishes
 from robofb.store.index import INDEX_FILE
+from robofb.store.layout import says_ours
 
 SUMMARY = "a dataset of robofb, data/README.md"
 
 
 def looks_like(path: Path) -> bool:
-    """Return whether a folder holds the index of a dataset."""
-    return (path / INDEX_FILE).is_file()
+    """Return whether a folder holds the index of a dataset, or says that it is one."""
+    return (path / INDEX_FILE).is_file() or says_ours(path)
 
 
 def open_source(path: Path, wishes: Wishes, stack: ExitStack) -> Source:

@@ -97,6 +97,8 @@ def _check_links(file: Any, path: Path) -> None:
 
 
 def _length(demo: Any, path: Path) -> int:
+    if not hasattr(demo.get("actions"), "dtype"):
+        raise UserError(f"{path}: {demo.name} holds no array 'actions'")
     steps = len(demo["actions"])
     said = int(demo.attrs.get("num_samples", steps))
     if said != steps:
@@ -114,6 +116,8 @@ def _observations(demo: Any, known: EnvSpec | None, path: Path) -> dict[str, str
     names = {}
     for name in demo.get("obs", ()):
         data = demo["obs"][name]
+        if not hasattr(data, "dtype"):
+            raise UserError(f"{path}: '{data.name}' is a group, not an observation")
         if data.dtype.kind in "fiub":
             image = looks_like_image(data.shape[1:], data.dtype)
             own = known is not None and name in known.obs

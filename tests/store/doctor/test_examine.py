@@ -361,7 +361,15 @@ def test_missing_rows_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"compressor": null}', '{"compressor": {"id": "zstd"}, "shape": [3]}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"compressor": null}',
+        '{"compressor": {"id": "zstd"}, "shape": [3]}',
+        '{"compressor": {"id": "zstd"}, "shape": [9, 10], "chunks": [0, 10]}',
+    ],
 )
 def test_a_damaged_header_leaves_the_other_arrays_to_be_checked(tmp_path, content):
     folder = write_dataset(tmp_path / "d", [replace(SOUND[0], reward=SOUND[0].reward * 0), *SOUND[1:]])
@@ -380,6 +388,7 @@ def test_a_damaged_header_leaves_the_other_arrays_to_be_checked(tmp_path, conten
         "{",
         '{"episodes": [{"end": 0}]}',
         "[1]",
+        '{"episodes": null}',
         '{"episodes": [{"end": 40.0, "success": true, "terminated": true, "meta": {}}]}',
     ],
 )
@@ -387,6 +396,61 @@ def test_a_damaged_index_is_a_fault(tmp_path, content):
     folder = write_dataset(tmp_path / "d", SOUND[:2])
     (folder / "index.json").write_text(content)
     assert found(folder) == [("damaged_file", "error", None, None, "")]
+    text = format_diagnosis(examine(folder))
+    verdict = "no episode could be looked at: the dataset itself is damaged; errors: 1, warnings: 0"
+    assert text.splitlines()[2:] == [verdict]
+    for words in ("indices", "NoneType", "subscriptable", "argument"):
+        assert words not in text  # of Python
+
+
+@pytest.mark.parametrize("content", ["{", '{"format": "robofb-episodes", "schema_version": 1, "meta": {}}'])
+def test_damaged_attributes_are_a_fault_as_a_damaged_index_is(tmp_path, content):
+    folder = write_dataset(tmp_path / "d", SOUND[:2])
+    (folder / ".zattrs").write_text(content)
+    assert found(folder) == [("damaged_file", "error", None, None, "")]
+    assert run(["data", "doctor", str(folder)]) == 1
+
+
+def test_a_lost_index_is_a_fault(tmp_path):
+    folder = write_dataset(tmp_path / "d", SOUND[:2])
+    (folder / "index.json").unlink()
+    assert found(folder) == [("damaged_file", "error", None, None, "")]
+
+
+def rewrite_last(folder, **changes):
+    index = json.loads((folder / "index.json").read_text())
+    index["episodes"][-1] |= changes
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("rows", [None, 10**15])
+def test_an_end_that_no_disk_could_hold_is_a_fault_of_its_episode(tmp_path, rows):
+    folder = write_dataset(tmp_path / "d", SOUND[:3])
+    rewrite_last(folder, end=10**15)
+    for header in folder.glob("data/*/.zarray") if rows else ():
+        values = json.loads(header.read_text())
+        values["shape"][0] = rows
+        header.write_text(json.dumps(values))
+    assert ("rows_missing", "error", 2, None, "") in found(folder)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [(5, "is 5: needs a list"), (["a"], "holds 'a'"), (99999, "step 99999; valid: 0..40"), (-3, "step -3")],
+)
+def test_marks_that_mark_nothing(tmp_path, stored, words):
+    folder = write_dataset(tmp_path / "d", SOUND[:3])
+    mark = {"step": stored, "by": "person", "why": "tight"}
+    rewrite_last(folder, meta={"bottlenecks": [mark] if "step" in words else stored})
+    assert found(folder) == [("bad_bottlenecks", "error", 2, None, "")]
+    assert words in examine(folder).findings[0].text
+
+
+def test_the_verdict_counts_errors_of_the_dataset_itself(tmp_path):
+    folder = write_dataset(tmp_path / "d", SOUND[:5])
+    (folder / "final" / "state" / ".zarray").write_text("{")
+    verdict = "5 of 5 episodes sound, errors of the dataset itself: 1; errors: 1, warnings: 0"
+    assert format_diagnosis(examine(folder)).splitlines()[-1] == verdict
 
 
 def test_ends_that_other_tools_would_read_wrongly(tmp_path):

@@ -81,7 +81,9 @@ def test_words_without_key_or_value_are_refused(words, message):
         ({}, "relabel needs --success"),
         ({"source": "robot"}, "--source robot is unknown; valid: human, policy"),
         ({"task": " "}, "--task is empty"),
-        ({"meta": {"bottlenecks": []}}, "robofb keeps this key itself"),
+        ({"meta": {"bottlenecks": []}}, "marks are set by robofb data annotate"),
+        ({"meta": {"success": False}}, "--meta success: this is no fact of the meta: use --success"),
+        ({"meta": {"terminated": True}}, "--meta terminated: this is no fact of the meta"),
         ({"meta": {"came_from": None}}, "robofb keeps this key itself"),
     ],
 )
