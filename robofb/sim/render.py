@@ -106,15 +106,15 @@ class ImageObserver:
     def __init__(self, engine: Engine, cameras: Mapping[str, tuple[int, int]]) -> None:
         for name in cameras:
             check_camera(engine.model, name)
-        self.specs = {
-            f"image_{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255") for name, size in cameras.items()
-        }
         self.facts = {name: _facts(engine.model, name, *size) for name, size in cameras.items()}
         self._renderers: dict[str, Renderer] = {}
         with ExitStack() as undo:
             for name, size in cameras.items():
                 self._renderers[name] = undo.enter_context(Renderer(engine, *size))
             undo.pop_all()
+        self.specs = {
+            f"image_{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255") for name, size in cameras.items()
+        }
 
     def observe(self, ids: Tensor) -> Obs:
         """Return what every camera sees of worlds `ids` (n,): (n, 3, H, W) uint8 on the CPU."""

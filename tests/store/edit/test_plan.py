@@ -46,6 +46,12 @@ def end(server):
     return server.stdout.readline()
 
 
+def committed(out):
+    """Return how many episodes a dataset that is being written holds."""
+    index = out / "index.json"
+    return index.read_bytes().count(b'"end"') if index.exists() else 0
+
+
 def test_killed_at_random_moments_it_goes_on_and_ends_with_the_very_same_dataset(edit_writer, tmp_path):
     source = make_dataset(tmp_path / "d", range(8), {"robot": "franka"}, lengths=range(20, 28))
     before = contents(source.path)
@@ -57,8 +63,11 @@ def test_killed_at_random_moments_it_goes_on_and_ends_with_the_very_same_dataset
     for number in range(NUM_ROUNDS):
         out = tmp_path / f"out{number}"
         for _ in range(KILLS_A_ROUND):
+            wanted = committed(out) + chance.randrange(3)
             writer = start(edit_writer, source.path, out)
-            time.sleep(chance.uniform(0.0, duration_s / 3))
+            while committed(out) < min(wanted, 8):
+                time.sleep(0.0005)
+            time.sleep(chance.uniform(0.0, duration_s / 20))
             os.kill(writer, signal.SIGKILL)
             end(edit_writer)
             if (out / "index.json").exists():
