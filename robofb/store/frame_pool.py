@@ -15,7 +15,6 @@ from robofb.store.frames import StoredFrames, wait_all
 from robofb.store.mix import Draws
 
 MIN_SLOTS = 16  # of fewer blocks, one batch would show too little of the data
-DRAWS_PER_WINDOW = 2  # while its block is held: decoding costs more than all else
 HISTORY_BLOCK_CHUNKS = 4  # with a history, a block costs one chunk more to read: share that among four
 
 
@@ -23,8 +22,7 @@ class FramePool:
     """Hold the decoded images of P randomly drawn blocks and sample windows from those.
 
     A block is a run of chunks; it enters the pool with the chance of all its windows together and stays
-    for P times `DRAWS_PER_WINDOW` as many draws as a block has windows on average, so half a frame is
-    decoded for each draw.
+    for P times as many draws as a block has windows on average, so one frame is decoded for each draw.
     A draw takes a block of the pool, all alike, then a window therein by its chance: over the training every
     window has exactly the chance that it has without a pool. The price lies within a batch: two of its
     windows are of the same block with a probability of about 1 / P, not 1 / (number of blocks).
@@ -50,7 +48,7 @@ class FramePool:
         self._past = obs_history - 1
         self._block_rows = IMAGE_CHUNK_ROWS * (HISTORY_BLOCK_CHUNKS if self._past else 1)
         self._block, self._first, self._stop = self._divide()
-        self.draws_per_block = max(1, DRAWS_PER_WINDOW * len(rows) // len(self._first))
+        self.draws_per_block = max(1, len(rows) // len(self._first))
         self.slot_rows = self._block_rows + self._past
         slot_bytes = sum(self.slot_rows * int(np.prod(frames.row_shape(key))) for key in frames.keys)
         self.num_slots = memory_bytes // slot_bytes
