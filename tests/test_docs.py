@@ -15,7 +15,14 @@ WALK = re.search(r"```\n(robofb collect.*?)```", (ROOT / "docs/bring_your_data.m
 
 def start(line: str, folder: Path) -> subprocess.Popen:
     words = [sys.executable, "-u", "-m", "robofb.cli", *shlex.split(line)[1:]]
-    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )
 
 
 @pytest.mark.slow
