@@ -125,7 +125,7 @@ class WebServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except Exception as error:
+        except Exception as error:  # whatever it is, `start` raises it where the caller waits
             if self._started.done():
                 raise
             self._started.set_exception(error)

@@ -55,7 +55,6 @@ def augment(
 
     from robofb.augment.backward import BackwardAugmenter
     from robofb.augment.demonstrations import find_starts
-    from robofb.store.continuation import open_or_create, same_settings
     from robofb.store.episodes import EpisodeStore
     from robofb.store.index import fingerprint
     from robofb.worlds import env_of_dataset
@@ -79,14 +78,21 @@ def augment(
             "distance_m": list(distance_m),
             "need_success": need_success,
         }
-        check = same_settings(out, "was made with", settings, part="augmentation")
-        with open_or_create(out, env.spec, {**source.meta, "augmentation": settings}, check) as store:
-            outcome = augmenter.fill(store, snippets)
-            steps, share = int(store.episode_lengths.sum()), outcome.kept / max(outcome.attempts, 1)
-            typer.echo(
-                f"snippets in {out}: {outcome.total}, {steps} steps; "
-                f"now kept {outcome.kept} of {outcome.attempts} attempts ({100 * share:.0f} %)"
-            )
+        _fill(augmenter, out, snippets, {**source.meta, "augmentation": settings})
+
+
+def _fill(augmenter: BackwardAugmenter, out: Path, snippets: int, meta: dict[str, Any]) -> None:
+    """Make snippets until `out` holds so many, and say how many were kept."""
+    from robofb.store.continuation import open_or_create, same_settings
+
+    check = same_settings(out, "was made with", meta["augmentation"], part="augmentation")
+    with open_or_create(out, augmenter.env.spec, meta, check) as store:
+        outcome = augmenter.fill(store, snippets)
+        steps, share = int(store.episode_lengths.sum()), outcome.kept / max(outcome.attempts, 1)
+    typer.echo(
+        f"snippets in {out}: {outcome.total}, {steps} steps; "
+        f"now kept {outcome.kept} of {outcome.attempts} attempts ({100 * share:.0f} %)"
+    )
 
 
 def _try_one_round(augmenter: BackwardAugmenter) -> None:
