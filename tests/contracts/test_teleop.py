@@ -79,6 +79,8 @@ def test_shows_pictures_of_any_number_and_size(device):
         dict.fromkeys("abc", np.ones((9, 3, 3), np.uint8)),
     ):
         device.show(frames, STATUS)
+        command = read(device)  # a picture disturbs no reading
+        assert command is None or not (command.engaged or command.twist.any())
 
 
 def test_closed_it_is_lost_and_may_be_closed_and_shown_again(device):

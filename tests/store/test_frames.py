@@ -176,9 +176,13 @@ class TestCache:
         assert file.read_bytes() == store.read("front").tobytes()
 
     def test_is_filled_once(self, store, tmp_path, monkeypatch):
+        fills, fill = [], frame_cache._fill
+        monkeypatch.setattr(frame_cache, "_fill", lambda *given: fills.append(given) or fill(*given))
         self.cached(store, tmp_path).close()
-        monkeypatch.setattr(frame_cache, "_fill", None)
+        assert fills
+        fills.clear()
         self.cached(store, tmp_path).close()
+        assert not fills
 
     def test_goes_on_where_a_killed_process_left_off(self, store, tmp_path, monkeypatch):
         monkeypatch.setattr(frame_cache, "SYNC_BYTES", 1)

@@ -114,9 +114,11 @@ def test_a_weighted_run_resumes_to_the_same_weights(several, tmp_path, monkeypat
 
 def test_resuming_refuses_other_weights_or_the_datasets_in_another_order(several, tmp_path):
     run = train(several, tmp_path / "run", steps=2)
+    weights = learner_of(run)
     again = {"resume": str(run.path), "steps": 3}
     fails(several[::-1], tmp_path / "x", "order differ", **again)
     fails(several, tmp_path / "x", "data_weights was None", data_weights=[1, 2], **again)
+    assert_equal(learner_of(run), weights)  # what was saved stays
 
 
 def test_names_the_first_difference_between_datasets(several, tmp_path):

@@ -304,7 +304,7 @@ def test_the_second_browser_is_told_and_takes_over(browser, teleop, page):
     page.context.close()
     second.wait_for_selector("#link.on")
     second.keyboard.press("KeyN")
-    read_until(teleop, lambda command: command.event == "start")
+    assert not read_until(teleop, lambda command: command.event == "start").engaged
     second.context.close()
 
 
