@@ -122,7 +122,7 @@ class Decoder:
     """Lets a slice read rows of an image array with robofb's decoder."""
 
     def __init__(self, folder: Path) -> None:
-        self.array = FlatArray(folder)
+        self.array = FlatArray(folder, SPEC.obs[folder.name])
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         return self.array.read(rows.start, rows.stop)

@@ -12,6 +12,7 @@ from torch import Tensor
 from robofb.errors import UserError
 from robofb.store.flat_array import IMAGE_CHUNK_ROWS
 from robofb.store.frames import StoredFrames, wait_all
+from robofb.store.gather import gather_rows
 from robofb.store.mix import Draws
 
 MIN_SLOTS = 16  # of fewer blocks, one batch would show too little of the data
@@ -85,7 +86,7 @@ class FramePool:
         inside = rows - self._first_row(self._blocks[slot])[:, None]  # (B, To)
         place = slot[:, None] * self.slot_rows + inside
         buffer = torch.from_numpy(self._buffers[key]).flatten(0, 1)
-        return buffer.index_select(0, place.flatten()).unflatten(0, place.shape)
+        return gather_rows(buffer, place)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next draws depend on: which blocks are held, not their images."""

@@ -19,6 +19,7 @@ from robofb.store.episodes import EpisodeStore
 from robofb.store.frame_cache import CachedFrames
 from robofb.store.frame_pool import FramePool
 from robofb.store.frames import StoredFrames
+from robofb.store.gather import gather_rows
 from robofb.store.image_reading import ImageReading
 from robofb.store.mix import Draws, Mix
 from robofb.types import SOURCE_NAMES, Batch
@@ -178,14 +179,14 @@ class Windows:
         first, last = self._first[step], self._last[step]
         past = torch.maximum(step + self._past, first)  # (B, To)
         future = step + self._future  # (B, H)
-        obs = {key: _gather(rows, past) for key, rows in self._obs.items()}
+        obs = {key: gather_rows(rows, past) for key, rows in self._obs.items()}
         if self._frames is not None:
             rows = self._frame_row[past.cpu()]
             read = read_frames or self._frames.gather
             obs |= {key: read(key, rows).to(self.device) for key in self._frames.keys}
         return Batch(
             obs=obs,
-            action=_gather(self._action, torch.minimum(future, last)),
+            action=gather_rows(self._action, torch.minimum(future, last)),
             mask=future <= last,
             weight=torch.ones(len(index), device=self.device),
         )
@@ -243,10 +244,6 @@ def _stored_rows(stores: Sequence[EpisodeStore], chosen: Sequence[list[int]]) ->
         rows += [np.arange(ends[n] - lengths[n], ends[n]) for n in numbers]
         offset += int(one.episode_ends[-1])
     return torch.from_numpy(np.concatenate(rows))
-
-
-def _gather(rows: Tensor, index: Tensor) -> Tensor:
-    return rows.index_select(0, index.flatten()).unflatten(0, index.shape)
 
 
 def _check_episodes(store: EpisodeStore, episodes: Sequence[int] | None) -> list[int]:
