@@ -21,6 +21,7 @@ lint: $(FOR_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks/*.py
 
 # The tests of the web pages need Chromium; where it cannot be had they are skipped.
 browser:

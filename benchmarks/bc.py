@@ -38,7 +38,7 @@ from robofb.train.bc_learner import BcLearner
 from robofb.types import SOURCE_SCRIPTED, ArraySpec, EnvSpec, Episode
 
 OBS_DIM, ACTION_DIM, HORIZON = 58, 10, 32  # one_leg in the paper
-TRAINING = {"lr": 1e-4, "weight_decay": 1e-6}
+LR, WEIGHT_DECAY = 1e-4, 1e-6
 WARMUP_STEPS, TOTAL_STEPS, EMA_DECAY, GRAD_CLIP = 500, 100_000, 0.999, 1.0
 SPEC = EnvSpec(
     task="one_leg_sizes",
@@ -103,7 +103,7 @@ def plain_loop(network: UNet1D, dataset: WindowDataset, batch_size: int) -> Call
     """Return a function that does one step of the plain loop and returns its loss."""
     batches = endless(DataLoader(dataset, batch_size, shuffle=True, drop_last=True))
     noise_scheduler = DDPMScheduler(100, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
-    optimizer = torch.optim.AdamW(network.parameters(), **TRAINING)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
     lr_scheduler = get_scheduler(
         "cosine", optimizer, num_warmup_steps=WARMUP_STEPS, num_training_steps=TOTAL_STEPS
     )
@@ -143,12 +143,13 @@ def our_loop(
         grad_clip=GRAD_CLIP,
         seed=0,
         precision=precision,
-        **TRAINING,
+        lr=LR,
+        weight_decay=WEIGHT_DECAY,
     )
     return lambda: learner.step()["loss"]
 
 
-def compare_training(store: EpisodeStore, batch_size: int, budget_s: float) -> dict[str, float]:
+def compare_training(store: EpisodeStore, batch_size: int, budget_s: float) -> dict[str, float | str]:
     """Return samples/s and the mean loss of the plain loop and of ours."""
     torch.manual_seed(0)
     network = UNet1D(ACTION_DIM, HORIZON, OBS_DIM)
@@ -164,7 +165,7 @@ def compare_training(store: EpisodeStore, batch_size: int, budget_s: float) -> d
 
     ways = {name: partial(recorded, name) for name in steps}
     seconds = medians_in_turns(ways, budget_s=budget_s, min_rounds=3)
-    figures = {f"samples_per_s_{name}": batch_size / seconds[name] for name in steps}
+    figures: dict[str, float | str] = {f"samples_per_s_{name}": batch_size / seconds[name] for name in steps}
     figures |= {f"loss_{name}": float(np.mean(losses[name][1:])) for name in steps}
     figures["ratio_to_plain_loop"] = seconds["plain"] / seconds[str(auto).removeprefix("torch.")]
     figures["ratio_to_plain_loop_float32"] = seconds["plain"] / seconds["float32"]

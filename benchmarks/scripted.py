@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from robofb.envs import make_task
+from robofb.interfaces import ScriptedTask
 from robofb.sim.record import Recorder
 from robofb.sim.vec_env import SimVecEnv
 from robofb.types import SOURCE_SCRIPTED, EnvSpec, Episode
@@ -24,7 +25,8 @@ def record_scripted(
         The spec with the key `sim_state`, and each episode with the expert's phase at each action.
     """
     env = SimVecEnv(make_task("one_leg_insert"), episodes, cameras=cameras, autoreset=False, sim_state=True)
-    agent = env.task.expert(episodes, noise)  # type: ignore[attr-defined]
+    assert isinstance(env.task, ScriptedTask)
+    agent = env.task.expert(episodes, noise)
     obs = env.reset(seed)
     agent.reset(torch.ones(episodes, dtype=torch.bool), env.episode_seed)
     recorder = Recorder(env, obs, SOURCE_SCRIPTED)

@@ -21,6 +21,7 @@ import torch
 from results import save_result
 
 from robofb.envs import make_task
+from robofb.interfaces import ScriptedTask
 from robofb.sim.vec_env import SimVecEnv
 
 
@@ -37,6 +38,7 @@ class Recording:
 
 def record(env: SimVecEnv, steps: int) -> Recording:
     """Play the expert in `env` and keep what a replay needs."""
+    assert isinstance(env.task, ScriptedTask)
     agent = env.task.expert(env.num_envs, 1.0)
     obs = env.reset(0)
     agent.reset(torch.ones(env.num_envs, dtype=torch.bool), env.episode_seed)

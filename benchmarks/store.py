@@ -95,7 +95,8 @@ class WindowDataset(Dataset):
     """One window per item, each read from the dataset's arrays when it is asked for."""
 
     def __init__(self, store: EpisodeStore, open_image: Callable[[Path], Any]) -> None:
-        self.folder, self.open_image, self.images = store.path, open_image, None
+        self.folder, self.open_image = store.path, open_image
+        self.images: dict[str, Any] | None = None
         self.state, self.action = store.read("state"), store.read("action")
         ends = store.episode_ends
         self.last = np.repeat(ends - 1, store.episode_lengths)

@@ -87,6 +87,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class ScriptedTask(Task, Protocol):
+    """A task that can show how it is done."""
+
+    def expert(self, num_envs: int, noise: float) -> Agent:
+        """Return an agent that solves it; `noise` scales its human-like errors, 0 makes none."""
+        ...
+
+
+@runtime_checkable
 class VecEnv(Protocol):
     """B environments in lock step, each reset by itself when its episode ends.
 
