@@ -4,7 +4,7 @@ from robofb.store.doctor.labels import judge_lengths
 
 
 def test_long_episodes_do_not_hide_a_less_long_one():
-    """Together they bound lengths at 2.26 times the median of 51.5; without the other three, 110 stands out."""
+    """The bound is 2.26 times the median of 51.5; without the other three, 110 stands out."""
     lengths = [44, 45, 46, 48, 49, 50, 51, 52, 54, 55, 110, 130, 240, 300]
     assert 110 < 51.5 * 2.26 < 130
     assert [finding.episode for finding in judge_lengths(dict(enumerate(lengths)))] == [10, 11, 12, 13]
