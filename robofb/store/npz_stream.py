@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,13 +32,20 @@ class _Member:
 
     def read(self, rows: int) -> np.ndarray:
         """Return the next rows."""
-        row_shape = self.shape[1:]
-        size = rows * math.prod(row_shape) * self.dtype.itemsize
+        size = self._bytes(rows)
         data = self.stream.read(size)
         if len(data) != size:
             raise ValueError(f"'{self.name}' is cut off")
         self.row += rows
-        return np.frombuffer(data, self.dtype).reshape(rows, *row_shape)
+        return np.frombuffer(data, self.dtype).reshape(rows, *self.shape[1:])
+
+    def skip(self, rows: int) -> None:
+        """Pass over the next rows, holding little of them in memory."""
+        self.stream.seek(self._bytes(rows), os.SEEK_CUR)
+        self.row += rows
+
+    def _bytes(self, rows: int) -> int:
+        return rows * math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
 class NpzStream:
@@ -75,7 +83,7 @@ class NpzStream:
         if member.row > start:
             self._open.pop(name).stream.close()
             member = self._member(name)
-        member.read(start - member.row)
+        member.skip(start - member.row)
         return member.read(stop - start)
 
     def _member(self, name: str) -> Any:
