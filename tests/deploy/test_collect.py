@@ -135,6 +135,39 @@ def test_a_person_at_the_keyboard_records_in_real_time(tmp_path, monkeypatch):
     assert (episode.source == SOURCE_HUMAN).all()
 
 
+def quit_at_once(monkeypatch):
+    """Let the person at the keyboard leave as soon as there is a picture."""
+    pygame = load_pygame()
+    escape = pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE)
+    monkeypatch.setattr(Window, "show", lambda window, frames, status: pygame.event.post(escape))
+
+
+def test_who_leaves_without_an_episode_leaves_nothing_that_stands_in_the_way(tmp_path, monkeypatch):
+    quit_at_once(monkeypatch)
+    assert run(tmp_path / "d", "teleop=keyboard", "task.randomness=med").total == 0
+    outcome = run(tmp_path / "d", "episodes=1", "noise=0", "sim_state=false")
+    assert (outcome.kept, outcome.total) == (1, 1)
+    with EpisodeStore.open(tmp_path / "d") as store:
+        assert (store.meta["teleop"], store.meta["randomness"]) == ("scripted", "low")
+        assert set(store.spec.obs) == {"state"}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("noise=0.5", "holds noise 1.0, not 0.5: choose another folder"),
+        ("task.randomness=med", "holds randomness low, not med: choose another folder"),
+        ("teleop=keyboard", "holds noise 1.0, not None: choose another folder"),
+    ],
+)
+def test_demonstrations_of_other_settings_are_not_mixed_in(dataset, word, message):
+    out, _ = dataset
+    index = (out / "index.json").read_bytes()
+    with pytest.raises(UserError, match=message):
+        run(out, "episodes=9", word)
+    assert (out / "index.json").read_bytes() == index
+
+
 def test_a_missing_device_leaves_no_dataset(tmp_path):
     with pytest.raises(UserError, match="no gamepad is plugged in"):
         run(tmp_path / "d", "teleop=gamepad")
