@@ -115,8 +115,8 @@ def _collect_by_hand(cfg: CollectConfig, env: SimVecEnv) -> Collected:
     env.autoreset = False
     device = str(cfg.teleop["_target_"]).split(".")[-2]
     meta = {**_task_meta(env.task), "teleop": device, "seed": cfg.seed}
-    with closing(SimCell(env, VIEW_PX)) as cell, closing(build(cfg.teleop)) as teleop:
-        teleop.connect()
+    with closing(build(cfg.teleop)) as teleop, closing(SimCell(env, VIEW_PX)) as cell:
+        teleop.connect()  # its window closes after the cell: SDL may take the cameras' OpenGL display along
         with _open_or_create(_out(cfg, env), env, meta) as store:
             target = ToolTarget(cell.spec.action)
             session = Session(cell, teleop, store, target, episodes=cfg.episodes, seed=cfg.seed, meta=meta)

@@ -1,5 +1,11 @@
 """Recording demonstrations: only successes, exactly what happened, and going on where it stopped."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -166,6 +172,26 @@ def test_demonstrations_of_other_settings_are_not_mixed_in(dataset, word, messag
     with pytest.raises(UserError, match=message):
         run(out, "episodes=9", word)
     assert (out / "index.json").read_bytes() == index
+
+
+def test_sigterm_ends_a_session_in_order(tmp_path):
+    """SDL takes the cameras' OpenGL display along when its window closes first."""
+    command = [sys.executable, "-m", "robofb.cli", "collect", "task=one_leg_insert", "teleop=keyboard"]
+    root = Path(__file__).parents[2]
+    settings = {"SDL_VIDEODRIVER": "offscreen", "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*command, f"out={tmp_path / 'd'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **settings},
+    ) as process:
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    if b"needs a display" in errors:
+        pytest.skip("this SDL has no offscreen display")
+    assert first == b"Drive with the keyboard:\n"
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_a_missing_device_leaves_no_dataset(tmp_path):
