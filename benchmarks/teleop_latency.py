@@ -8,8 +8,8 @@ of the key event to the loop's reading of it, and to the set-point's first chang
 read is part of it, so both a task's rate and a controller's are measured.
 
 Then pages are closed while they drive, by closing the tab and by kill -9 of the browser: measured from just
-before that to the loop's last command that moves the set-point, 0 where none came after it. The arm carries that
-one out for one period of the rate.
+before that to the loop's last command that moves the set-point, 0 where none came after it. The arm carries
+that one out for one period of the rate.
 """
 
 from __future__ import annotations

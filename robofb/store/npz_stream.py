@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+BLOCK_BYTES = 2**20  # read at a time where rows are passed over
 KNOWN_VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -41,7 +41,9 @@ class _Member:
 
     def skip(self, rows: int) -> None:
         """Pass over the next rows, holding little of them in memory."""
-        self.stream.seek(self._bytes(rows), os.SEEK_CUR)
+        left = self._bytes(rows)
+        while left and (data := self.stream.read(min(left, BLOCK_BYTES))):
+            left -= len(data)
         self.row += rows
 
     def _bytes(self, rows: int) -> int:
