@@ -21,3 +21,23 @@ def fork_server(script):
     ) as server:
         yield server
         server.stdin.close()
+
+
+def start(server, source, out):
+    """Ask a script for a child that makes `out` from `source`; return its process id."""
+    server.stdin.write(f"{source} {out}\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
+
+
+def end(server):
+    """Wait until the child is gone; return its last words."""
+    server.stdin.write("\n")
+    server.stdin.flush()
+    return server.stdout.readline()
+
+
+def committed(out):
+    """Return how many episodes a dataset that is being written holds."""
+    index = out / "index.json"
+    return index.read_bytes().count(b'"end"') if index.exists() else 0

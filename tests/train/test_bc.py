@@ -228,7 +228,9 @@ def interrupt(*args):
 
 def test_resuming_takes_another_wandb_mode(data, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr("robofb.run._start_wandb", lambda run: started.append(run.config["wandb"]))
+    monkeypatch.setattr(
+        "robofb.wandb_mirror.start", lambda path, config, identity: started.append(config["wandb"])
+    )
     run = train(data, tmp_path / "run", steps=1)
     train(data, tmp_path / "x", steps=2, resume=str(run.path), wandb="offline")
     assert started == [Run.open(run.path).config["wandb"]] == ["offline"]
