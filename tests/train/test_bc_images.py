@@ -139,7 +139,7 @@ def test_a_loaded_policy_acts_as_the_trained_one(data, twenty_steps):
 
 @pytest.mark.parametrize("images", ["stream", "cache"])
 def test_resumes_to_the_same_weights_with_images_from_disk(data, tmp_path, monkeypatch, images):
-    changes = {"images": images, "memory_gb": 0.0005 if images == "stream" else None}
+    changes = {"images": images, "memory_gb": 0.0019 if images == "stream" else None}
     changes |= {"cache_dir": str(tmp_path / "cache"), "policy": {**SEES, "obs_history": 2}}
     whole = train(data, tmp_path / "whole", **changes)
     step = bc.BcTraining._step
