@@ -96,6 +96,21 @@ def train(data, out, **changes):
     return bc.train(config(data, out, **changes))
 
 
+def cut(monkeypatch, training, after):
+    """Call `training`, which Ctrl-C strikes after some steps."""
+    step = bc.BcTraining._step
+
+    def stops(self):
+        if self.learner.steps == after:
+            raise KeyboardInterrupt
+        return step(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bc.BcTraining, "_step", stops)
+        with pytest.raises(KeyboardInterrupt):
+            training()
+
+
 def assert_equal(a, b, where=""):
     """Fail unless two nested states are equal bit for bit."""
     if isinstance(a, torch.Tensor):
