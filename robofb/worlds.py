@@ -9,7 +9,8 @@ from typing import Any
 from robofb.build import build
 from robofb.config import compose
 from robofb.errors import UserError
-from robofb.loading import make_env
+from robofb.interfaces import TaskEnv
+from robofb.loading import make_env, make_sim_env
 from robofb.normalize import is_image
 from robofb.run import Run
 from robofb.sim.recorded import RecordedScene
@@ -53,11 +54,11 @@ def env_of_dataset(store: EpisodeStore, num_envs: int) -> SimVecEnv:
         for key, array in store.spec.obs.items()
         if is_image(array)
     }
-    return make_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=True, autoreset=False)
+    return make_sim_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=True, autoreset=False)
 
 
-def env_of_run(run: Run, num_envs: int) -> SimVecEnv:
-    """Make the env that a run was trained for, simulated by the default engine, with `sim_state`.
+def env_of_run(run: Run, num_envs: int) -> TaskEnv:
+    """Make the env that a run was trained for, by the default engine, with `sim_state` where there is one.
 
     Raises:
         UserError: the run knows no task.
@@ -65,7 +66,7 @@ def env_of_run(run: Run, num_envs: int) -> SimVecEnv:
     task = run.config.get("task")
     if not task:
         raise UserError(f"{run.path} was trained on data alone, without a task to roll it out in")
-    return make_env(task, compose("collect").engine, num_envs, sim_state=True)
+    return make_env(task, compose("collect").engine, num_envs, sim_state=None)
 
 
 def scene_of_dataset(store: EpisodeStore) -> tuple[RecordedScene | None, str]:
