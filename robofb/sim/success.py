@@ -53,7 +53,9 @@ class SuccessRule:
             return reward >= self.reward, known
         if self.total is not None:
             return total >= self.total, known
-        key = next((key for key in self._keys if np.shape(info.get(key))[:1] == tuple(reward.shape)), None)
+        key = next(
+            (key for key in self._keys if key in info and np.shape(info[key]) == tuple(reward.shape)), None
+        )
         if key is None:
             return torch.zeros_like(known), ~known
         known = torch.as_tensor(info.get(f"_{key}", known), device=reward.device)

@@ -63,6 +63,10 @@ def gymnasium_env(vector: Callable[..., Any], mode: AutoresetMode, num_envs: int
     return GymnasiumVecEnv(vec, "point", control_dt_s=0.1, max_steps=max_steps, success=SuccessRule())
 
 
+def gymnasium_kind(vector: Callable[..., Any], mode: AutoresetMode, **changes: bool) -> Kind:
+    return Kind(partial(gymnasium_env, vector, mode), gymnasium_solver, **changes)
+
+
 def isaacgym_env(env: type[IsaacGymVecEnv], task: type[PointVecTask], num_envs: int, max_steps: int):
     """These tasks stop one step early; most then take one to reset, which the others do not count."""
     length = max_steps + (task is not PointVecTask)
@@ -82,12 +86,10 @@ KINDS = {
         lambda num_envs, max_steps: SimVecEnv(OneLegInsert(max_steps=max_steps), num_envs),
         lambda num_envs: OneLegInsert().expert(num_envs, 0.0),
     ),
-    "gymnasium_disabled": Kind(partial(gymnasium_env, SyncVectorEnv, AutoresetMode.DISABLED), gymnasium_solver),
-    "gymnasium_next_step": Kind(partial(gymnasium_env, SyncVectorEnv, AutoresetMode.NEXT_STEP), gymnasium_solver),
-    "gymnasium_same_step": Kind(
-        partial(gymnasium_env, SyncVectorEnv, AutoresetMode.SAME_STEP), gymnasium_solver, own_seeds=False
-    ),
-    "gymnasium_async": Kind(partial(gymnasium_env, AsyncVectorEnv, AutoresetMode.DISABLED), gymnasium_solver),
+    "gymnasium_disabled": gymnasium_kind(SyncVectorEnv, AutoresetMode.DISABLED),
+    "gymnasium_next_step": gymnasium_kind(SyncVectorEnv, AutoresetMode.NEXT_STEP),
+    "gymnasium_same_step": gymnasium_kind(SyncVectorEnv, AutoresetMode.SAME_STEP, own_seeds=False),
+    "gymnasium_async": gymnasium_kind(AsyncVectorEnv, AutoresetMode.DISABLED),
     "isaacgym": Kind(partial(isaacgym_env, IsaacGymVecEnv, PointVecTask), isaacgym_solver, own_seeds=False),
     "isaacgym_reset_first": Kind(
         partial(isaacgym_env, IsaacGymVecEnv, ResetFirstVecTask), isaacgym_solver, own_seeds=False

@@ -228,5 +228,3 @@ def test_seeds_of_single_resets_are_those_of_the_episodes():
                 obs = env.step(torch.zeros(num_envs, 2)).obs
             starts.append([seen[number] for number in range(3)])
     assert starts[0] == starts[1]
-
-

@@ -123,7 +123,9 @@ def test_another_interpreter_gives_the_same_course(interpreter):
             there.step(actions[0])
 
 
-@pytest.mark.parametrize(("id", "message"), [("Nut", "KeyError: 'Nut'"), ("Dies", r"is gone \(exit code 3\)")])
+@pytest.mark.parametrize(
+    ("id", "message"), [("Nut", "KeyError: 'Nut'"), ("Dies", r"is gone \(exit code 3\)")]
+)
 def test_a_task_that_does_not_start_is_one_line(interpreter, id, message):
     with pytest.raises(UserError, match=message):
         IsaacGymTask(id, sim_device="cpu").make_env(1)
