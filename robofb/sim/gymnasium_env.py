@@ -22,6 +22,7 @@ from robofb.sim.vec_env import check_action
 from robofb.types import EnvSpec, Obs, Step
 
 LOG = logging.getLogger(__name__)
+_FINAL_OBS = ("final_obs", "final_observation")  # Gymnasium's name, and its former one
 
 
 class GymnasiumVecEnv:
@@ -137,12 +138,12 @@ class GymnasiumVecEnv:
         return Step(obs, reward, terminated, truncated, final_obs, info)
 
     def _judge(self, infos: Mapping[str, Any], reward: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge by this step's info; of episodes that ended, by the one that a same-step reset keeps."""
+        """Judge by this step's info; where a same-step reset has kept the one before it, by that."""
         success, known = self._success.judge(infos, reward, self._total)
         if "final_info" not in infos:
             return success, known
         final_success, final_known = self._success.judge(infos["final_info"], reward, self._total)
-        return torch.where(ended, final_success, success), torch.where(ended, final_known, known)
+        return torch.where(final_known, final_success, success), final_known | (known & ~ended)
 
     def _reset_by_mask(self, obs: Obs, infos: Mapping[str, Any], done: Tensor) -> tuple[Obs, Obs]:
         mask = done.numpy()
@@ -157,9 +158,10 @@ class GymnasiumVecEnv:
         return obs, fresh
 
     def _reset_itself(self, obs: Obs, infos: Mapping[str, Any], done: Tensor) -> tuple[Obs, Obs]:
-        if "final_obs" not in infos:
+        key = next((key for key in _FINAL_OBS if key in infos), None)
+        if key is None:
             raise UserError(f"{self.name} keeps no 'final_obs' in its info: its last observations are lost")
-        last = infos["final_obs"]
+        last = infos[key]
         if isinstance(last, np.ndarray) and last.dtype.kind == "O":
             return self._obs.put_rows(obs, last), obs
         batched = self._obs.tensors(last)

@@ -145,6 +145,33 @@ def test_an_env_that_cannot_reset_singly_is_refused():
             env.step(torch.zeros(2, 2))
 
 
+class Batched(SyncVectorEnv):
+    """A vector env that keeps last observations and infos of all envs in whole batches, in torch."""
+
+    def step(self, actions):
+        obs, *rest, infos = super().step(actions)
+        if "final_obs" in infos:
+            rows = [
+                last or {key: obs[key][env] for key in obs} for env, last in enumerate(infos["final_obs"])
+            ]
+            last = {key: torch.as_tensor(np.stack([row[key] for row in rows])) for key in obs}
+            won = torch.as_tensor(infos["final_info"]["is_success"])
+            infos = {"final_observation": last, "final_info": {"success": won}}
+        return obs, *rest, infos
+
+
+def test_last_observations_may_come_in_batches():
+    vec = Batched([lambda: TimeLimit(PointGym(), 50)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    with closing(wrap(vec)) as env:
+        env.reset(0)
+        env.vec.envs[1].unwrapped.position = env.vec.envs[1].unwrapped.goal.copy()
+        step = env.step(torch.zeros(2, 2))
+        assert step.info["success"].tolist() == [False, True] == step.terminated.tolist()
+        state, final = step.obs["state"], step.final_obs["state"]
+        assert torch.equal(final[0], state[0]) and torch.equal(final[1, :2], final[1, 2:])
+        assert (state[1, 2:] - state[1, :2] >= 1).all()
+
+
 def test_success_may_end_the_episode():
     with closing(wrap(points(2, terminate=False), end_on_success=True)) as env:
         env.reset(0)
