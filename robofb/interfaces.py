@@ -139,7 +139,11 @@ class Renderer(Protocol):
 
 @runtime_checkable
 class TaskEnv(VecEnv, Protocol):
-    """A VecEnv that was made from a task's config."""
+    """A VecEnv that was made from a task's config.
+
+    One whose simulator is not ours may draw its starts itself: its class says so, and only the numbering of
+    episodes is then kept of what `VecEnv` promises about them.
+    """
 
     task: Any
 

@@ -15,6 +15,7 @@ from robofb import build, cli, config
 from robofb.envs import task_names
 from robofb.errors import UserError
 from robofb.evaluate import evaluate
+from robofb.interfaces import EnvMaker
 from robofb.loading import make_env, make_sim_env
 from robofb.sim.film import film_episodes
 from robofb.sim.gymnasium_env import GymnasiumVecEnv
@@ -75,7 +76,7 @@ def test_the_wrapped_simulators_are_no_tasks_of_ours():
 def test_spec_is_that_of_the_env():
     task = GymnasiumTask(POINT)
     with closing(task.make_env(1)) as env:
-        assert task.spec == env.spec
+        assert task.spec == env.spec and isinstance(task, EnvMaker)
 
 
 @pytest.mark.parametrize(
