@@ -11,7 +11,8 @@ import torch
 
 from robofb.build import build
 from robofb.errors import UserError, check_at_least
-from robofb.loading import make_env
+from robofb.interfaces import TaskEnv
+from robofb.loading import make_env, make_sim_env
 from robofb.sim.record import Collected, record_episodes
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.continuation import open_or_create, same_settings
@@ -37,7 +38,8 @@ class CollectConfig:
         num_envs: episodes that the expert records at a time; each holds its images in memory until it ends.
         cameras: names of the cameras whose images are recorded too, such as [front,wrist].
         image_size: height and width of the images [px].
-        sim_state: also record the simulator's full state at each step, which augmentation starts from.
+        sim_state: also record the simulator's full state at each step, which augmentation starts from; null
+            does where there is one.
         seed: of start states and errors.
         max_attempts: the expert gives up after this many attempts per wanted episode.
     """
@@ -51,7 +53,7 @@ class CollectConfig:
     num_envs: int = 32
     cameras: list[str] = field(default_factory=list)
     image_size: list[int] = field(default_factory=lambda: [240, 320])
-    sim_state: bool = True
+    sim_state: bool | None = None
     seed: int = 0
     max_attempts: int = 10
 
@@ -78,18 +80,24 @@ def collect(cfg: CollectConfig) -> Collected:
     torch.set_num_threads(1)
     height, width = cfg.image_size
     cameras = dict.fromkeys(cfg.cameras, (height, width))
-    num_envs = 1 if cfg.teleop else cfg.num_envs
-    with closing(make_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=cfg.sim_state)) as env:
-        outcome = (_collect_by_hand if cfg.teleop else _collect_scripted)(cfg, env)
+    if cfg.teleop:
+        by_hand = make_sim_env(
+            cfg.task, cfg.engine, 1, cameras, sim_state=cfg.sim_state is not False, autoreset=False
+        )
+        with closing(by_hand):
+            outcome = _collect_by_hand(cfg, by_hand)
+    else:
+        with closing(make_env(cfg.task, cfg.engine, cfg.num_envs, cameras, sim_state=cfg.sim_state)) as env:
+            outcome = _collect_scripted(cfg, env)
     print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
     return outcome
 
 
-def _collect_scripted(cfg: CollectConfig, env: SimVecEnv) -> Collected:
+def _collect_scripted(cfg: CollectConfig, env: TaskEnv) -> Collected:
     """Let the task's expert demonstrate in many environments at a time."""
     task: Any = env.task
     if not hasattr(task, "expert"):
-        raise UserError(f"task {task.spec.task} has no scripted expert")
+        raise UserError(f"task {env.spec.task} has no scripted expert")
     agent = task.expert(cfg.num_envs, cfg.noise)
     meta = {**_task_meta(task), "teleop": "scripted", "noise": cfg.noise, "seed": cfg.seed}
     with _open_or_create(_out(cfg, env), env, meta) as store:
@@ -112,7 +120,6 @@ def _collect_by_hand(cfg: CollectConfig, env: SimVecEnv) -> Collected:
     from robofb.deploy.sim_cell import SimCell
     from robofb.deploy.tool_target import ToolTarget
 
-    env.autoreset = False
     device = str(cfg.teleop["_target_"]).split(".")[-2]
     meta = {**_task_meta(env.task), "teleop": device, "seed": cfg.seed}
     with closing(build(cfg.teleop)) as teleop, closing(SimCell(env, VIEW_PX)) as cell:
@@ -128,11 +135,12 @@ def _task_meta(task: Any) -> dict[str, Any]:
     return dict(getattr(task, "meta", {}))
 
 
-def _out(cfg: CollectConfig, env: SimVecEnv) -> Path:
+def _out(cfg: CollectConfig, env: TaskEnv) -> Path:
     return Path(cfg.out or f"data/{env.spec.task}")
 
 
-def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
-    facts = {"cameras": env.images.facts} if env.images is not None else {}
+def _open_or_create(path: Path, env: TaskEnv, meta: dict[str, Any]) -> EpisodeStore:
+    images = getattr(env, "images", None)
+    facts = {"cameras": images.facts} if images is not None else {}
     same = {key: meta.get(key) for key in ("randomness", "noise")}
     return open_or_create(path, env.spec, {**meta, **facts}, same_settings(path, "holds", same))

@@ -18,8 +18,9 @@ from robofb.interfaces import Task
 
 
 def task_names() -> list[str]:
-    """Return the names of all tasks, those of their configs."""
-    return sorted(entry.name[:-5] for entry in _configs().iterdir() if entry.name.endswith(".yaml"))
+    """Return the names of all our tasks, those of their configs; not of those that wrap other simulators."""
+    configs = [entry for entry in _configs().iterdir() if entry.name.endswith(".yaml")]
+    return sorted(entry.name[:-5] for entry in configs if "_target_: robofb.envs." in entry.read_text())
 
 
 def make_task(name: str, **changes: Any) -> Task:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
 
 import mujoco
 import numpy as np
@@ -119,6 +120,51 @@ class VecEnv(Protocol):
 
     def close(self) -> None:
         """Release the simulator; safe twice."""
+        ...
+
+
+class Renderer(Protocol):
+    """Takes pictures of the envs of a VecEnv; a context manager."""
+
+    def frame(self, world: int, camera: str = "front") -> np.ndarray:
+        """Return what a camera sees of one env, (H, W, 3) uint8 RGB."""
+        ...
+
+    def __enter__(self) -> Renderer: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class TaskEnv(VecEnv, Protocol):
+    """A VecEnv that was made from a task's config.
+
+    One whose simulator is not ours may draw its starts itself: its class says so, and only the numbering of
+    episodes is then kept of what `VecEnv` promises about them.
+    """
+
+    task: Any
+
+    def renderer(self, height: int, width: int) -> Renderer:
+        """Return what takes pictures, of about this size [px].
+
+        Raises:
+            UserError: these envs cannot be seen, or not on this machine.
+        """
+        ...
+
+
+@runtime_checkable
+class EnvMaker(Protocol):
+    """What a task's config names where the task brings its own simulator."""
+
+    name: str  # also `spec.task`
+    spec: EnvSpec  # may start the simulator to ask for it
+
+    def make_env(self, num_envs: int) -> TaskEnv:
+        """Start the simulator with `num_envs` envs."""
         ...
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from importlib.resources import files
 from typing import Any
+
+import yaml
 
 from robofb.build import build
 from robofb.errors import UserError
-from robofb.interfaces import Policy
+from robofb.interfaces import Policy, TaskEnv
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualAgent, ResidualPolicy
-from robofb.run import Run, is_run
+from robofb.run import Run, is_run, plain
+from robofb.sim.render import cameras_of
 from robofb.sim.vec_env import SimVecEnv
 from robofb.types import EnvSpec
 
@@ -22,20 +26,70 @@ def make_env(
     num_envs: int,
     cameras: Mapping[str, tuple[int, int]] | None = None,
     *,
-    sim_state: bool = False,
-    autoreset: bool = True,
-) -> SimVecEnv:
+    sim_state: bool | None = False,
+) -> TaskEnv:
     """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`).
 
     Args:
         cameras: height and width [px] of image observations by the camera's name.
-        sim_state, autoreset: see `SimVecEnv`.
+        sim_state: see `SimVecEnv`; None: where the simulator has one.
+
+    Raises:
+        UserError: the task brings its own simulator, which cannot serve what is asked for.
     """
+    _check_num_envs(num_envs)
+    made = build(task)
+    if getattr(made, "make_env", None) is None:
+        return SimVecEnv(made, num_envs, partial(build, engine), cameras, sim_state=sim_state is not False)
+    name = f"task {made.name}"
+    if engine and plain(engine) != _default_engine():
+        raise UserError(f"engine={engine.get('_target_')}: {name} brings its own simulator; leave engine out")
+    if sim_state:
+        raise UserError(f"sim_state=true: {name} has no state that we could restore; leave sim_state out")
+    env: TaskEnv = made.make_env(num_envs)
+    shown = cameras_of(env.spec)
+    if lacking := [camera for camera, size in (cameras or {}).items() if shown.get(camera) != tuple(size)]:
+        env.close()
+        raise UserError(f"cameras=[{','.join(lacking)}]: {name} shows no such images; leave cameras out")
+    return env
+
+
+def make_sim_env(
+    task: Any,
+    engine: Any,
+    num_envs: int,
+    cameras: Mapping[str, tuple[int, int]] | None = None,
+    *,
+    sim_state: bool = False,
+    autoreset: bool = True,
+) -> SimVecEnv:
+    """Build a vector env as `make_env` does, for what only our own simulation can do.
+
+    Args:
+        sim_state, autoreset: see `SimVecEnv`.
+
+    Raises:
+        UserError: the task brings its own simulator.
+    """
+    _check_num_envs(num_envs)
+    made = build(task)
+    if getattr(made, "make_env", None) is not None:
+        raise UserError(
+            f"task {made.name} brings its own simulator: driving by hand and augmentation need a task of ours"
+        )
+    return SimVecEnv(
+        made, num_envs, partial(build, engine), cameras, autoreset=autoreset, sim_state=sim_state
+    )
+
+
+def _check_num_envs(num_envs: int) -> None:
     if num_envs < 1:
         raise UserError(f"num_envs={num_envs}: needs at least 1")
-    return SimVecEnv(
-        build(task), num_envs, partial(build, engine), cameras, autoreset=autoreset, sim_state=sim_state
-    )
+
+
+def _default_engine() -> Any:
+    """Return the engine of a user who says nothing."""
+    return yaml.safe_load(files("robofb.configs").joinpath("engine/mujoco.yaml").read_text())
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:

@@ -9,7 +9,8 @@ from typing import Any
 from robofb.build import build
 from robofb.config import compose
 from robofb.errors import UserError
-from robofb.loading import make_env
+from robofb.interfaces import TaskEnv
+from robofb.loading import make_env, make_sim_env
 from robofb.run import Run
 from robofb.sim.recorded import RecordedScene
 from robofb.sim.render import cameras_of
@@ -49,11 +50,11 @@ def env_of_dataset(store: EpisodeStore, num_envs: int) -> SimVecEnv:
     """
     cfg = _compose(store.spec.task, store.meta)
     cameras = cameras_of(store.spec)
-    return make_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=True, autoreset=False)
+    return make_sim_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=True, autoreset=False)
 
 
-def env_of_run(run: Run, num_envs: int, spec: EnvSpec) -> SimVecEnv:
-    """Make the env that a run was trained for, simulated by the default engine, with `sim_state`.
+def env_of_run(run: Run, num_envs: int, spec: EnvSpec) -> TaskEnv:
+    """Make the env that a run was trained for, by the default engine, with `sim_state` where there is one.
 
     Args:
         spec: of the run's policy, whose cameras the env has.
@@ -64,7 +65,7 @@ def env_of_run(run: Run, num_envs: int, spec: EnvSpec) -> SimVecEnv:
     task = run.config.get("task")
     if not task:
         raise UserError(f"{run.path} was trained on data alone, without a task to roll it out in")
-    return make_env(task, compose("collect").engine, num_envs, cameras_of(spec), sim_state=True)
+    return make_env(task, compose("collect").engine, num_envs, cameras_of(spec), sim_state=None)
 
 
 def scene_of_dataset(store: EpisodeStore) -> tuple[RecordedScene | None, str]:

@@ -179,7 +179,7 @@ def test_without_opengl_the_report_says_so(finished, monkeypatch):
     def blind(*args):
         raise UserError("cannot render: blind")
 
-    monkeypatch.setattr("robofb.sim.film.Renderer", blind)
+    monkeypatch.setattr("robofb.sim.vec_env.Renderer", blind)
     run = Run.open(finished / "bc")
     composed = config.compose("collect")
     assert film(run, composed.task, composed.engine, seed=0).missing == "cannot render: blind"

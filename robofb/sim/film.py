@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robofb.interfaces import Agent
+from robofb.interfaces import Agent, TaskEnv
 from robofb.progress import progress_bar
-from robofb.sim.render import Renderer, write_video
-from robofb.sim.vec_env import SimVecEnv
+from robofb.sim.render import write_video
 
 _BORDER_PX = 4
 _RUNNING, _SUCCESS, _FAILURE = (120, 125, 132), (46, 160, 90), (205, 60, 60)
@@ -19,7 +18,7 @@ _HOLD_S = 1.5
 
 def film_episodes(
     agent: Agent,
-    env: SimVecEnv,
+    env: TaskEnv,
     seed: int,
     path: Path,
     *,
@@ -40,7 +39,7 @@ def film_episodes(
     agent.reset(torch.ones(num, dtype=torch.bool, device=env.device), env.episode_seed)
     running = np.ones(num, dtype=bool)
     frames: list[np.ndarray] = []
-    with progress_bar(num, "film", "episode") as bar, Renderer(env.engine, height, width) as renderer:
+    with progress_bar(num, "film", "episode") as bar, env.renderer(height, width) as renderer:
         tiles = [_bordered(renderer.frame(world, camera), _RUNNING) for world in range(num)]
         while running.any():
             frames.append(_grid(tiles, columns))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mujoco
-import mujoco.batch
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,7 +31,9 @@ class MujocoEngine:
         self.model = model
         self.num_worlds = num_worlds
         self.device = torch.device("cpu")
-        self._batch = mujoco.batch.Batch(model, nsim=num_worlds, nthread=num_threads, persistent=True)
+        from mujoco.batch import Batch  # new in 3.17: simulators that come with an older one need none
+
+        self._batch = Batch(model, nsim=num_worlds, nthread=num_threads, persistent=True)
         self._fields: dict[str, Tensor] = {}
         self._batch.reset()
         self._initial = self._batch.state[0].copy()

@@ -13,7 +13,7 @@ from torch import Tensor
 from robofb.interfaces import Engine, Task
 from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
-from robofb.sim.render import ImageObserver
+from robofb.sim.render import ImageObserver, Renderer
 from robofb.types import SIM_STATE, ArraySpec, Obs, Score, Step
 
 
@@ -76,13 +76,7 @@ class SimVecEnv:
         """
         if not self._next_episode:
             raise RuntimeError("call reset before step")
-        expected = (self.num_envs, *self.spec.action.shape)
-        if tuple(action.shape) != expected:
-            raise ValueError(f"action must have shape {expected}, not {tuple(action.shape)}")
-        if not math.isfinite(action.sum()):  # the quick test: sums keep inf and NaN
-            bad = ~torch.isfinite(action).all(-1)
-            if bad.any():
-                raise ValueError(f"action is not finite in envs {bad.nonzero().flatten().tolist()}")
+        check_action(action, (self.num_envs, *self.spec.action.shape))
         self.task.apply(self.engine, action)
         self.engine.step(self.task.num_substeps)
         score, diverged = self.task.score(self.engine), self.engine.diverged()
@@ -187,11 +181,29 @@ class SimVecEnv:
         self.engine.restore(torch.arange(self.num_envs, device=self.device), state["engine"])
         return self._observe()
 
+    def renderer(self, height: int, width: int) -> Renderer:
+        """Return what takes pictures of the worlds.
+
+        Raises:
+            UserError: see `Renderer`.
+        """
+        return Renderer(self.engine, height, width)
+
     def close(self) -> None:
         """Release simulator and cameras; safe twice."""
         if self.images is not None:
             self.images.close()
         self.engine.close()
+
+
+def check_action(action: Tensor, expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless an action (B, A) has the expected shape and only finite numbers."""
+    if tuple(action.shape) != expected:
+        raise ValueError(f"action must have shape {expected}, not {tuple(action.shape)}")
+    if not math.isfinite(action.sum()):  # the quick test: sums keep inf and NaN
+        bad = ~torch.isfinite(action).all(-1)
+        if bad.any():
+            raise ValueError(f"action is not finite in envs {bad.nonzero().flatten().tolist()}")
 
 
 def _without(score: Score, diverged: Tensor) -> Score:
