@@ -52,10 +52,17 @@ def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> mujoco.MjsBody:
     """Add a free leg to the world, with the sensors of its pose."""
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
+    shape_leg(body, leg)
+    add_part_pose_sensors(spec, body)
+    return body
+
+
+def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
+    """Give a body the shape of a leg."""
     half = leg.width / 2
     surface = {"friction": [SLIDING_FRICTION, 0.005, 0.0001]}
     body.add_geom(
-        name=f"{name}_body",
+        name=f"{body.name}_body",
         type=BOX,
         pos=[0, 0, leg.body_length / 2],
         size=[half, half, leg.body_length / 2],
@@ -81,7 +88,7 @@ def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> mujoco.MjsBody:
             **surface,
         )
     body.add_geom(
-        name=f"{name}_foot",
+        name=f"{body.name}_foot",
         type=CYLINDER,
         pos=[0, 0, -leg.peg_length / 2],
         size=[leg.peg_radius, leg.peg_length / 2, 0],
@@ -91,14 +98,19 @@ def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> mujoco.MjsBody:
         mass=0,
         **surface,
     )
-    add_part_pose_sensors(spec, body)
-    return body
 
 
 def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> mujoco.MjsBody:
     """Add a free table top with one hole to the world, with the sensors of its pose."""
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
+    shape_table_top(body, top)
+    add_part_pose_sensors(spec, body)
+    return body
+
+
+def shape_table_top(body: mujoco.MjsBody, top: TableTop) -> None:
+    """Give a body the shape of a table top."""
     surface = {
         "contype": TOP,
         "conaffinity": 0,
@@ -141,8 +153,6 @@ def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> mujo
             rgba=DARK_WOOD,
             mass=0,
         )
-    add_part_pose_sensors(spec, body)
-    return body
 
 
 def _add_hole(body: mujoco.MjsBody, top: TableTop, surface: dict) -> None:

@@ -1,0 +1,332 @@
+"""Assembly of several parts: scene, reset, observation and score of every task of the suite."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mujoco
+import torch
+from torch import Tensor
+
+from robofb.envs.contact_bits import TOP
+from robofb.envs.furniture.expert import PlanExpert
+from robofb.envs.furniture.moves import Move
+from robofb.envs.furniture.parts import add_part_pose_sensors, part_pose_sensors
+from robofb.envs.furniture.task import (
+    ACTION_SPEC,
+    CONTROL_DT_S,
+    ROBOT_STATE_NAMES,
+    FurnitureTask,
+    pose_names,
+)
+from robofb.envs.furniture.thread import Thread, ThreadSwitch, add_thread
+from robofb.envs.robots import franka
+from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
+from robofb.errors import UserError
+from robofb.geometry import quat_from_yaw, quat_multiply
+from robofb.interfaces import Agent, Engine
+from robofb.rng import EpisodeRng
+from robofb.sim.engine import free_joint_slices, sensor_columns
+from robofb.types import ArraySpec, EnvSpec, Obs, Score
+
+PART_SHIFT_SHARE = 0.5  # of the frame's shift, by which each part strays on its own
+LIFTED_M = 0.02  # a part counts as picked up this far above where it started
+NEAR_AXIS_M, NEAR_TIP_M = 0.015, 0.02  # from the hole's axis and mouth: over the hole
+FEATURES = (  # of each pair, relative and squashed by tanh
+    *(f"plug_socket_{axis}_tanh_1cm" for axis in "xyz"),
+    *(f"plug_socket_{axis}_tanh_4cm" for axis in "xyz"),
+    *(f"plug_tilt_socket_{axis}_tanh_100mrad" for axis in "xy"),
+    *(f"plug_heading_socket_{axis}" for axis in ("cos", "sin")),
+)
+FEATURE_SCALES = (*(0.01,) * 3, *(0.04,) * 3, *(0.1,) * 2)
+OBSTACLE = "obstacle"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A free part at its start.
+
+    Attributes:
+        name: of the body.
+        build: adds its shape to the body.
+        start_m: position of the body's origin.
+        start_quat: wxyz orientation.
+        grasp_m: where a gripper takes it, in its frame.
+        shift_share: of the random shift that it strays on its own, beside the frame's.
+        yaw_share: of the random heading.
+    """
+
+    name: str
+    build: Callable[[mujoco.MjsBody], None]
+    start_m: tuple[float, float, float]
+    start_quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    grasp_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    shift_share: float = PART_SHIFT_SHARE
+    yaw_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two parts to put together: assembled where their seats coincide.
+
+    Attributes:
+        plug: name of the part that is brought; its seat's z points out of the socket.
+        socket: name of the part that it goes to.
+        plug_seat_m: the seat in the plug's frame.
+        socket_seat_m: the seat in the socket's frame.
+        tip_m: length of the plug below its seat, for "over the hole".
+        symmetry: headings a turn at which it is assembled; 0: any.
+        position_only: the axes do not matter.
+        thread: how it is screwed, or None.
+        tip_radius_m: of the thread's ledge, which carries the tip.
+    """
+
+    plug: str
+    socket: str
+    plug_seat_m: tuple[float, float, float]
+    socket_seat_m: tuple[float, float, float]
+    tip_m: float
+    symmetry: int = 0
+    position_only: bool = False
+    thread: Thread | None = None
+    tip_radius_m: float = 0.006
+
+    @property
+    def name(self) -> str:
+        """Name of the pair's sites, sensors and thread."""
+        return f"{self.plug}_{self.socket}"
+
+
+class AssemblyTask(FurnitureTask):
+    """Put parts together, pair after pair. Sparse reward: +1 once for each pair newly assembled.
+
+    A pair is assembled where its seats are within `max_offset_m` along each axis and the axes that matter
+    have at least `min_cosine` (ResiP's test), and plug and socket do not overlap deeper than
+    `max_part_overlap_m`. An episode succeeds when all pairs are assembled at once.
+
+    The state is all in the robot's base frame: robot (16), parts (9 each), obstacle (2, where there is one),
+    and for each pair the way from the TCP to the plug's grasp, in the TCP's frame (3), and `FEATURES` (10).
+
+    Args:
+        name: of the task.
+        parts: free parts.
+        pairs: in the order in which they are usually assembled.
+        obstacle_m: corner that stops the parts, (x, y) of its inner edge; None for no obstacle.
+        randomness: low, med or high: how far the start states spread.
+        max_steps: actions before truncation.
+        max_offset_m: see above.
+        min_cosine: see above.
+        max_part_overlap_m: see above.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parts: tuple[Part, ...],
+        pairs: tuple[Pair, ...],
+        obstacle_m: tuple[float, float] | None,
+        randomness: str,
+        max_steps: int,
+        max_offset_m: float,
+        min_cosine: float,
+        max_part_overlap_m: float,
+    ) -> None:
+        if max_steps < 1:
+            raise UserError(f"max_steps={max_steps}: needs at least 1")
+        self.parts, self.pairs, self.obstacle_m = parts, pairs, obstacle_m
+        super().__init__(randomness)
+        self.max_offset_m, self.min_cosine = max_offset_m, min_cosine
+        self.max_part_overlap_m = max_part_overlap_m
+        self._threads = [ThreadSwitch(self.model, p.name, p.thread) for p in pairs if p.thread is not None]
+        self._set_up_reset()
+        self._set_up_columns()
+        names = self._state_names()
+        stages = [f"{verb} {pair.plug}" for pair in pairs for verb in ("lift", "place", "assemble")]
+        self.spec = EnvSpec(
+            task=name,
+            obs={"state": ArraySpec((len(names),), unit="m, m/s, rad/s, 1 by name", names=names)},
+            action=ACTION_SPEC,
+            control_dt=CONTROL_DT_S,
+            max_steps=max_steps,
+            stages=tuple(stages),
+        )
+
+    def add_parts(self, spec: mujoco.MjSpec) -> None:
+        """Add parts, obstacle and threads; sensors of where each pair stands and how deep it overlaps."""
+        bodies = {}
+        for part in self.parts:
+            bodies[part.name] = body = spec.worldbody.add_body(name=part.name)
+            body.add_freejoint(name=part.name)
+            part.build(body)
+            body.add_site(name=f"{part.name}_grasp", pos=part.grasp_m, group=4)
+            add_part_pose_sensors(spec, body)
+        if self.obstacle_m is not None:
+            _add_obstacle(spec)
+        for pair in self.pairs:
+            _add_pair(spec, pair, bodies[pair.plug], bodies[pair.socket])
+
+    def _set_up_reset(self) -> None:
+        self._part_q = [free_joint_slices(self.model, part.name)[0] for part in self.parts]
+        self._start_m = torch.tensor([part.start_m for part in self.parts], dtype=torch.float64)
+        self._start_quat = torch.tensor([part.start_quat for part in self.parts], dtype=torch.float64)
+        self._shift = torch.tensor([part.shift_share for part in self.parts], dtype=torch.float64)
+        self._yaw = torch.tensor([part.yaw_share for part in self.parts], dtype=torch.float64)
+
+    def _set_up_columns(self) -> None:
+        model, poses = self.model, [name for part in self.parts for name in part_pose_sensors(part.name)]
+        self._pose_columns = sensor_columns(model, *franka.STATE_SENSORS, *poses)
+        self._pair_columns = torch.stack(
+            [
+                sensor_columns(
+                    model, *(f"{pair.name}_{what}" for what in ("grasp", "pos", "zaxis", "xaxis", "overlap"))
+                )
+                for pair in self.pairs
+            ]
+        )  # (P, 13)
+        self._height_columns = torch.cat(
+            [sensor_columns(model, part_pose_sensors(part.name)[0])[2:] for part in self.parts]
+        )
+        self._plug_rows = torch.tensor([self._row(pair.plug) for pair in self.pairs])
+        self._feature_scale = torch.tensor(FEATURE_SCALES, dtype=torch.float64)
+        self._symmetry = torch.tensor([float(pair.symmetry) for pair in self.pairs], dtype=torch.float64)
+        self._any_axes = torch.tensor([pair.position_only for pair in self.pairs])
+        self._tip_m = torch.tensor([pair.tip_m for pair in self.pairs], dtype=torch.float64)
+        self._all_ids: Tensor | None = None
+
+    def _row(self, name: str) -> int:
+        return [part.name for part in self.parts].index(name)
+
+    def _state_names(self) -> tuple[str, ...]:
+        names = [*ROBOT_STATE_NAMES, *(name for part in self.parts for name in pose_names(part.name))]
+        if self.obstacle_m is not None:
+            names += [f"{OBSTACLE}_pos_base_{axis}" for axis in "xy"]
+        for pair in self.pairs:
+            names += [f"tcp_to_{pair.plug}_grasp_tcp_{axis}_tanh_2cm_{pair.name}" for axis in "xyz"]
+            names += [f"{pair.name}_{feature}" for feature in FEATURES]
+        return tuple(names)
+
+    def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
+        """Put the parts, and the obstacle with them, at random near their start poses."""
+        engine.reset(ids)
+        draw = 2 * rng.uniform(franka.NUM_JOINTS + 2 + 3 * len(self.parts)).double() - 1
+        arm, frame, parts = draw.split([franka.NUM_JOINTS, 2, 3 * len(self.parts)], -1)
+        self.reset_arm(engine, ids, arm)
+        parts = parts.unflatten(-1, (-1, 3))  # (n, parts, 3): x, y, yaw
+        reach_m = self.randomness.part_xy_m
+        position = self._start_m.expand(len(ids), -1, -1).clone()
+        position[..., :2] += reach_m * (frame[:, None] + self._shift[:, None] * parts[..., :2])
+        turn = quat_from_yaw(self._yaw * parts[..., 2] * self.randomness.part_yaw_rad)
+        pose = torch.cat([position, quat_multiply(turn, self._start_quat.expand_as(turn))], -1)
+        qpos = engine.field("qpos")
+        for part, place in enumerate(self._part_q):
+            qpos[ids, place] = pose[:, part]
+        if self.obstacle_m is not None:
+            corner = torch.tensor([*self.obstacle_m, 0.0], dtype=torch.float64)
+            engine.field("mocap_pos")[ids, 0] = corner + torch.nn.functional.pad(reach_m * frame, (0, 1))
+        engine.forward(ids)
+
+    def apply(self, engine: Engine, action: Tensor) -> None:
+        """Command the arm, see `FurnitureTask.apply`, and engage or release the threads."""
+        for thread in self._threads:
+            thread.update(engine)
+        super().apply(engine, action)
+
+    def _pair_values(self, engine: Engine) -> Tensor:
+        """Return (B, P, 13): TCP to grasp, seat's place, z axis and x axis in the socket's, overlap."""
+        return engine.field("sensordata")[:, self._pair_columns]
+
+    def observe(self, engine: Engine) -> Obs:
+        """Return {"state": (B, D) float32}."""
+        poses = engine.field("sensordata")[:, self._pose_columns]
+        grasp, place, z_axis, x_axis, _ = self._pair_values(engine).split([3, 3, 3, 3, 1], -1)
+        heading = torch.atan2(x_axis[..., 1], x_axis[..., 0]) * self._symmetry.clamp_min(1.0)
+        near = torch.cat([place, place, z_axis[..., :2]], -1) / self._feature_scale
+        features = torch.cat([torch.tanh(torch.cat([grasp / 0.02, near], -1)), _circle(heading)], -1)
+        obstacle = [] if self.obstacle_m is None else [engine.field("mocap_pos")[:, 0, :2]]
+        return {"state": torch.cat([poses, *obstacle, features.flatten(1)], -1).float()}
+
+    def score(self, engine: Engine) -> Score:
+        """Judge every pair; `metrics` holds the deepest overlaps [m] and what was refused for them."""
+        _, place, z_axis, x_axis, contact = self._pair_values(engine).split([3, 3, 3, 3, 1], -1)
+        overlap = (-contact[..., 0]).clamp_min(0.0)  # (B, P)
+        seated = (place.abs().amax(-1) <= self.max_offset_m) & self._axes_fit(z_axis, x_axis)
+        assembled = seated & (overlap <= self.max_part_overlap_m)
+        height = engine.field("sensordata")[:, self._height_columns]  # (B, parts)
+        rise = (height - self._start_m[:, 2])[:, self._plug_rows]
+        over = torch.hypot(place[..., 0], place[..., 1]) < NEAR_AXIS_M
+        over &= place[..., 2] < self._tip_m + NEAR_TIP_M
+        progress = torch.where(assembled, 3, torch.where(over, 2, (rise > LIFTED_M).long()))
+        done_before = torch.cumprod(assembled.long(), -1)
+        counted = torch.cat([torch.ones_like(done_before[:, :1]), done_before[:, :-1]], -1)
+        success = assembled.all(-1)
+        return Score(
+            achieved=assembled.sum(-1).float(),
+            success=success,
+            failure=(height < -LIFTED_M).any(-1),
+            stage=(progress * counted).sum(-1),
+            metrics={
+                "part_overlap": overlap.amax(-1).float(),
+                "refused": (seated & ~assembled).any(-1) & ~success,
+            },
+        )
+
+    @abstractmethod
+    def plan(self) -> Sequence[Move]:
+        """Return the scripted expert's moves."""
+
+    def expert(self, num_envs: int, noise: float) -> Agent:
+        """Return the scripted expert; see `PlanExpert`."""
+        names = [part.name for part in self.parts]
+        return PlanExpert(num_envs, self.plan(), self.spec.obs["state"].names, names, noise)
+
+    def _axes_fit(self, z_axis: Tensor, x_axis: Tensor) -> Tensor:
+        """Return (B, P): whether the axes that matter agree, up to the pair's symmetry."""
+        heading = torch.atan2(x_axis[..., 1], x_axis[..., 0])
+        symmetry = self._symmetry.clamp_min(1.0)
+        off = torch.remainder(heading * symmetry + math.pi, 2 * math.pi) - math.pi
+        turned = (torch.cos(off / symmetry) >= self.min_cosine) | (self._symmetry == 0)
+        return ((z_axis[..., 2] >= self.min_cosine) & turned) | self._any_axes
+
+
+def _circle(angle: Tensor) -> Tensor:
+    return torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+
+
+def _add_pair(spec: mujoco.MjSpec, pair: Pair, plug: mujoco.MjsBody, socket: mujoco.MjsBody) -> None:
+    """Add a pair's seats, their sensors and its thread."""
+    seat = plug.add_site(name=f"{pair.name}_plug", pos=pair.plug_seat_m, group=4)
+    goal = socket.add_site(name=f"{pair.name}_socket", pos=pair.socket_seat_m, group=4)
+    kinds = mujoco.mjtSensor
+    add_frame_sensor(
+        spec, f"{pair.name}_grasp", kinds.mjSENS_FRAMEPOS, spec.site(f"{pair.plug}_grasp"), spec.site("tcp")
+    )
+    add_frame_sensor(spec, f"{pair.name}_pos", kinds.mjSENS_FRAMEPOS, seat, goal)
+    add_frame_sensor(spec, f"{pair.name}_zaxis", kinds.mjSENS_FRAMEZAXIS, seat, goal)
+    add_frame_sensor(spec, f"{pair.name}_xaxis", kinds.mjSENS_FRAMEXAXIS, seat, goal)
+    add_overlap_sensor(spec, f"{pair.name}_overlap", pair.plug, pair.socket)
+    if pair.thread is not None:
+        depth_m = pair.tip_m - pair.thread.travel_m  # of the thread's mouth below the seat
+        mouth = (*pair.socket_seat_m[:2], pair.socket_seat_m[2] - depth_m)
+        tip = (*pair.plug_seat_m[:2], pair.plug_seat_m[2] - pair.tip_m)
+        add_thread(spec, pair.thread, pair.name, socket, mouth, plug, tip, pair.tip_radius_m)
+
+
+def _add_obstacle(spec: mujoco.MjSpec) -> None:
+    """Add the fixed corner that people push a part against: two bars along +x and +y of its inner edge."""
+    body = spec.worldbody.add_body(name=OBSTACLE, mocap=True)
+    for centre, half in (
+        ((-0.05, 0.011, 0.015), (0.07, 0.011, 0.015)),
+        ((0.011, -0.05, 0.015), (0.011, 0.07, 0.015)),
+    ):
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=centre,
+            size=half,
+            contype=TOP,
+            conaffinity=TOP,
+            rgba=(0.35, 0.37, 0.4, 1),
+            friction=[0.15, 0.005, 0.0001],
+        )
