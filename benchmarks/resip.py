@@ -136,11 +136,10 @@ class Cell:
 def levels(run: Path) -> dict[str, dict[str, float]]:
     """Return env steps and minutes at which the selection of a run first reached each level."""
     reached: dict[str, dict[str, float]] = {}
-    for line in (run / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in Run.open(run).metrics():
         for level in LEVELS:
             if row.get("select/success", -1.0) >= level and f"{level:g}" not in reached:
-                reached[f"{level:g}"] = {"env_steps": row["step"], "minutes": row["time"] / 60}
+                reached[f"{level:g}"] = {"env_steps": row["step"], "minutes": row["seconds"] / 60}
     return reached
 
 
