@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from cells import call, kept, percent, pooled
 from results import save_result
 
-from robofb import cli
 from robofb.charts import Bar, bars
 from robofb.files import write_atomically
 from robofb.run import Run, is_run
-from robofb.stats import SuccessRate
 
 EVALUATION_SEED, ROLLOUT_SEED = 30_000_000, 40_000_000
 NUM_SYNTHETIC = 90  # snippets, or rollouts, beside the demonstrations; as in the paper's "10 + 90"
@@ -56,12 +54,6 @@ class Setting:
     share: float
 
 
-def call(*words: Any) -> None:
-    """Run a robofb command, and stop where it fails."""
-    if code := cli.run([str(word) for word in words]):
-        raise SystemExit(code)
-
-
 class Cell:
     """One training and evaluation: `method` on `demos` demonstrations of `seed`."""
 
@@ -72,25 +64,24 @@ class Cell:
 
     def result(self) -> dict[str, Any]:
         """Return the cell's figures, made now unless they were before."""
-        path = self.folder / "cell.json"
-        if not path.is_file():
-            run = self.train()
-            words = (f"episodes={self.setting.episodes}", f"seed={EVALUATION_SEED + self.seed}")
-            call("eval", f"run={run}", *words, "video=false")
-            figures = Run.open(run).summary()["eval"]
-            facts = {
-                "seed": self.seed,
-                "demos": self.demos,
-                "method": self.method,
-                "steps": self.setting.steps,
-                "share": self.setting.share,
-            }
-            write_atomically(path, json.dumps({**figures, "evaluation_seed": figures["seed"], **facts}))
-        figures = json.loads(path.read_text())
-        for key in ("episodes", "steps", "share"):
-            if figures[key] != getattr(self.setting, key):
-                raise SystemExit(f"{path} was made with {figures[key]} {key}: choose another --work")
-        return figures
+        setting = self.setting
+        facts = {
+            "seed": self.seed,
+            "demos": self.demos,
+            "method": self.method,
+            "episodes": setting.episodes,
+            "steps": setting.steps,
+            "share": setting.share,
+        }
+        return kept(self.folder / "cell.json", facts, self.evaluate)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Train, evaluate on start states that nothing else uses, and return the figures."""
+        run = self.train()
+        words = (f"episodes={self.setting.episodes}", f"seed={EVALUATION_SEED + self.seed}")
+        call("eval", f"run={run}", *words, "video=false")
+        figures = Run.open(run).summary()["eval"]
+        return {**figures, "evaluation_seed": figures["seed"]}
 
     def train(self) -> Path:
         """Train the cell's policy, or go on, or find it done; return its run."""
@@ -142,24 +133,13 @@ class Cell:
         return out
 
 
-def pooled(cells: Sequence[dict[str, Any]]) -> dict[tuple[int, str], SuccessRate]:
-    """Return the success by demonstrations and method, all seeds' episodes together."""
-    counts: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
-    for cell in cells:
-        total = counts[(cell["demos"], cell["method"])]
-        total[0] += cell["successes"]
-        total[1] += cell["episodes"]
-    return {key: SuccessRate(*total) for key, total in counts.items()}
-
-
 def table(cells: Sequence[dict[str, Any]]) -> str:
     """Return a Markdown table: one line a method, its seeds and all of them with their interval."""
     lines = ["| demonstrations | method | seeds, % | all, % [95 % interval] |", "|---|---|---|---|"]
-    for (demos, method), rate in pooled(cells).items():
+    for (demos, method), rate in pooled(cells, ("demos", "method")).items():
         own = [cell for cell in cells if (cell["demos"], cell["method"]) == (demos, method)]
         seeds = " ".join(f"{100 * cell['successes'] / cell['episodes']:.1f}" for cell in own)
-        interval = f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-        lines.append(f"| {demos} | {METHODS[method]} | {seeds} | {interval} |")
+        lines.append(f"| {demos} | {METHODS[method]} | {seeds} | {percent(rate)} |")
     return "\n".join(lines)
 
 
@@ -167,7 +147,7 @@ def chart(cells: Sequence[dict[str, Any]]) -> str:
     """Return a page with one bar a method; its whisker is the Wilson interval of all seeds together."""
     rows: list[Bar | str] = []
     heading = None
-    for (demos, method), rate in pooled(cells).items():
+    for (demos, method), rate in pooled(cells, ("demos", "method")).items():
         if demos != heading:
             heading = demos
             rows.append(f"{demos} demonstrations")

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cells import percent
 from results import save_result
 
 from robofb.run import is_run
@@ -48,8 +49,7 @@ def _summary(out: Path) -> dict[str, Any]:
 
 
 def _percent(values: dict[str, Any]) -> str:
-    rate = SuccessRate(values["successes"], values["episodes"])
-    return f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+    return percent(SuccessRate(values["successes"], values["episodes"]))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
