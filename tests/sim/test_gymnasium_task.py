@@ -20,6 +20,7 @@ from robofb.loading import make_env, make_sim_env
 from robofb.sim.film import film_episodes
 from robofb.sim.gymnasium_env import GymnasiumVecEnv
 from robofb.sim.gymnasium_task import GymnasiumTask
+from robofb.sim.render import cameras_of
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_SCRIPTED
 
@@ -52,6 +53,17 @@ def compose(*words: str):
 def make(*words: str, num_envs: int = 2, **options) -> GymnasiumVecEnv:
     cfg = compose(*words)
     return make_env(cfg.task, cfg.engine, num_envs, **options)
+
+
+def test_images_that_the_environment_shows_by_itself_may_be_asked_for():
+    with closing(make()) as env:
+        images = cameras_of(env.spec)
+    assert images
+    with closing(make(cameras=images)) as env:
+        assert cameras_of(env.spec) == images
+    (camera, (height, width)), *_ = images.items()
+    with pytest.raises(UserError, match="shows no such images"):
+        make(cameras={camera: (height + 1, width)})
 
 
 def test_an_id_becomes_an_env_with_its_own_limit_and_rate():
