@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -80,38 +80,66 @@ class LogitNormalTimes:
         return torch.sigmoid(self.mean + self.std * normal)
 
 
+class FlowPrediction(NamedTuple):
+    """Say what a network predicts.
+
+    Attributes:
+        target: (sample, noise) -> what training compares the prediction with.
+        to_sample: (x_t, prediction, 1 - t) -> the sample that the prediction leads to.
+    """
+
+    target: Callable[[Tensor, Tensor], Tensor]
+    to_sample: Callable[[Tensor, Tensor, float], Tensor]
+
+
+PREDICTIONS = {
+    "velocity": FlowPrediction(
+        target=lambda sample, noise: sample - noise,
+        to_sample=lambda x, velocity, time_left: x.add(velocity, alpha=time_left),
+    ),
+    "sample": FlowPrediction(
+        target=lambda sample, noise: sample, to_sample=lambda x, sample, time_left: sample
+    ),
+}
+
+
 class FlowSchedule(NoiseSchedule):
     """Move on a straight line from noise to data: x_t = (1 - t) * noise + t * sample.
 
-    The network predicts the velocity sample - noise. Rectified flow, Liu et al., arXiv 2209.03003, equation
-    1; conditional flow matching with its optimal-transport path, Lipman et al., equation 23. Sampling
-    integrates dx/dt = velocity from 0 to 1. The sample that a velocity leads to, x + (1 - t) * velocity, is
-    clipped at every call.
+    Rectified flow, Liu et al., arXiv 2209.03003, equation 1; conditional flow matching with its
+    optimal-transport path, Lipman et al., equation 23. Sampling integrates dx/dt = velocity from 0 to 1. The
+    sample that a velocity leads to, x + (1 - t) * velocity, is clipped at every call.
 
     Args:
+        prediction: what the network predicts, "velocity" (sample - noise) or "sample", from which follows
+            the velocity (sample - x_t) / (1 - t).
         num_inference_steps: network calls per sample, at equally spaced times.
         midpoint: integrate by the midpoint rule, of second order, with two calls a step; else by Euler's.
         clip: largest absolute value of the predicted sample.
         times: where to train; at all times alike where None.
 
     Raises:
-        UserError: fewer than one call, or an odd number of them for the midpoint rule.
+        UserError: an unknown prediction, fewer than one call, or an odd number for the midpoint rule.
     """
 
     def __init__(
         self,
         *,
+        prediction: str = "velocity",
         num_inference_steps: int = 4,
         midpoint: bool = False,
         clip: float = 1.0,
         times: Callable[[], TimeSampling] | None = None,
     ) -> None:
         super().__init__()
+        if prediction not in PREDICTIONS:
+            raise UserError(f"prediction '{prediction}' is unknown; valid: {', '.join(PREDICTIONS)}")
         calls = 2 if midpoint else 1  # of a step
         if num_inference_steps < 1 or num_inference_steps % calls:
             raise UserError(
                 f"num_inference_steps={num_inference_steps}: needs at least 1, an even number with midpoint"
             )
+        self.prediction = PREDICTIONS[prediction]
         self.midpoint, self.clip = midpoint, clip
         self.times = (times or UniformTimes)()
         self._times = [call / num_inference_steps for call in range(num_inference_steps)]
@@ -127,8 +155,8 @@ class FlowSchedule(NoiseSchedule):
         return torch.lerp(noise, sample, (step / STEPS_PER_UNIT_TIME)[:, None, None])
 
     def target(self, sample: Tensor, noise: Tensor) -> Tensor:
-        """Return the velocity (B, H, A)."""
-        return sample - noise
+        """Return the velocity or the sample (B, H, A), as chosen."""
+        return self.prediction.target(sample, noise)
 
     def denoise(self, noise: Tensor, denoiser: Denoiser) -> Tensor:
         """Return samples (B, H, A) from unit noise (B, H, A). Nothing here reads a tensor on the host."""
@@ -146,5 +174,5 @@ class FlowSchedule(NoiseSchedule):
         return x.clamp(-self.clip, self.clip)
 
     def _predict(self, x: Tensor, step: Tensor, time: float, denoiser: Denoiser) -> Tensor:
-        """Return the sample (B, H, A) that the velocity of x leads to, clipped."""
-        return x.add(denoiser(x, step), alpha=1 - time).clamp_(-self.clip, self.clip)
+        """Return the sample (B, H, A) that lies ahead of x, clipped."""
+        return self.prediction.to_sample(x, denoiser(x, step), 1 - time).clamp(-self.clip, self.clip)

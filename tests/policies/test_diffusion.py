@@ -245,6 +245,7 @@ class TwoModes:
         ({"prediction": "sample", "num_inference_steps": 16}, 300, 0.99),
         ({"prediction": "epsilon", "num_inference_steps": 16}, 800, 0.9),
         ({"schedule": partial(FlowSchedule, num_inference_steps=16)}, 800, 0.9),
+        ({"schedule": partial(FlowSchedule, prediction="sample", num_inference_steps=16)}, 300, 0.99),
     ],
 )
 def test_learns_both_modes_and_not_their_mean(way, num_steps, near):

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_halving_the_step_shrinks_the_error_by_the_rules_order(midpoint, order):
         schedule = FlowSchedule(num_inference_steps=num_calls, midpoint=midpoint, clip=math.inf)
         found = schedule.denoise(noise, lambda x, step: x + step[:, None, None] / 100)
         errors.append((found - ((noise + 1) * math.e - 2)).abs().max().item())
-    for coarse, fine in zip(errors, errors[1:]):
+    for coarse, fine in pairwise(errors):
         assert coarse / fine == pytest.approx(2**order, rel=0.1)
 
 
@@ -98,6 +99,9 @@ def test_a_network_that_knows_the_answer_gets_it_and_stays_within_the_clip(num_c
     schedule = FlowSchedule(num_inference_steps=num_calls, midpoint=midpoint)
     found = schedule.denoise(unit_noise(5), lambda x, step: (answer - x) / (1 - step[:, None, None] / 100))
     torch.testing.assert_close(found, answer, rtol=0, atol=1e-4)
+    knows = FlowSchedule(prediction="sample", num_inference_steps=num_calls, midpoint=midpoint)
+    found = knows.denoise(unit_noise(5), lambda x, step: answer)
+    torch.testing.assert_close(found, answer, rtol=0, atol=1e-4)
     wild = schedule.denoise(unit_noise(50), lambda x, step: 9 * torch.randn(x.shape).to(x))
     assert wild.abs().max().item() <= 1.0
 
@@ -108,6 +112,7 @@ def test_the_line_by_hand():
     points = schedule.add_noise(sample, noise, torch.tensor([0.0, 25.0, 100.0]))
     torch.testing.assert_close(points[:, 0, 0], torch.tensor([-0.4, -0.1, 0.8]))
     torch.testing.assert_close(schedule.target(sample, noise), torch.full((3, 4, 2), 1.2))
+    assert torch.equal(FlowSchedule(prediction="sample").target(sample, noise), sample)
 
 
 def test_loss_by_hand():
@@ -186,6 +191,7 @@ def test_tables_stay_out_of_the_state_dict():
     [
         (partial(FlowSchedule, num_inference_steps=0), "num_inference_steps=0: needs at least 1"),
         (partial(FlowSchedule, num_inference_steps=3, midpoint=True), "=3: .* even number with midpoint"),
+        (partial(FlowSchedule, prediction="noise"), "'noise' is unknown; valid: velocity, sample"),
         (partial(BetaTimes, alpha=0), "alpha=0"),
         (partial(BetaTimes, latest=1.5), "latest=1.5"),
         (partial(LogitNormalTimes, std=0), "std=0"),
