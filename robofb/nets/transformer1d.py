@@ -37,10 +37,11 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Return (B, H, W) of chunks x (B, H, W) and their memory (B, 2, heads, M, W / heads)."""
         of_chunk, of_memory, of_mlp = self.norms
-        own = self._heads(self.query_key_value(of_chunk(x)), 3).unbind(1)
-        x = x + self.attended(_join(F.scaled_dot_product_attention(*own, is_causal=self.causal)))
-        query = self._heads(self.memory_query(of_memory(x)), 1)[:, 0]
-        x = x + self.remembered(_join(F.scaled_dot_product_attention(query, *memory.unbind(1))))
+        query, key, value = self._heads(self.query_key_value(of_chunk(x)), 3).unbind(1)
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        x = x + self.attended(_join(attended))
+        query, (key, value) = self._heads(self.memory_query(of_memory(x)), 1)[:, 0], memory.unbind(1)
+        x = x + self.remembered(_join(F.scaled_dot_product_attention(query, key, value)))
         return x + self.contract(F.gelu(self.expand(of_mlp(x))))
 
     def remember(self, tokens: Tensor) -> Tensor:

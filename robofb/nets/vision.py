@@ -81,6 +81,7 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
 
     def forward(self, images: Tensor) -> Tensor:
         """Return maps (N, num_channels, h, w) of images (N, 3, H, W), of zero mean and unit deviation."""

@@ -61,13 +61,14 @@ class ChunkPolicy(nn.Module, ABC):
         self.spec = spec = spec.only(self.obs_keys)
         images = {key: spec.obs[key] for key in self.obs_keys if is_image(spec.obs[key])}
         self.flat_keys = tuple(key for key in self.obs_keys if key not in images)
-        self.seen_elements = _seen_elements(spec, self.flat_keys, elements or {})
+        seen = _seen_elements(spec, self.flat_keys, elements or {})
+        self.seen_elements = nn.ModuleList(seen)
         self.obs_history, self.horizon, self.execute = obs_history, horizon, execute
         self.action_dim = spec.action.shape[0]
         self.state_clamp = state_clamp
         self.normalizer = Normalizer.empty(spec, clamp=state_clamp)
         self.image_encoder: ImageEncoder | NoImages = (image_encoder or NoImages)(images)
-        num_flat = sum(seen.num_elements for seen in self.seen_elements)
+        num_flat = sum(part.num_elements for part in seen)
         self.cond_dim = obs_history * (num_flat + self.image_encoder.num_features)
 
     @property
@@ -135,8 +136,8 @@ def _check_keys(spec: EnvSpec, obs_keys: Sequence[str], sees_images: bool) -> tu
 
 def _seen_elements(
     spec: EnvSpec, flat_keys: Sequence[str], elements: Mapping[str, Sequence[str]]
-) -> nn.ModuleList:
+) -> list[SeenElements]:
     for key in elements:
         if key not in flat_keys:
             raise UserError(f"elements.{key}: not among the flat obs_keys ({', '.join(flat_keys) or 'none'})")
-    return nn.ModuleList(SeenElements(spec.obs[key], key, elements.get(key)) for key in flat_keys)
+    return [SeenElements(spec.obs[key], key, elements.get(key)) for key in flat_keys]

@@ -32,6 +32,8 @@ class SeenElements(nn.Module):
         self.num_elements = array.shape[0]
         if beginnings is None:
             return
+        if isinstance(beginnings, str):
+            raise UserError(f"elements.{key}={beginnings}: needs a list of beginnings: [{beginnings}]")
         for beginning in beginnings:
             if not any(name.startswith(beginning) for name in array.names):
                 named = ", ".join(array.names) or "no names"

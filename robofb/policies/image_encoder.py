@@ -126,10 +126,9 @@ def _window_sizes(
     for key, shares in crop.items():
         if key not in images:
             raise UserError(f"crop.{key}: the policy sees no such image; valid: {', '.join(images)}")
-        if len(shares) != 2 or not all(0 < share <= 1 for share in shares):
-            raise UserError(
-                f"crop.{key}={list(shares)}: needs shares of height and width, above 0, at most 1"
-            )
+        pair = isinstance(shares, Sequence) and len(shares) == 2
+        if not pair or not all(0 < share <= 1 for share in shares):
+            raise UserError(f"crop.{key}={shares}: needs shares [height,width], above 0, at most 1")
         _, tall, wide = images[key].shape
         size = max(1, round(tall * shares[0])), max(1, round(wide * shares[1]))
         if size != (tall, wide):

@@ -67,7 +67,7 @@ def make_policy(node: Any, spec: EnvSpec, seed: int = 0) -> ChunkPolicy:
 
 def continues(cfg: BcConfig) -> bool:
     """Return whether the weights come from the checkpoint of a run that is resumed."""
-    return bool(cfg.resume) and Run.open(cfg.resume).has_checkpoint
+    return Run.open(cfg.resume).has_checkpoint if cfg.resume else False
 
 
 def make_augment(cfg: BcConfig, policy: ChunkPolicy, task: Any) -> list[Augment]:

@@ -104,8 +104,9 @@ def test_one_network_for_each_camera_or_one_for_all():
             {"crop": {"image_side": [0.5, 0.5]}},
             "crop.image_side: the policy sees no such image; valid: image_fr",
         ),
-        ({"crop": {"image_front": [0.5]}}, "needs shares of height and width"),
+        ({"crop": {"image_front": [0.5]}}, "needs shares .height,width., above 0"),
         ({"crop": {"image_front": [0.5, 1.5]}}, "at most 1"),
+        ({"crop": {"image_front": 3}}, "crop.image_front=3: needs shares"),
         ({"crop": {"image_front": [76, 76]}}, r"crop.image_front=\[76, 76\]: needs shares"),
         ({"resize": [5]}, r"resize=\[5\]"),
         ({"num_features": 0}, "num_features=0"),
@@ -181,6 +182,11 @@ def test_a_policy_without_images_is_what_it_was():
             "no element begins with 'arm_'.*ee_x, leg_x",
         ),
         (None, {"obs_keys": ["state"], "elements": {"state": []}}, "elements.state is empty"),
+        (
+            None,
+            {"obs_keys": ["state"], "elements": {"state": "ee_"}},
+            "elements.state=ee_: needs a list.*: .ee_.",
+        ),
         (
             None,
             {"obs_keys": ["state"], "elements": {"goal": ["x"]}},
