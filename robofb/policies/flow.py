@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robofb.errors import UserError
-from robofb.policies.schedule import Denoiser, NoiseSchedule
+from robofb.policies.schedule import Denoiser, NoiseSchedule, checked_clip
 
 STEPS_PER_UNIT_TIME = 100.0
 """Networks embed steps on the scale of diffusion's; times of a flow lie in [0, 1]."""
@@ -140,7 +140,7 @@ class FlowSchedule(NoiseSchedule):
                 f"num_inference_steps={num_inference_steps}: needs at least 1, an even number with midpoint"
             )
         self.prediction = PREDICTIONS[prediction]
-        self.midpoint, self.clip = midpoint, clip
+        self.midpoint, self.clip = midpoint, checked_clip(clip)
         self.times = (times or UniformTimes)()
         self._times = [call / num_inference_steps for call in range(num_inference_steps)]
         self._dt = calls / num_inference_steps

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robofb.errors import UserError
 from robofb.policies.chunk_policy import ChunkPolicy
+from robofb.policies.schedule import checked_clip
 from robofb.rng import EpisodeRng
 from robofb.types import Batch, EnvSpec, Obs
 
@@ -45,7 +46,7 @@ class MlpChunkPolicy(ChunkPolicy):
         super().__init__(spec, **seen)
         if error not in ERRORS:
             raise UserError(f"error '{error}' is unknown; valid: {', '.join(ERRORS)}")
-        self.error, self.clip = ERRORS[error], clip
+        self.error, self.clip = ERRORS[error], checked_clip(clip)
         self.regressor = regressor(action_dim=self.action_dim, horizon=self.horizon, cond_dim=self.cond_dim)
 
     @property

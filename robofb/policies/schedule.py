@@ -128,7 +128,7 @@ class DiffusionSchedule(NoiseSchedule):
             )
         self.prediction = PREDICTIONS[prediction]
         self.num_train_steps = num_train_steps
-        self.clip = clip
+        self.clip = checked_clip(clip)
         alpha_bar = torch.cumprod(1.0 - squared_cosine_betas(num_train_steps), dim=0)  # (K,)
         steps = leading_steps(num_train_steps, num_inference_steps)
         for name, table in (
@@ -181,6 +181,20 @@ class DiffusionSchedule(NoiseSchedule):
         to_noise = torch.stack(self.prediction.to_noise(signal, noise_level)) * next_noise_level
         to_sample = torch.stack(self.prediction.to_sample(signal, noise_level))
         return torch.stack([*to_sample, following.sqrt(), *to_noise], dim=1)
+
+
+def checked_clip(clip: float) -> float:
+    """Return the largest absolute normalised value that is let through, a number above 0.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        if float(clip) > 0:
+            return float(clip)
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"clip={clip}: needs a number above 0, such as 1")
 
 
 def choose_schedule(schedule: Callable[[], NoiseSchedule] | None, **of_diffusion: Any) -> NoiseSchedule:

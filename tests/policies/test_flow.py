@@ -192,6 +192,7 @@ def test_tables_stay_out_of_the_state_dict():
         (partial(FlowSchedule, num_inference_steps=0), "num_inference_steps=0: needs at least 1"),
         (partial(FlowSchedule, num_inference_steps=3, midpoint=True), "=3: .* even number with midpoint"),
         (partial(FlowSchedule, prediction="noise"), "'noise' is unknown; valid: velocity, sample"),
+        (partial(FlowSchedule, clip=-1.0), "clip=-1.0: needs a number above 0"),
         (partial(BetaTimes, alpha=0), "alpha=0"),
         (partial(BetaTimes, latest=1.5), "latest=1.5"),
         (partial(LogitNormalTimes, std=0), "std=0"),

@@ -104,5 +104,7 @@ def test_learns_the_median_or_the_mean(error, expected):
 def test_refuses_in_one_line():
     with pytest.raises(UserError, match="error 'l3' is unknown; valid: l1, l2"):
         make(error="l3")
+    with pytest.raises(UserError, match="clip=None: needs a number above 0"):
+        make(clip=None)
     with pytest.raises(UserError, match="execute=5"):
         make(execute=5)
