@@ -46,17 +46,15 @@ EVALUATION_SEED = 60_000_000
 NUM_ENVS, ERROR_WINDOWS, BATCH_SIZES = 64, 256, (1, 64)
 OF_CHUNKS = ["policy.horizon=16", "policy.execute=8"]
 SMALL_DIFFUSION = [*OF_CHUNKS, "policy.prediction=sample", "policy.num_inference_steps=4"]
-POLICIES = {  # config: what differs from it
-    "mlp_diffusion": [],
-    "unet_diffusion": [*SMALL_DIFFUSION, "policy.denoiser.channels=[32,64]", "policy.denoiser.step_dim=64"],
-    "transformer_diffusion": [
-        *SMALL_DIFFUSION,
-        "policy.denoiser.width=64",
-        "policy.denoiser.num_layers=3",
-        "weight_decay=1e-3",
-    ],
-    "flow_matching": [],
-    "mlp_chunk": [],
+SMALL_UNET = ["policy.denoiser.channels=[32,64]", "policy.denoiser.step_dim=64"]
+SMALL_TRANSFORMER = ["policy.denoiser.width=64", "policy.denoiser.num_layers=3", "weight_decay=1e-3"]
+POLICIES = {  # name: words of its training, the config first
+    "mlp_diffusion": ["policy=mlp_diffusion"],
+    "unet_diffusion": ["policy=unet_diffusion", *SMALL_DIFFUSION, *SMALL_UNET],
+    "transformer_diffusion": ["policy=transformer_diffusion", *SMALL_DIFFUSION, *SMALL_TRANSFORMER],
+    "flow_matching": ["policy=flow_matching"],
+    "flow_matching_of_samples": ["policy=flow_matching", "policy.schedule.prediction=sample"],
+    "mlp_chunk": ["policy=mlp_chunk"],
 }
 
 
@@ -193,7 +191,7 @@ class Bench:
 
     def _words(self, name: str) -> list[str]:
         args = self.args
-        words = [f"data={self.data}", "task=one_leg_insert", f"policy={name}", f"seed={args.seed}"]
+        words = [f"data={self.data}", "task=one_leg_insert", f"seed={args.seed}"]
         words += [f"steps={args.steps}", f"batch_size={args.batch_size}", f"lr={args.lr}"]
         return [*words, "precision=float32", "threads=1", *POLICIES[name]]
 
