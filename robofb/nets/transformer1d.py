@@ -63,7 +63,7 @@ class Transformer1D(Denoiser):
     """Denoise chunks by a transformer over their actions, which attends to observation and step as tokens.
 
     The transformer of Chi et al., arXiv 2303.04137, in the size of Ankile et al., arXiv 2407.16677: 8 layers,
-    4 heads, width 256; about 9.3 M parameters. The noise level is one token of memory; a linear map of all
+    4 heads, width 256; 9.5 M parameters. The noise level is one token of memory; a linear map of all
     conditioning values gives the others. Keys and values of memory do not depend on the chunk, so they are
     the context. Its papers use weight decay 1e-3, which is for matrices alone (see `undecayed`).
 
