@@ -18,13 +18,18 @@ class Denoiser(nn.Module, ABC):
     weights is what takes the time, that reads them once.
 
     Attributes:
-        step: maps diffusion steps (...) int64 to features (..., F).
+        step: maps diffusion steps (...), whole or not, to features (..., F).
     """
 
     step: nn.Module
 
+    @property
+    def undecayed(self) -> list[nn.Parameter]:
+        """The parameters that weight decay leaves alone."""
+        return []
+
     def forward(self, noisy: Tensor, step: Tensor, cond: Tensor) -> Tensor:
-        """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,) int64, conditions (B, C)."""
+        """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,), conditions (B, C)."""
         return self.denoise(noisy, self.context(self.step(step), cond))
 
     @abstractmethod

@@ -24,6 +24,6 @@ class StepEmbedding(nn.Module):
         self.register_buffer("frequency", frequency.to(torch.float32), persistent=False)
 
     def forward(self, step: Tensor) -> Tensor:
-        """Return embeddings (..., dim) of steps (...) int64."""
+        """Return embeddings (..., dim) of steps (...)."""
         phase = step[..., None] * self.get_buffer("frequency")
         return torch.cat([phase.sin(), phase.cos()], dim=-1)

@@ -1,4 +1,4 @@
-"""A residual MLP that denoises flattened chunks: the denoiser for CPUs."""
+"""Residual MLPs on flattened chunks: the denoiser for CPUs, and a regressor."""
 
 from __future__ import annotations
 
@@ -79,3 +79,44 @@ class MlpDenoiser(Denoiser):
         for block, gain, shift in zip(self.blocks, context[::2], context[1::2], strict=True):
             x = block(x, gain, shift)
         return self.head(x).unflatten(1, noisy.shape[1:])
+
+
+class MlpBlock(nn.Module):
+    """h + W2 silu(W1 norm(h)), which starts as h."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, width)
+        self.contract = nn.Linear(width, width)
+        nn.init.zeros_(self.contract.weight)
+        nn.init.zeros_(self.contract.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, W) of x (B, W)."""
+        return x + self.contract(F.silu(self.expand(self.norm(x))))
+
+
+class MlpRegressor(nn.Module):
+    """Predict chunks (B, H, A) from conditions (B, C). About 1.0 M parameters at the default size.
+
+    Args:
+        action_dim: A.
+        horizon: H.
+        cond_dim: C.
+        width: W, of every hidden layer.
+        num_blocks: residual blocks.
+    """
+
+    def __init__(
+        self, action_dim: int, horizon: int, cond_dim: int, *, width: int = 384, num_blocks: int = 3
+    ) -> None:
+        super().__init__()
+        self.chunk_shape = (horizon, action_dim)
+        self.stem = nn.Linear(cond_dim, width)
+        self.blocks = nn.Sequential(*(MlpBlock(width) for _ in range(num_blocks)))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, horizon * action_dim))
+
+    def forward(self, cond: Tensor) -> Tensor:
+        """Return chunks (B, H, A) for conditions (B, C)."""
+        return self.head(self.blocks(self.stem(cond))).unflatten(1, self.chunk_shape)

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from robofb.errors import UserError
 from robofb.nets.denoiser import Context, Denoiser
-from robofb.normalize import Normalizer, Stats, is_image, low_dim_specs
-from robofb.policies.elements import SeenElements
-from robofb.policies.image_encoder import ImageEncoder, NoImages
-from robofb.policies.schedule import DiffusionSchedule
+from robofb.policies.chunk_policy import ChunkPolicy
+from robofb.policies.schedule import NoiseSchedule, choose_schedule
 from robofb.rng import EpisodeRng
 from robofb.types import Batch, EnvSpec, Obs
 
 SMALL_BATCH = 64  # rows up to which the contexts of all inference steps are computed in one call
 
 
-class DiffusionPolicy(nn.Module):
-    """Predict chunks of H actions from To observations; implements `interfaces.Policy`.
+class DiffusionPolicy(ChunkPolicy):
+    """Make chunks of actions from noise; implements `interfaces.Policy`.
 
     Give it statistics by `set_stats`, or load a checkpoint, before the first use.
 
     Args:
         spec: what the environment shows and accepts.
         denoiser: builds the network from (action_dim, horizon, cond_dim).
-        obs_keys: observations it sees: flat ones such as "state", and with an `image_encoder` images.
-        elements: what it sees of flat observations, by key: beginnings of their elements' names, such as
-            ["ee_", "gripper_"]; a key that is not said is seen whole.
-        image_encoder: builds what encodes the images (an `ImageEncoder`) from their specs by key.
-        obs_history: To, observations per decision.
-        horizon: H, actions per chunk.
-        execute: Ta, actions executed before the next decision.
-        prediction: what the network predicts, "sample" (the clean chunk; learns in far fewer steps)
-            or "epsilon" (the noise; the paper's).
-        num_train_steps: noise levels of training.
-        num_inference_steps: network calls per decision.
-        clip: largest absolute normalised action; 1 keeps chunks within the range of the data.
-        state_clamp: largest absolute normalised observation.
+        schedule: builds the way from noise to chunk, such as a `FlowSchedule`; None takes DDIM with the
+            next four, which have no place beside a schedule.
+        prediction: what the network predicts, "sample" (the clean chunk; the default; learns in far fewer
+            steps) or "epsilon" (the noise; the paper's).
+        num_train_steps: noise levels of training, 100 by default.
+        num_inference_steps: network calls per decision, 4 by default.
+        clip: largest absolute normalised action; 1, the default, keeps chunks within the range of the data.
+        seen: what it sees and how long its chunks are: see `ChunkPolicy`.
 
     Raises:
         UserError: an argument out of range, or an observation that is missing or cannot be seen.
@@ -51,57 +44,28 @@ class DiffusionPolicy(nn.Module):
         spec: EnvSpec,
         denoiser: Callable[..., Denoiser],
         *,
-        obs_keys: Sequence[str] = ("state",),
-        elements: Mapping[str, Sequence[str]] | None = None,
-        image_encoder: Callable[..., ImageEncoder] | None = None,
-        obs_history: int = 1,
-        horizon: int = 16,
-        execute: int = 8,
-        prediction: str = "sample",
-        num_train_steps: int = 100,
-        num_inference_steps: int = 4,
-        clip: float = 1.0,
-        state_clamp: float | None = 3.0,
+        schedule: Callable[[], NoiseSchedule] | None = None,
+        prediction: str | None = None,
+        num_train_steps: int | None = None,
+        num_inference_steps: int | None = None,
+        clip: float | None = None,
+        **seen: Any,
     ) -> None:
-        super().__init__()
-        if not 1 <= execute <= horizon or obs_history < 1:
-            raise UserError(
-                f"obs_history={obs_history}, horizon={horizon}, execute={execute}: "
-                "needs obs_history >= 1 and 1 <= execute <= horizon"
-            )
-        self.obs_keys = _check_keys(spec, obs_keys, image_encoder is not None)
-        self.spec = spec = spec.only(self.obs_keys)
-        images = {key: spec.obs[key] for key in self.obs_keys if is_image(spec.obs[key])}
-        self.flat_keys = tuple(key for key in self.obs_keys if key not in images)
-        seen = _seen_elements(spec, self.flat_keys, elements or {})
-        self.seen_elements = nn.ModuleList(seen)
-        self.obs_history, self.horizon, self.execute = obs_history, horizon, execute
-        self.action_dim = spec.action.shape[0]
-        self.state_clamp = state_clamp
-        self.normalizer = Normalizer.empty(spec, clamp=state_clamp)
-        self.schedule = DiffusionSchedule(
+        super().__init__(spec, **seen)
+        self.schedule = choose_schedule(
+            schedule,
             prediction=prediction,
             num_train_steps=num_train_steps,
             num_inference_steps=num_inference_steps,
             clip=clip,
         )
-        self.image_encoder: ImageEncoder | NoImages = (image_encoder or NoImages)(images)
-        num_flat = sum(part.num_elements for part in seen)
-        cond_dim = obs_history * (num_flat + self.image_encoder.num_features)
         self._kept: tuple[tuple[tuple[int, int], ...], Tensor] | None = None  # see `_step_features`
-        self.denoiser = denoiser(action_dim=self.action_dim, horizon=horizon, cond_dim=cond_dim)
+        self.denoiser = denoiser(action_dim=self.action_dim, horizon=self.horizon, cond_dim=self.cond_dim)
 
-    def set_stats(self, stats: Stats) -> None:
-        """Normalise by the statistics of a dataset from now on.
-
-        Raises:
-            UserError: a key without statistics.
-        """
-        wanted = low_dim_specs(self.spec)
-        if missing := [key for key in wanted if key not in stats]:
-            raise UserError(f"no statistics of {', '.join(missing)}; there are: {', '.join(stats) or 'none'}")
-        device = next(self.parameters()).device
-        self.normalizer = Normalizer({key: stats[key] for key in wanted}, clamp=self.state_clamp).to(device)
+    @property
+    def network(self) -> Denoiser:
+        """The denoiser."""
+        return self.denoiser
 
     def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
         """Return chunks (B, H, A) in environment units for histories (B, To, ...)."""
@@ -118,8 +82,8 @@ class DiffusionPolicy(nn.Module):
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted mean squared error of the prediction at random noise levels.
 
-        Rows past an episode's end count as well: they hold the last pose, which is what to do there,
-        and the network sees all rows of a chunk, so that none may be left untrained.
+        Rows past an episode's end count as well: see `weigh`. The network sees all rows of a chunk, so that
+        none may be left untrained.
 
         Args:
             batch: in environment units.
@@ -128,23 +92,11 @@ class DiffusionPolicy(nn.Module):
         sample = self.normalizer(batch.action, "action")
         source = sample.device if rng is None else rng.device
         noise = torch.randn(sample.shape, generator=rng, device=source).to(sample.device)
-        step = torch.randint(
-            self.schedule.num_train_steps, sample.shape[:1], generator=rng, device=source
-        ).to(sample.device)
+        step = self.schedule.draw_steps(len(sample), rng, source).to(sample.device)
         noisy = self.schedule.add_noise(sample, noise, step)
         prediction = self.denoiser(noisy, step, self.encode(batch.obs)).to(torch.float32)
-        target = self.schedule.prediction.target(sample, noise)
-        error = F.mse_loss(prediction, target, reduction="none").mean(dim=(1, 2))  # (B,)
-        loss = (error * batch.weight).sum() / batch.weight.sum()
-        return loss, {"loss": loss.detach()}
-
-    def encode(self, obs: Obs) -> Tensor:
-        """Return the conditioning (B, C) of histories (B, To, ...), oldest first, flat keys before images."""
-        flat = [
-            seen(self.normalizer(obs[key], key)).flatten(1)
-            for key, seen in zip(self.flat_keys, self.seen_elements, strict=True)
-        ]
-        return torch.cat([*flat, *self.image_encoder(obs)], dim=-1)
+        target = self.schedule.target(sample, noise)
+        return self.weigh(F.mse_loss(prediction, target, reduction="none"), batch)
 
     def _contexts(self, cond: Tensor) -> Iterator[Context]:
         """Yield the network's context of each inference step for conditions (B, C)."""
@@ -156,35 +108,5 @@ class DiffusionPolicy(nn.Module):
         """Return the network's features of the inference steps (S, 1, F), kept until its weights change."""
         weights = tuple((weight.data_ptr(), weight._version) for weight in self.denoiser.step.parameters())
         if self._kept is None or self._kept[0] != weights:
-            self._kept = weights, self.denoiser.step(self.schedule.get_buffer("steps")[:, None])
+            self._kept = weights, self.denoiser.step(self.schedule.steps[:, None])
         return self._kept[1]
-
-
-def _check_keys(spec: EnvSpec, obs_keys: Sequence[str], sees_images: bool) -> tuple[str, ...]:
-    """Refuse keys that are not observed, not flat, or images that nothing would encode."""
-    valid = [key for key, array in low_dim_specs(spec).items() if key != "action" and len(array.shape) == 1]
-    images = [key for key, array in spec.obs.items() if is_image(array)]
-    if sees_images and not set(images) & set(obs_keys):
-        raise UserError(
-            f"obs_keys: {', '.join(obs_keys) or 'none'}: an image encoder needs an image of task "
-            f"{spec.task}; there are: {', '.join(images) or 'none'}"
-        )
-    valid += images if sees_images else []
-    for key in obs_keys:
-        if key not in valid:
-            kind = "is not a flat vector" if key in spec.obs else "is not observed"
-            raise UserError(
-                f"obs_keys: '{key}' {kind} in task {spec.task}; valid: {', '.join(valid) or 'none'}"
-            )
-    if not obs_keys:
-        raise UserError(f"obs_keys is empty; valid: {', '.join(valid)}")
-    return tuple(obs_keys)
-
-
-def _seen_elements(
-    spec: EnvSpec, flat_keys: Sequence[str], elements: Mapping[str, Sequence[str]]
-) -> list[SeenElements]:
-    for key in elements:
-        if key not in flat_keys:
-            raise UserError(f"elements.{key}: not among the flat obs_keys ({', '.join(flat_keys) or 'none'})")
-    return [SeenElements(spec.obs[key], key, elements.get(key)) for key in flat_keys]

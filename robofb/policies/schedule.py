@@ -1,10 +1,11 @@
-"""Noise schedule of DDPM training and coefficients of DDIM sampling, as tensors made once."""
+"""What noise is added in training and how it is removed: the contract, and DDPM with DDIM sampling."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,33 @@ from torch import Tensor, nn
 from robofb.errors import UserError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""(noisy (B, H, A), step (B,) int64) -> what the network predicts, (B, H, A)."""
+"""(noisy (B, H, A), step (B,)) -> what the network predicts, (B, H, A)."""
+
+
+class NoiseSchedule(nn.Module, ABC):
+    """Way from noise to data. It has no weights and nothing in its state dict.
+
+    Attributes:
+        steps: (n,) buffer, steps at which sampling calls the network, in the order of the calls.
+    """
+
+    steps: Tensor
+
+    @abstractmethod
+    def draw_steps(self, count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+        """Return steps (count,) to train at, drawn from `generator`, which is on `device`."""
+
+    @abstractmethod
+    def add_noise(self, sample: Tensor, noise: Tensor, step: Tensor) -> Tensor:
+        """Return noisy chunks (B, H, A) of clean samples and unit noise (B, H, A) at steps (B,)."""
+
+    @abstractmethod
+    def target(self, sample: Tensor, noise: Tensor) -> Tensor:
+        """Return what the network should predict (B, H, A) for a sample and the noise added to it."""
+
+    @abstractmethod
+    def denoise(self, noise: Tensor, denoiser: Denoiser) -> Tensor:
+        """Return samples (B, H, A) from unit noise (B, H, A), calling `denoiser` once for each of `steps`."""
 
 
 def squared_cosine_betas(num_steps: int, max_beta: float = 0.999) -> Tensor:
@@ -67,7 +94,7 @@ def leading_steps(num_train_steps: int, num_inference_steps: int) -> Tensor:
     return torch.arange(num_inference_steps - 1, -1, -1) * stride
 
 
-class DiffusionSchedule(nn.Module):
+class DiffusionSchedule(NoiseSchedule):
     """Add noise in training and remove it by DDIM.
 
     The tables are buffers outside the state dict, so they follow the module's device and the number
@@ -86,7 +113,7 @@ class DiffusionSchedule(nn.Module):
     def __init__(
         self,
         *,
-        prediction: str,
+        prediction: str = "sample",
         num_train_steps: int = 100,
         num_inference_steps: int = 4,
         clip: float = 1.0,
@@ -101,7 +128,7 @@ class DiffusionSchedule(nn.Module):
             )
         self.prediction = PREDICTIONS[prediction]
         self.num_train_steps = num_train_steps
-        self.clip = clip
+        self.clip = checked_clip(clip)
         alpha_bar = torch.cumprod(1.0 - squared_cosine_betas(num_train_steps), dim=0)  # (K,)
         steps = leading_steps(num_train_steps, num_inference_steps)
         for name, table in (
@@ -112,6 +139,14 @@ class DiffusionSchedule(nn.Module):
             self.register_buffer(name, table, persistent=False)
         # Plain numbers, fixed here: they cost less per operation than tensors and wait for no device.
         self._coefficients: list[list[float]] = self._ddim_coefficients(alpha_bar, steps).tolist()
+
+    def draw_steps(self, count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+        """Return steps (count,) int64, all alike likely."""
+        return torch.randint(self.num_train_steps, (count,), generator=generator, device=device)
+
+    def target(self, sample: Tensor, noise: Tensor) -> Tensor:
+        """Return the sample or the noise (B, H, A), as chosen."""
+        return self.prediction.target(sample, noise)
 
     def add_noise(self, sample: Tensor, noise: Tensor, step: Tensor) -> Tensor:
         """Return x_k (B, H, A) of clean samples and noise (B, H, A) at steps (B,) int64."""
@@ -146,3 +181,33 @@ class DiffusionSchedule(nn.Module):
         to_noise = torch.stack(self.prediction.to_noise(signal, noise_level)) * next_noise_level
         to_sample = torch.stack(self.prediction.to_sample(signal, noise_level))
         return torch.stack([*to_sample, following.sqrt(), *to_noise], dim=1)
+
+
+def checked_clip(clip: float) -> float:
+    """Return the largest absolute normalised value that is let through, a number above 0.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        if float(clip) > 0:
+            return float(clip)
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"clip={clip}: needs a number above 0, such as 1")
+
+
+def choose_schedule(schedule: Callable[[], NoiseSchedule] | None, **of_diffusion: Any) -> NoiseSchedule:
+    """Return what `schedule` makes, a `DiffusionSchedule` of the other arguments where it is None.
+
+    Raises:
+        UserError: both are said, or arguments that `DiffusionSchedule` refuses.
+    """
+    said = {name: value for name, value in of_diffusion.items() if value is not None}
+    if schedule is None:
+        return DiffusionSchedule(**said)
+    if said:
+        raise UserError(
+            f"{', '.join(said)}: of DDIM; a policy with a `schedule` has these there or not at all"
+        )
+    return schedule()

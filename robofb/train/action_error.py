@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from robofb.normalize import is_image
-from robofb.policies.diffusion import DiffusionPolicy
+from robofb.policies.chunk_policy import ChunkPolicy
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.store.windows import Windows
 from robofb.types import EnvSpec
@@ -14,7 +14,7 @@ ROWS, ROWS_WITH_IMAGES = 256, 32  # windows per call: a network's maps of images
 
 
 @torch.no_grad()
-def action_error(policy: DiffusionPolicy, windows: Windows, num_windows: int, seed: int) -> dict[str, float]:
+def action_error(policy: ChunkPolicy, windows: Windows, num_windows: int, seed: int) -> dict[str, float]:
     """Return the mean absolute error of the actions that would be executed, at fixed steps and noise.
 
     Compares the first Ta rows of sampled chunks with the demonstration; rows past its end do not count.

@@ -1,4 +1,4 @@
-"""Train a diffusion policy on demonstrations by behaviour cloning."""
+"""Train a chunk policy on demonstrations by behaviour cloning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robofb.augment.state_noise import StateNoiseTransform
 from robofb.build import build
 from robofb.errors import UserError
 from robofb.optimisation import NonFiniteError
-from robofb.policies.diffusion import DiffusionPolicy
+from robofb.policies.chunk_policy import ChunkPolicy
 from robofb.progress import progress_bar
 from robofb.run import Run
 from robofb.store.windows import Windows
@@ -57,11 +57,11 @@ def train(cfg: BcConfig) -> Run:
     return run
 
 
-def make_policy(node: Any, spec: EnvSpec, seed: int = 0) -> DiffusionPolicy:
+def make_policy(node: Any, spec: EnvSpec, seed: int = 0) -> ChunkPolicy:
     """Build a policy from its config node (a partial `_target_`); `seed` gives its weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy: DiffusionPolicy = build(node, spec)
+        policy: ChunkPolicy = build(node, spec)
         return policy
 
 
@@ -70,7 +70,7 @@ def continues(cfg: BcConfig) -> bool:
     return Run.open(cfg.resume).has_checkpoint if cfg.resume else False
 
 
-def make_augment(cfg: BcConfig, policy: DiffusionPolicy, task: Any) -> list[Augment]:
+def make_augment(cfg: BcConfig, policy: ChunkPolicy, task: Any) -> list[Augment]:
     """Return what changes each training batch, one after the other.
 
     Args:
@@ -96,7 +96,7 @@ def make_augment(cfg: BcConfig, policy: DiffusionPolicy, task: Any) -> list[Augm
 
 
 def make_learner(
-    cfg: BcConfig, policy: DiffusionPolicy, windows: Windows, augment: Sequence[Augment] = ()
+    cfg: BcConfig, policy: ChunkPolicy, windows: Windows, augment: Sequence[Augment] = ()
 ) -> BcLearner:
     """Put the optimiser's side around a policy."""
     learner = BcLearner(
@@ -114,7 +114,7 @@ def make_learner(
         augment=augment,
     )
     if cfg.compile:
-        policy.denoiser.compile()
+        policy.network.compile()
     return learner
 
 

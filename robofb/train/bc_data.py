@@ -12,7 +12,7 @@ import torch
 
 from robofb.errors import UserError
 from robofb.normalize import is_image
-from robofb.policies.diffusion import DiffusionPolicy
+from robofb.policies.chunk_policy import ChunkPolicy
 from robofb.store.checks import check_same_spec
 from robofb.store.episodes import EpisodeStore
 from robofb.store.windows import Windows, split_episodes
@@ -36,7 +36,7 @@ def open_stores(folders: Sequence[str], spec: EnvSpec | None, stack: ExitStack) 
 
 
 def make_windows(
-    cfg: Any, stores: Sequence[EpisodeStore], policy: DiffusionPolicy, device: torch.device
+    cfg: Any, stores: Sequence[EpisodeStore], policy: ChunkPolicy, device: torch.device
 ) -> tuple[Windows, Windows | None]:
     """Load what `policy` sees and predicts: training windows, and those held out, if any are.
 

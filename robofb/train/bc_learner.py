@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robofb.nets.ema import Ema
 from robofb.optimisation import NonFiniteError, learning_rate_factor
-from robofb.policies.diffusion import DiffusionPolicy
+from robofb.policies.chunk_policy import ChunkPolicy
 from robofb.store.windows import Windows
 from robofb.types import Batch
 
@@ -30,7 +30,7 @@ class BcLearner:
         windows: the training data, on the same device.
         batch_size: windows per step.
         lr: peak learning rate.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW; not of what the network calls `undecayed`.
         warmup_steps: steps over which the learning rate rises.
         total_steps: step at which it has fallen to 0.
         ema_decay: see `Ema`.
@@ -43,7 +43,7 @@ class BcLearner:
 
     def __init__(
         self,
-        policy: DiffusionPolicy,
+        policy: ChunkPolicy,
         windows: Windows,
         *,
         batch_size: int,
@@ -62,7 +62,7 @@ class BcLearner:
         self.grad_clip, self.precision = grad_clip, precision
         self.device, self.augment = windows.device, tuple(augment)
         self.parameters = list(policy.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(parameter_groups(policy, weight_decay), lr=lr, fused=True)
         self.ema = Ema(policy, ema_decay)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.steps = 0
@@ -130,3 +130,12 @@ class BcLearner:
             batch_state = {"obs": dict(batch.obs), "action": batch.action, "weight": batch.weight}
             state = {**self.state_dict(), "generator": generator_before, "batch": batch_state}
             raise NonFiniteError("the loss", state)
+
+
+def parameter_groups(policy: ChunkPolicy, weight_decay: float) -> list[dict[str, Any]]:
+    """Return AdamW's groups: all parameters, and apart from them those that the network leaves undecayed."""
+    undecayed = list(getattr(policy.network, "undecayed", []))
+    apart = {id(parameter) for parameter in undecayed}
+    decayed = [parameter for parameter in policy.parameters() if id(parameter) not in apart]
+    groups = [(decayed, weight_decay), (undecayed, 0.0)]
+    return [{"params": params, "weight_decay": decay} for params, decay in groups if params]

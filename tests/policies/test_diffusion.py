@@ -8,8 +8,10 @@ from torch import nn
 from robofb.errors import UserError
 from robofb.nets.denoiser import Denoiser
 from robofb.nets.mlp import MlpDenoiser
+from robofb.nets.transformer1d import Transformer1D
 from robofb.nets.unet1d import UNet1D
 from robofb.policies.diffusion import SMALL_BATCH, DiffusionPolicy
+from robofb.policies.flow import FlowSchedule
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.train.bc_learner import BcLearner
 from robofb.types import ArraySpec, Batch, EnvSpec
@@ -153,7 +155,11 @@ def test_the_same_generator_gives_the_same_loss():
 @pytest.mark.parametrize("batch", [1, 3, SMALL_BATCH, SMALL_BATCH + 1])
 @pytest.mark.parametrize(
     "network",
-    [partial(MlpDenoiser, width=16), partial(UNet1D, channels=(8, 16), groups=4, step_dim=8)],
+    [
+        partial(MlpDenoiser, width=16),
+        partial(UNet1D, channels=(8, 16), groups=4, step_dim=8),
+        partial(Transformer1D, width=16, num_layers=2),
+    ],
 )
 def test_contexts_made_together_give_the_chunk_of_step_after_step(network, batch):
     torch.manual_seed(0)
@@ -233,11 +239,19 @@ class TwoModes:
         return batch_of((self.modes[which][:, None] + jitter).expand(-1, 4, -1))
 
 
-@pytest.mark.parametrize(("prediction", "num_steps", "near"), [("sample", 300, 0.99), ("epsilon", 800, 0.9)])
-def test_learns_both_modes_and_not_their_mean(prediction, num_steps, near):
+@pytest.mark.parametrize(
+    ("way", "num_steps", "near"),
+    [
+        ({"prediction": "sample", "num_inference_steps": 16}, 300, 0.99),
+        ({"prediction": "epsilon", "num_inference_steps": 16}, 800, 0.9),
+        ({"schedule": partial(FlowSchedule, num_inference_steps=16)}, 800, 0.9),
+        ({"schedule": partial(FlowSchedule, prediction="sample", num_inference_steps=16)}, 300, 0.99),
+    ],
+)
+def test_learns_both_modes_and_not_their_mean(way, num_steps, near):
     torch.manual_seed(0)
     network = partial(MlpDenoiser, width=64, num_blocks=2, step_dim=32)
-    policy = make(network, prediction=prediction, num_inference_steps=16)
+    policy = make(network, **way)
     policy.set_stats({**STATS, "action": stats_of([-1.05, -0.55], [1.05, 0.55])})
     learner = BcLearner(
         policy,

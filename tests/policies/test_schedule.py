@@ -121,6 +121,8 @@ def test_tables_stay_out_of_the_state_dict():
     ("arguments", "words"),
     [
         ({"prediction": "velocity"}, "'velocity' is unknown; valid: sample, epsilon"),
+        ({"clip": 0}, "clip=0: needs a number above 0"),
+        ({"clip": "wide"}, "clip=wide: needs a number above 0"),
         ({"prediction": "sample", "num_inference_steps": 0}, "num_inference_steps 0: valid are 1 to"),
         (
             {"prediction": "sample", "num_inference_steps": 101},

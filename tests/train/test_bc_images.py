@@ -151,13 +151,13 @@ def test_resumes_to_the_same_weights_with_images_from_disk(data, tmp_path, monke
 def test_changes_reach_the_network_in_training_only(data, tmp_path, monkeypatch):
     """With every camera dropped the network trains on black alone; validation shows whole images."""
     seen = {True: [], False: []}
-    forward = bc.DiffusionPolicy.encode
+    forward = bc.ChunkPolicy.encode
 
     def remembers(self, obs):
         seen[self.training].append(obs["image_front"])
         return forward(self, obs)
 
-    monkeypatch.setattr(bc.DiffusionPolicy, "encode", remembers)
+    monkeypatch.setattr(bc.ChunkPolicy, "encode", remembers)
     train(data, tmp_path / "run", image_augment={"camera_dropout": 1}, steps=3)
     assert all(images.shape[-2:] == (22, 22) and not images.any() for images in seen[True])
     assert len(seen[True]) == 3
