@@ -1,0 +1,49 @@
+"""Find MuJoCo Warp and a device for it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from robofb.errors import UserError
+
+LOG = logging.getLogger(__name__)
+
+
+def import_warp() -> tuple[Any, Any, Any]:
+    """Return the modules warp, mujoco_warp and our kernels.
+
+    Raises:
+        UserError: they are not installed.
+    """
+    try:
+        import warp
+
+        warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)  # else it prints every kernel
+        import mujoco_warp
+
+        from robofb.sim import warp_kernels
+    except ImportError as error:
+        raise UserError(f"engine warp needs MuJoCo Warp ({error}): pip install 'robofb[gpu]'") from error
+    return warp, mujoco_warp, warp_kernels
+
+
+def find_device(name: str, wp: Any) -> torch.device:
+    """Return the device that a config names.
+
+    Raises:
+        UserError: the name is none, or PyTorch or Warp cannot use the device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() and wp.is_cuda_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and (kind == "cpu" or not index.isdecimal())):
+        raise UserError(f"device must be auto, cpu, cuda or cuda:<number>, not {name!r}")
+    if kind == "cpu":
+        return torch.device("cpu")
+    number = int(index or 0)
+    if not wp.is_cuda_available() or number >= torch.cuda.device_count():
+        raise UserError(f"device={name}: {torch.cuda.device_count()} GPUs are usable here; try device=cpu")
+    return torch.device("cuda", number)

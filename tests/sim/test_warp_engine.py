@@ -1,0 +1,198 @@
+"""MuJoCo Warp on its CPU device against MuJoCo, and that nothing runs out of room in silence."""
+
+import sys
+
+import mujoco
+import pytest
+import torch
+from engine_scene import make_engine, scene
+
+from robofb.envs.furniture.one_leg_insert import OneLegInsert
+from robofb.errors import UserError
+from robofb.sim.mujoco_engine import MujocoEngine
+from robofb.sim.randomization import DomainRandomization
+from robofb.sim.vec_env import SimVecEnv
+from robofb.sim.warp_sizes import check_room, constraints_per_world, contacts_per_world
+
+pytest.importorskip("mujoco_warp")
+ALL = torch.arange(2)
+PARTS_POSITION = [9, 10, 11, 16, 17, 18]  # in qpos of one_leg_insert, behind arm and fingers
+PARTS_TURN = [12, 13, 14, 15, 19, 20, 21, 22]
+
+
+def warp(model, num_worlds, **settings):
+    return make_engine("warp", model, num_worlds, **settings)
+
+
+@pytest.fixture(scope="module")
+def envs():
+    """A vector env on each engine: Warp's, MuJoCo's."""
+    return SimVecEnv(OneLegInsert(), 2, warp), SimVecEnv(OneLegInsert(), 2, MujocoEngine)
+
+
+@pytest.fixture(scope="module")
+def episode(envs):
+    """Per control step of the expert's episode: its state, its action, and how far Warp's worlds came.
+
+    Warp's worlds are put into MuJoCo's states before every step, so each step is compared by itself.
+    """
+    found, reference = envs
+    found.reset(3)
+    obs = reference.reset(3)
+    agent = reference.task.expert(2, 0.5)
+    agent.reset(torch.ones(2, dtype=torch.bool), reference.episode_seed)
+    steps = []
+    for _ in range(70):
+        state = reference.engine.snapshot()
+        found.engine.restore(ALL, state)
+        action = agent.next(obs)
+        theirs, ours = reference.step(action), found.step(action)
+        if theirs.done.any():
+            break
+        names = ("qpos", "sensordata", "act")
+        fields = [
+            (found.engine.field(name).double(), reference.engine.field(name).clone()) for name in names
+        ]
+        steps.append((agent.phase.clone(), action, fields, (ours, theirs)))
+        obs = theirs.obs
+    return steps
+
+
+def test_each_control_step_of_an_episode_ends_where_mujocos_does(episode):
+    """Arm to 20 um or urad, parts to 50 um and 3 mrad, in the first three steps to 1 mm.
+
+    Parts start exactly on the table: rounding decides whether they touch it in the first substep, and a
+    leg that rocks on its foot, on which side.
+    """
+    assert len(episode) > 30 and {int(phase) for phases, *_ in episode for phase in phases} >= set(range(6))
+    for index, (_, _, ((qpos, theirs), _, (act, their_act)), _) in enumerate(episode):
+        difference = (qpos - theirs).abs()
+        assert difference[:, :9].max() < 2e-5
+        assert difference[:, PARTS_POSITION].max() < (1e-3 if index < 3 else 5e-5)
+        assert difference[:, PARTS_TURN].max() < 3e-3
+        assert (act - their_act).abs().max() < 1e-5
+    largest = torch.tensor([float((qpos - theirs).abs().max()) for _, _, ((qpos, theirs), *_), _ in episode])
+    assert largest.median() < 5e-6
+
+
+def test_overlap_sensors_of_an_episode_are_mujocos(episode, envs):
+    """Contact depths to 5 um, and a grip that presses the pads in by more than 1 mm."""
+    model = envs[0].engine.model
+    columns = [int(model.sensor(name).adr[0]) for name in ("leg_top", "leg_left", "leg_right")]
+    depths = torch.stack([theirs[:, columns] for _, _, (_, (_, theirs), _), _ in episode])
+    found = torch.stack([ours[:, columns] for _, _, (_, (ours, _), _), _ in episode])
+    assert depths[..., 1:].min() < -1e-3
+    assert (found - depths).abs().max() < 5e-6
+
+
+def test_observation_and_score_are_of_the_same_kind_on_both_engines(episode):
+    for _, _, _, (ours, theirs) in episode:
+        assert ours.obs["state"].dtype == torch.float32 and ours.reward.dtype == theirs.reward.dtype
+        assert torch.equal(ours.info["stage"], theirs.info["stage"])
+        torch.testing.assert_close(ours.obs["state"], theirs.obs["state"], atol=0.05, rtol=0)
+    assert max(int(step[3][1].info["stage"].max()) for step in episode) >= 2
+
+
+def test_replayed_open_loop_it_stays_close_until_the_grasp(episode, envs):
+    """Until the pads touch: arm to 20 um or urad, parts to 1 mm. After that, no promise for single worlds."""
+    found, reference = envs
+    found.reset(3), reference.reset(3)
+    free = [action for phases, action, _, _ in episode if not (phases >= 2).any()]
+    assert len(free) > 5
+    for action in free:
+        found.step(action), reference.step(action)
+        difference = (found.engine.field("qpos").double() - reference.engine.field("qpos")).abs()
+        assert difference[:, :9].max() < 2e-5
+        assert difference[:, PARTS_POSITION].max() < 1e-3
+
+
+def test_states_travel_between_the_engines(envs):
+    found, reference = envs
+    reference.reset(9)
+    found.engine.restore(ALL, reference.engine.snapshot())
+    torch.testing.assert_close(found.engine.snapshot(), reference.engine.snapshot(), atol=1e-6, rtol=1e-6)
+    reference.engine.restore(ALL, found.engine.snapshot())
+    assert torch.equal(reference.engine.snapshot(), found.engine.snapshot())
+
+
+def test_default_room_is_twice_what_the_noisiest_experts_needed():
+    """32 worlds x 150 control steps at noise 1.5 made at most 49 contacts and 148 rows."""
+    model = OneLegInsert().build()
+    contacts = contacts_per_world(model)
+    assert contacts >= 2 * 49 and constraints_per_world(model, contacts) >= 2 * 148
+
+
+def test_room_by_hand():
+    """A box on a floor: 8 contacts at most, but never less than 16; 3 rows each, 6 of the weld."""
+    assert contacts_per_world(scene()) == 16
+    assert constraints_per_world(scene(), 16) == 16 * 3 + 6
+
+
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        ({"contacts": 2}, r"8 contacts in 2 worlds found room for 4: set engine.contacts=8"),
+        ({"contacts": 16, "constraints": 5}, r"12 constraint rows .* room for 5: set engine.constraints=24"),
+    ],
+)
+def test_too_little_room_is_an_error_that_says_how_much_is_needed(room, message):
+    engine = warp(scene(), 2, **room)
+    engine.field("qpos")[:, 2] = 0.099
+    with pytest.raises(UserError, match=message):
+        engine.step(1)
+
+
+def test_other_overflows_are_errors_and_iteration_limits_are_not():
+    import mujoco_warp
+
+    kinds = mujoco_warp.OverflowType
+    for kind in kinds:
+        report = [0, int(kind), 3, 3, 3]
+        if kind in (kinds.ITERATIONS, kinds.LS_ITERATIONS, kinds.NEFC, kinds.BROADPHASE, kinds.NARROWPHASE):
+            check_room(report, 3, 3, 1)  # the last three show in the counts as well
+        else:
+            with pytest.raises(UserError, match=f"lacks room for {kind.name}"):
+                check_room(report, 3, 3, 1)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cpu:1", "gpu"])
+def test_a_device_that_is_none_is_refused(device):
+    with pytest.raises(UserError, match=f"auto, cpu, cuda or cuda:<number>, not '{device}'"):
+        warp(scene(), 1, device=device)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match="device=cuda:99"):
+        warp(scene(), 1, device="cuda:99")
+
+
+def test_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco_warp", None)
+    with pytest.raises(UserError, match=r"pip install 'robofb\[gpu\]'"):
+        warp(scene(), 1)
+
+
+def test_a_scene_that_it_cannot_simulate_is_refused():
+    model = mujoco.MjModel.from_xml_string(
+        """<mujoco><option><flag fwdinv="enable"/></option><worldbody><body><freejoint/>
+        <geom size="1"/></body></worldbody></mujoco>"""
+    )
+    with pytest.raises(UserError, match="engine warp cannot simulate this scene"):
+        warp(model, 1)
+
+
+def test_a_continued_env_has_the_same_constants_and_goes_on_bit_for_bit():
+    ranges = DomainRandomization(mass=(0.5, 2.0), friction=(0.5, 1.5))
+    env = SimVecEnv(OneLegInsert(), 2, lambda model, count: warp(model, count, randomization=ranges))
+    env.reset(1)
+    masses = env.engine.model_field("body_mass").clone()
+    action = torch.cat([env.task.observe(env.engine)["state"][:, :9], torch.ones(2, 1)], -1)
+    for _ in range(2):
+        env.step(action)
+    saved = env.state_dict()
+    after = env.step(action).obs["state"]
+    env.reset(2)
+    assert not torch.equal(env.engine.model_field("body_mass"), masses)
+    env.load_state_dict(saved)
+    assert torch.equal(env.engine.model_field("body_mass"), masses)
+    assert torch.equal(env.step(action).obs["state"], after)
