@@ -37,7 +37,9 @@ class PoseNoise:
         """Raise UserError where a task shows functions of poses and does not say how they follow."""
         names = [name for array in spec.obs.values() for name in array.names if DERIVED in name]
         if names and complete is None:
-            raise UserError(f"pose noise must reach '{names[0]}', but task {spec.task} has no method 'complete'")
+            raise UserError(
+                f"pose noise must reach '{names[0]}', but task {spec.task} has no method 'complete'"
+            )
 
     def add(self, obs: Obs, spec: EnvSpec, complete: Complete | None, seeds: Tensor, elapsed: Tensor) -> Obs:
         """Return observations with noise: a draw for each part of each env, from its episode and time.

@@ -14,12 +14,12 @@ _LARGEST = wp.constant(1e10)  # beyond it MuJoCo calls a state bad, too (mjMAXVA
 
 @wp.kernel(enable_backward=False)
 def note_peaks(
-    collisions: wp.array(dtype=int),
-    contacts: wp.array(dtype=int),
-    constraints: wp.array(dtype=int),
-    overflow: wp.array(dtype=int),
-    report: wp.array(dtype=int),
-):
+    collisions: wp.array[int],
+    contacts: wp.array[int],
+    constraints: wp.array[int],
+    overflow: wp.array[int],
+    report: wp.array[int],
+) -> None:
     """Keep the largest demand on each buffer since the report was cleared; one thread a world."""
     world = wp.tid()
     wp.atomic_max(report, CONSTRAINTS, constraints[world])
@@ -30,9 +30,7 @@ def note_peaks(
 
 
 @wp.kernel(enable_backward=False)
-def note_diverged(
-    values: wp.array2d(dtype=float), diverged: wp.array(dtype=bool), report: wp.array(dtype=int)
-):
+def note_diverged(values: wp.array2d[float], diverged: wp.array[bool], report: wp.array[int]) -> None:
     """Mark worlds with a value that is huge or no number; one thread a value."""
     world, index = wp.tid()
     if not (wp.abs(values[world, index]) <= _LARGEST):  # so that NaN counts
@@ -41,9 +39,7 @@ def note_diverged(
 
 
 @wp.kernel(enable_backward=False)
-def copy_columns(
-    columns: wp.array(dtype=int), source: wp.array2d(dtype=float), target: wp.array2d(dtype=float)
-):
+def copy_columns(columns: wp.array[int], source: wp.array2d[float], target: wp.array2d[float]) -> None:
     """Copy some columns of every row; one thread a value."""
     row, index = wp.tid()
     target[row, columns[index]] = source[row, columns[index]]

@@ -63,7 +63,9 @@ def _contacts_by_bodies(model: mujoco.MjModel) -> dict[tuple[int, int], int]:
     counts: dict[tuple[int, int], int] = defaultdict(int)
     for one, other in zip(first[touch], second[touch], strict=True):
         pair = sorted((int(welded[one]), int(welded[other])))
-        counts[pair[0], pair[1]] += _contacts_of_shapes(int(model.geom_type[one]), int(model.geom_type[other]))
+        counts[pair[0], pair[1]] += _contacts_of_shapes(
+            int(model.geom_type[one]), int(model.geom_type[other])
+        )
     for one, other in zip(model.pair_geom1, model.pair_geom2, strict=True):
         counts[int(welded[one]), int(welded[other])] += MOST_PER_PAIR
     return counts
@@ -100,4 +102,6 @@ def check_room(report: list[int], contacts_room: int, rows_room: int, num_worlds
             f"set engine.constraints={2 * rows}"
         )
     if lacking := [kind.name for kind in _Overflow if kind & flags]:
-        raise UserError(f"engine warp: MuJoCo Warp lacks room for {', '.join(map(str, lacking))} in this scene")
+        raise UserError(
+            f"engine warp: MuJoCo Warp lacks room for {', '.join(map(str, lacking))} in this scene"
+        )

@@ -4,11 +4,11 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from engine_scene import BOX_KG, DT_S, GRAVITY_M_S2, NAMES, make_engine, scene
 
 from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.sim.randomization import DomainRandomization
-from engine_scene import BOX_KG, DT_S, GRAVITY_M_S2, NAMES, make_engine, scene
 
 ALL = torch.arange(3)
 STEPS = 20
@@ -52,7 +52,17 @@ def test_is_an_engine(engine):
 
 def test_fields_have_the_shapes_of_mjdata(engine):
     data = mujoco.MjData(scene())
-    for field in ("qpos", "qvel", "act", "ctrl", "sensordata", "xfrc_applied", "mocap_pos", "mocap_quat", "xmat"):
+    for field in (
+        "qpos",
+        "qvel",
+        "act",
+        "ctrl",
+        "sensordata",
+        "xfrc_applied",
+        "mocap_pos",
+        "mocap_quat",
+        "xmat",
+    ):
         assert engine.field(field).shape == (3, *np.shape(getattr(data, field))), field
         assert engine.field(field).dtype in (torch.float32, torch.float64)
     assert engine.field("eq_active").shape == (3, 1)
@@ -202,7 +212,14 @@ def test_randomized_constants_follow_from_the_episodes_seed_alone(name):
     for engine in (three, one):
         engine.randomization = ranges
     three.randomize(ALL, rng(5, 6, 7))
-    fields = ("body_mass", "body_inertia", "geom_friction", "actuator_gainprm", "actuator_biasprm", "opt.gravity")
+    fields = (
+        "body_mass",
+        "body_inertia",
+        "geom_friction",
+        "actuator_gainprm",
+        "actuator_biasprm",
+        "opt.gravity",
+    )
     before = {field: three.model_field(field).clone() for field in fields}
     one.randomize(torch.tensor([0]), rng(7))
     three.randomize(torch.tensor([1]), rng(9))
@@ -213,7 +230,9 @@ def test_randomized_constants_follow_from_the_episodes_seed_alone(name):
     model = scene()
     factor = three.model_field("body_mass")[:, 2].double() / BOX_KG
     assert factor.min() >= 0.5 and factor.max() <= 2.0 and len(set(factor.tolist())) == 3
-    assert three.model_field("body_mass")[:, 3].tolist() == [model.body_mass[3]] * 3  # the arm is no free body
+    assert (
+        three.model_field("body_mass")[:, 3].tolist() == [model.body_mass[3]] * 3
+    )  # the arm is no free body
     gain, bias = three.model_field("actuator_gainprm"), three.model_field("actuator_biasprm")
     torch.testing.assert_close(gain[:, 0, 0], -bias[:, 0, 1])
     torch.testing.assert_close(gain[:, 0, 0] / 40, -bias[:, 0, 2] / 4)

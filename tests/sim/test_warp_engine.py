@@ -1,6 +1,7 @@
 """MuJoCo Warp on its CPU device against MuJoCo, and that nothing runs out of room in silence."""
 
 import sys
+from dataclasses import dataclass
 
 import mujoco
 import pytest
@@ -12,12 +13,15 @@ from robofb.errors import UserError
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.randomization import DomainRandomization
 from robofb.sim.vec_env import SimVecEnv
+from robofb.sim.warp_engine import WarpEngine
 from robofb.sim.warp_sizes import check_room, constraints_per_world, contacts_per_world
+from robofb.types import Step
 
 pytest.importorskip("mujoco_warp")
 ALL = torch.arange(2)
 PARTS_POSITION = [9, 10, 11, 16, 17, 18]  # in qpos of one_leg_insert, behind arm and fingers
 PARTS_TURN = [12, 13, 14, 15, 19, 20, 21, 22]
+CARRIED = (3, 4)  # the expert's phases LIFT and TRANSPORT
 
 
 def warp(model, num_worlds, **settings):
@@ -30,74 +34,106 @@ def envs():
     return SimVecEnv(OneLegInsert(), 2, warp), SimVecEnv(OneLegInsert(), 2, MujocoEngine)
 
 
+@dataclass
+class Compared:
+    """A control step of each world, begun on both engines in MuJoCo's state.
+
+    Attributes:
+        phase: (B,) of the expert.
+        action: (B, A).
+        arm, place, turn: (B,) largest difference in qpos: of arm and fingers, of the parts' positions [m]
+            and of their quaternions.
+        depth: (B, 3) how deep leg and top, leg and pads overlap [m], as MuJoCo has it.
+        depth_error: (B,) largest difference from it.
+        ours, theirs: what the steps returned.
+    """
+
+    phase: torch.Tensor
+    action: torch.Tensor
+    arm: torch.Tensor
+    place: torch.Tensor
+    turn: torch.Tensor
+    depth: torch.Tensor
+    depth_error: torch.Tensor
+    ours: Step
+    theirs: Step
+
+
 @pytest.fixture(scope="module")
 def episode(envs):
-    """Per control step of the expert's episode: its state, its action, and how far Warp's worlds came.
-
-    Warp's worlds are put into MuJoCo's states before every step, so each step is compared by itself.
-    """
+    """The expert's episodes, compared step by step until the first ends."""
     found, reference = envs
     found.reset(3)
     obs = reference.reset(3)
     agent = reference.task.expert(2, 0.5)
     agent.reset(torch.ones(2, dtype=torch.bool), reference.episode_seed)
     steps = []
-    for _ in range(70):
-        state = reference.engine.snapshot()
-        found.engine.restore(ALL, state)
+    while len(steps) < 70:
+        found.engine.restore(ALL, reference.engine.snapshot())
         action = agent.next(obs)
         theirs, ours = reference.step(action), found.step(action)
         if theirs.done.any():
             break
-        names = ("qpos", "sensordata", "act")
-        fields = [
-            (found.engine.field(name).double(), reference.engine.field(name).clone()) for name in names
-        ]
-        steps.append((agent.phase.clone(), action, fields, (ours, theirs)))
+        steps.append(compare(found.engine, reference.engine, agent.phase.clone(), action, ours, theirs))
         obs = theirs.obs
     return steps
 
 
-def test_each_control_step_of_an_episode_ends_where_mujocos_does(episode):
-    """Arm to 20 um or urad, parts to 50 um and 3 mrad, in the first three steps to 1 mm.
+def compare(found, reference, phase, action, ours, theirs) -> Compared:
+    qpos = (found.field("qpos").double() - reference.field("qpos")).abs()
+    columns = [int(found.model.sensor(name).adr[0]) for name in ("leg_top", "leg_left", "leg_right")]
+    depth = reference.field("sensordata")[:, columns].clone()
+    error = (found.field("sensordata")[:, columns].double() - depth).abs().amax(1)
+    arm, place, turn = (qpos[:, part].amax(1) for part in (slice(9), PARTS_POSITION, PARTS_TURN))
+    return Compared(phase, action, arm, place, turn, depth, error, ours, theirs)
 
-    Parts start exactly on the table: rounding decides whether they touch it in the first substep, and a
-    leg that rocks on its foot, on which side.
+
+def gather(episode, name, phases=range(7)) -> torch.Tensor:
+    values, phase = (torch.cat([getattr(step, key) for step in episode]) for key in (name, "phase"))
+    return values[torch.isin(phase, torch.tensor(list(phases)))]
+
+
+def test_a_control_step_ends_where_mujocos_does(episode):
+    """Carrying the leg, and in nine of ten steps of all: to micrometres.
+
+    No bound holds for every step: what hangs on a contact that is just made or not (a leg that stands on
+    its foot, pads and peg in the moment of touching) hangs on rounding. 24 noisy episodes, 1,248 steps:
+    at most 1.0 um in place while lifted and carried, in 99 of 100 steps of the grasp 142 um, and 3 mm once.
     """
-    assert len(episode) > 30 and {int(phase) for phases, *_ in episode for phase in phases} >= set(range(6))
-    for index, (_, _, ((qpos, theirs), _, (act, their_act)), _) in enumerate(episode):
-        difference = (qpos - theirs).abs()
-        assert difference[:, :9].max() < 2e-5
-        assert difference[:, PARTS_POSITION].max() < (1e-3 if index < 3 else 5e-5)
-        assert difference[:, PARTS_TURN].max() < 3e-3
-        assert (act - their_act).abs().max() < 1e-5
-    largest = torch.tensor([float((qpos - theirs).abs().max()) for _, _, ((qpos, theirs), *_), _ in episode])
-    assert largest.median() < 5e-6
+    assert set(gather(episode, "phase").tolist()) >= set(range(6))
+    for name, carried, usually in (("arm", 3e-6, 3e-6), ("place", 5e-6, 2e-5), ("turn", 5e-5, 5e-4)):
+        assert gather(episode, name, CARRIED).max() < carried
+        assert gather(episode, name).quantile(0.9) < usually
+        assert gather(episode, name).median() < 1e-6
 
 
-def test_overlap_sensors_of_an_episode_are_mujocos(episode, envs):
-    """Contact depths to 5 um, and a grip that presses the pads in by more than 1 mm."""
-    model = envs[0].engine.model
-    columns = [int(model.sensor(name).adr[0]) for name in ("leg_top", "leg_left", "leg_right")]
-    depths = torch.stack([theirs[:, columns] for _, _, (_, (_, theirs), _), _ in episode])
-    found = torch.stack([ours[:, columns] for _, _, (_, (ours, _), _), _ in episode])
-    assert depths[..., 1:].min() < -1e-3
-    assert (found - depths).abs().max() < 5e-6
+def test_overlap_sensors_are_mujocos(episode):
+    """Depths to a micrometre while the pads press into the leg, in every step by more than 0.5 mm."""
+    assert gather(episode, "depth", CARRIED)[:, 1:].max() < -5e-4
+    assert gather(episode, "depth_error", CARRIED).max() < 1e-6
+    assert gather(episode, "depth_error").quantile(0.9) < 5e-6
 
 
 def test_observation_and_score_are_of_the_same_kind_on_both_engines(episode):
-    for _, _, _, (ours, theirs) in episode:
-        assert ours.obs["state"].dtype == torch.float32 and ours.reward.dtype == theirs.reward.dtype
-        assert torch.equal(ours.info["stage"], theirs.info["stage"])
-        torch.testing.assert_close(ours.obs["state"], theirs.obs["state"], atol=0.05, rtol=0)
-    assert max(int(step[3][1].info["stage"].max()) for step in episode) >= 2
+    for step in episode:
+        assert step.ours.obs["state"].dtype == torch.float32
+        assert step.ours.reward.dtype == step.theirs.reward.dtype
+        assert torch.equal(step.ours.info["stage"], step.theirs.info["stage"])
+        assert set(step.ours.info) == set(step.theirs.info)
+    carried = [step for step in episode if torch.isin(step.phase, torch.tensor(CARRIED)).all()]
+    assert len(carried) > 5
+    for step in carried:
+        torch.testing.assert_close(step.ours.obs["state"], step.theirs.obs["state"], atol=1e-3, rtol=0)
 
 
 def test_replayed_open_loop_it_stays_close_until_the_grasp(episode, envs):
-    """Until the pads touch: arm to 20 um or urad, parts to 1 mm. After that, no promise for single worlds."""
+    """Until the pads touch: arm to 20 um or urad, parts to 1 mm. After that, no promise for single worlds.
+
+    Parts start exactly on the table: rounding decides whether they touch it in the first substep.
+    """
     found, reference = envs
     found.reset(3), reference.reset(3)
-    free = [action for phases, action, _, _ in episode if not (phases >= 2).any()]
+    free = [step.action for step in episode if (step.phase < 2).all()]
     assert len(free) > 5
     for action in free:
         found.step(action), reference.step(action)
@@ -169,7 +205,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco_warp", None)
     with pytest.raises(UserError, match=r"pip install 'robofb\[gpu\]'"):
-        warp(scene(), 1)
+        WarpEngine(scene(), 1, "cpu")
 
 
 def test_a_scene_that_it_cannot_simulate_is_refused():
