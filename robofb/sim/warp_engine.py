@@ -47,9 +47,9 @@ _TOLERANCE = 1e-8  # of the solver; the default of MuJoCo Warp, 1e-6, is relativ
 class WarpEngine:
     """Step `num_worlds` copies of a model on one device; satisfies `interfaces.Engine`.
 
-    Tensors are float32 (eq_active is bool) and live: `field` returns views of the simulator's memory. On a
-    GPU a control step is one CUDA graph, recorded when it is first repeated. Every method may wait for the
-    device; `step` does once, to see whether a buffer overflowed or a world diverged.
+    Tensors are float32 (eq_active is bool) and live: `field` returns views of the simulator's memory. A
+    control step is one graph (a CUDA graph on a GPU), recorded when it is first repeated. `step` waits for
+    the device once, to see whether a buffer overflowed or a world diverged.
 
     Args:
         model: the compiled scene.
@@ -139,9 +139,10 @@ class WarpEngine:
             UserError: a buffer was too small; the worlds are no longer what they should be.
         """
         self._run(f"step {num_substeps}", lambda: self._launch_steps(num_substeps))
-        report = self._report.numpy().tolist()  # the one wait for the device
-        self._report.zero_()
-        self._data.overflow.zero_()
+        noted = self._wp.to_torch(self._report)
+        report = noted.tolist()  # the one wait for the device
+        noted.zero_()
+        self._wp.to_torch(self._data.overflow).zero_()
         check_room(report, self._data.naconmax, self._data.njmax, self.num_worlds)
         if report[0]:
             diverged = self._wp.to_torch(self._diverged)
@@ -238,23 +239,20 @@ class WarpEngine:
         self.__dict__.pop("_model", None)
 
     def _run(self, name: str, launch: Callable[[], None]) -> None:
-        """Do some launches on torch's stream: kernel by kernel at first, which compiles, then as a graph."""
+        """Do some launches: kernel by kernel at first, which compiles them, then recorded as a graph."""
         wp, device = self._wp, str(self.device)
-        with wp.ScopedDevice(device):
-            if self.device.type == "cpu":
+        cuda = self.device.type == "cuda"
+        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device)) if cuda else None
+        if name not in self._warm:
+            with wp.ScopedDevice(device), wp.ScopedStream(stream):
                 launch()
-                return
-            stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
-            if name not in self._warm:
-                with wp.ScopedStream(stream):
-                    launch()
-                self._warm.add(name)
-                return
-            if name not in self._graphs:
-                with wp.ScopedCapture(device) as capture:
-                    launch()
-                self._graphs[name] = capture.graph
-            wp.capture_launch(self._graphs[name], stream=stream)
+            self._warm.add(name)
+            return
+        if name not in self._graphs:
+            with wp.ScopedDevice(device), wp.ScopedCapture(device) as capture:  # on a stream of Warp's own
+                launch()
+            self._graphs[name] = capture.graph
+        wp.capture_launch(self._graphs[name], stream=stream)
 
     def _launch_steps(self, num_substeps: int) -> None:
         wp, data = self._wp, self._data
