@@ -14,7 +14,7 @@ from robofb.errors import UserError
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import world_ids
 from robofb.sim.randomization import DomainRandomization
-from robofb.sim.warp_setup import find_device, import_warp
+from robofb.sim.warp_setup import find_device, import_warp, tell_of_compiling
 from robofb.sim.warp_sizes import check_room, constraints_per_world, contacts_per_world
 
 # The parts of mjSTATE_INTEGRATION, in its order.
@@ -82,6 +82,8 @@ class WarpEngine:
         self.model, self.num_worlds, self.randomization = model, num_worlds, randomization
         contacts = contacts_per_world(model) if contacts is None else contacts
         constraints = constraints_per_world(model, contacts) if constraints is None else constraints
+        if min(contacts, constraints) < 1:
+            raise UserError(f"contacts={contacts}, constraints={constraints}: each needs at least 1")
         self._host = mujoco.MjData(model)  # knows the shapes of fields
         with self._wp.ScopedDevice(str(self.device)):
             self._make(contacts, constraints, deterministic)
@@ -93,6 +95,7 @@ class WarpEngine:
         self._sizes = [part.shape[1] for part in self._state]
         self._bad = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._initial = self.snapshot(torch.zeros(1, dtype=torch.int64, device=self.device))
+        tell_of_compiling(self.device, self._wp)
         self._run("forward", self._launch_forward)
 
     def _make(self, contacts: int, constraints: int, deterministic: bool) -> None:
@@ -101,7 +104,7 @@ class WarpEngine:
         try:
             self._model = mjw.put_model(self.model)
             self._data = mjw.make_data(self.model, self.num_worlds, nconmax=contacts, njmax=constraints)
-        except NotImplementedError as error:
+        except (NotImplementedError, ValueError) as error:
             raise UserError(f"engine warp cannot simulate this scene: {error}") from error
         self._model.opt.tolerance.fill_(max(float(self.model.opt.tolerance), _TOLERANCE))
         self._model.opt.warn_overflow = 0  # kernels would print; `step` raises instead

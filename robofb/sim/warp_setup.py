@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,13 +22,22 @@ def import_warp() -> tuple[Any, Any, Any]:
     try:
         import warp
 
-        warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)  # else it prints every kernel
+        warp.config.log_level = warp.LOG_WARNING  # else it prints every kernel that it loads
+        warp.init()
         import mujoco_warp
 
         from robofb.sim import warp_kernels
     except ImportError as error:
         raise UserError(f"engine warp needs MuJoCo Warp ({error}): pip install 'robofb[gpu]'") from error
     return warp, mujoco_warp, warp_kernels
+
+
+def tell_of_compiling(device: torch.device, wp: Any) -> None:
+    """Log that the first control step takes long, where this machine has not compiled for the device yet."""
+    compiled = ["*.o"] if device.type == "cpu" else ["*.cubin", "*.ptx"]
+    cache = Path(wp.config.kernel_cache_dir)
+    if not any(any(cache.glob(f"wp_mujoco_warp*/{pattern}")) for pattern in compiled):
+        LOG.info("MuJoCo Warp compiles its kernels for %s, once on this machine: about a minute", device)
 
 
 def find_device(name: str, wp: Any) -> torch.device:

@@ -38,7 +38,7 @@ def lift_box(engine):
 
 
 def box_height(engine):
-    return engine.field("qpos")[:, 2].double()
+    return engine.field("qpos")[:, 2].double().clone()
 
 
 def rng(*seeds):
@@ -204,6 +204,21 @@ def test_a_mass_written_changes_that_world_alone(engine):
     inverse = engine.model_field("body_invweight0")[:, 2, 0].double() * BOX_KG
     assert inverse.tolist() == pytest.approx([1.0, 0.5, 1.0], abs=1e-5)
     assert engine.model.body_mass[2] == BOX_KG
+
+
+def test_a_constant_written_between_steps_acts_from_the_next(engine):
+    """Also where the engine has recorded its steps by then."""
+    fall, heights = fallen_m(GRAVITY_M_S2), []
+    for round_ in range(4):
+        if round_ == 3:
+            engine.model_field("opt.gravity")[1] = 0
+        engine.field("qvel")[:] = 0
+        lift_box(engine)
+        engine.step(STEPS)
+        heights.append(box_height(engine))
+    for height in heights[:3]:
+        assert (FLOATING_M - height).tolist() == pytest.approx([fall] * 3, abs=2e-6)
+    assert (FLOATING_M - heights[3]).tolist() == pytest.approx([fall, 0.0, fall], abs=2e-6)
 
 
 def test_randomized_constants_follow_from_the_episodes_seed_alone(name):

@@ -178,6 +178,12 @@ def test_too_little_room_is_an_error_that_says_how_much_is_needed(room, message)
         engine.step(1)
 
 
+def test_no_room_at_all_is_refused():
+    """MuJoCo Warp would take 0 as: no contacts, in silence."""
+    with pytest.raises(UserError, match="contacts=0, constraints=6: each needs at least 1"):
+        warp(scene(), 1, contacts=0)
+
+
 def test_other_overflows_are_errors_and_iteration_limits_are_not():
     import mujoco_warp
 
