@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from robofb.envs import make_task
+from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert
 from robofb.interfaces import ScriptedTask
 from robofb.sim.record import Recorder
 from robofb.sim.vec_env import SimVecEnv
@@ -27,6 +28,7 @@ def record_scripted(
     env = SimVecEnv(make_task("one_leg_insert"), episodes, cameras=cameras, autoreset=False, sim_state=True)
     assert isinstance(env.task, ScriptedTask)
     agent = env.task.expert(episodes, noise)
+    assert isinstance(agent, OneLegInsertExpert)
     obs = env.reset(seed)
     agent.reset(torch.ones(episodes, dtype=torch.bool), env.episode_seed)
     recorder = Recorder(env, obs, SOURCE_SCRIPTED)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +14,10 @@ from robofb.errors import UserError, check_at_least
 from robofb.loading import make_env
 from robofb.sim.record import Collected, record_episodes
 from robofb.sim.vec_env import SimVecEnv
-from robofb.store.continuation import open_or_create
+from robofb.store.continuation import open_or_create, same_settings
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_SCRIPTED
 
-LOG = logging.getLogger(__name__)
 VIEW_PX = (240, 320)  # height and width of the pictures for a person where no camera is recorded
 
 
@@ -33,7 +30,8 @@ class CollectConfig:
         engine: the simulator.
         teleop: who demonstrates: the task's scripted expert, or a person at a device; auto takes the keyboard
             where there is a display, else a web page.
-        out: dataset folder, data/<task> by default; an existing dataset of the same task is continued.
+        out: dataset folder, data/<task> by default; an existing dataset of the same task, randomness and
+            noise is continued.
         episodes: successful episodes that the dataset shall hold in the end.
         noise: size of the scripted expert's human-like errors; 0 is perfect, 1 a practised person.
         num_envs: episodes that the expert records at a time; each holds its images in memory until it ends.
@@ -74,8 +72,8 @@ def collect(cfg: CollectConfig) -> Collected:
     Ctrl-C keeps every finished episode; the same command goes on from there.
 
     Raises:
-        UserError: the task has no scripted expert, the dataset is of another task, or the expert fails
-            so often that `cfg.max_attempts` per episode are used up.
+        UserError: the task has no scripted expert, the dataset is of another task, randomness or noise, or
+            the expert fails so often that `cfg.max_attempts` per episode are used up.
     """
     torch.set_num_threads(1)
     height, width = cfg.image_size
@@ -117,8 +115,8 @@ def _collect_by_hand(cfg: CollectConfig, env: SimVecEnv) -> Collected:
     env.autoreset = False
     device = str(cfg.teleop["_target_"]).split(".")[-2]
     meta = {**_task_meta(env.task), "teleop": device, "seed": cfg.seed}
-    with closing(SimCell(env, VIEW_PX)) as cell, closing(build(cfg.teleop)) as teleop:
-        teleop.connect()
+    with closing(build(cfg.teleop)) as teleop, closing(SimCell(env, VIEW_PX)) as cell:
+        teleop.connect()  # its window closes after the cell: SDL may take the cameras' OpenGL display along
         with _open_or_create(_out(cfg, env), env, meta) as store:
             target = ToolTarget(cell.spec.action)
             session = Session(cell, teleop, store, target, episodes=cfg.episodes, seed=cfg.seed, meta=meta)
@@ -135,10 +133,6 @@ def _out(cfg: CollectConfig, env: SimVecEnv) -> Path:
 
 
 def _open_or_create(path: Path, env: SimVecEnv, meta: dict[str, Any]) -> EpisodeStore:
-    def warn(held: Mapping[str, Any]) -> None:
-        for key in ("randomness", "noise"):
-            if held.get(key) != meta.get(key):
-                LOG.warning("%s holds episodes with %s %s", path, key, held.get(key))
-
     facts = {"cameras": env.images.facts} if env.images is not None else {}
-    return open_or_create(path, env.spec, {**meta, **facts}, warn)
+    same = {key: meta.get(key) for key in ("randomness", "noise")}
+    return open_or_create(path, env.spec, {**meta, **facts}, same_settings(path, "holds", same))

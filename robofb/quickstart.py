@@ -19,11 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from robofb import config
 from robofb.build import build
 from robofb.errors import check_at_least
-from robofb.evaluate import Evaluation, Film, evaluate, film, policy_result
+from robofb.evaluate import Evaluation, Film, evaluate, film
 from robofb.loading import load_agent, make_env
 from robofb.policies.residual import check_correction
-from robofb.provenance import origin
-from robofb.report import Curve, ReportData, write_report
+from robofb.quickstart_report import STAGES, report_data
+from robofb.report import write_report
 from robofb.run import Run, is_run, new_run_path, plain
 from robofb.stats import compare_paired
 from robofb.train import bc_config, residual_config
@@ -32,14 +32,6 @@ from robofb.train.open_run import check_continues, check_unchanged, keep_config
 LOG = logging.getLogger(__name__)
 REPORT_SEED = 20_000_000  # reported episodes; checkpoints are chosen on other seeds
 FIXED = ("task", "randomness", "engine", "seed")  # what a resumed pipeline cannot change
-STAGES = {  # by the key of its time in summary.json
-    "demonstrations": "collect demonstrations",
-    "train_bc": "train the diffusion policy",
-    "evaluate_bc": "evaluate the diffusion policy",
-    "train_residual": "train the residual",
-    "evaluate_residual": "evaluate with the residual",
-    "report": "film and report",
-}
 
 
 @dataclass
@@ -271,48 +263,6 @@ def _overrides(values: Mapping[str, Any]) -> list[str]:
 
 def _word(value: Any) -> str:
     return str(value) if isinstance(value, str | Path) else json.dumps(value)
-
-
-def report_data(
-    run: Run, bc: Run, residual: Run, base: Evaluation, final: Evaluation, videos: Mapping[str, Film]
-) -> ReportData:
-    """Gather what the report shows from the run folders and the two evaluations."""
-    summary, meta = run.summary(), run.meta
-    demonstrations, training = summary["demonstrations"], residual.summary()["residual_training"]
-    selection = [row for row in residual.metrics() if "select/success" in row]
-    policies = [
-        policy_result("Diffusion policy", base, videos.get("bc")),
-        policy_result("With residual (ResiP)", final, videos.get("residual")),
-    ]
-    curve = Curve(
-        name="With residual, selection episodes",
-        env_steps=[row["step"] for row in selection],
-        seconds=[row["seconds"] for row in selection],
-        rates=[row["select/success"] for row in selection],
-        episodes=residual.config["select_episodes"],
-    )
-    return ReportData(
-        title=f"{base.task}: from demonstrations to a residual policy",
-        lead=(
-            f"A diffusion policy cloned from {demonstrations['kept']} scripted demonstrations "
-            f"({demonstrations['discarded']} failed attempts thrown away), then corrected step by step by a "
-            "residual trained with PPO from sparse reward. Both are judged on the same start states, unseen "
-            "by training and by the choice of checkpoints."
-        ),
-        policies=policies,
-        curves=[curve],
-        seconds={words: summary["seconds"][stage] for stage, words in STAGES.items()},
-        facts={
-            "seed": str(run.config["seed"]),
-            "environment steps": f"{training['env_steps']:,}",
-            "training ended": training["ended"],
-            "peak memory": f"{summary['peak_memory_gb']:.1f} GB",
-            "wall time": f"{summary['seconds']['total'] / 60:.1f} min",
-            "machine": f"{meta['machine']['cores']} cores of {meta['machine']['processor']}",
-        },
-        configs={each.kind: (each.path / "config.yaml").read_text() for each in (run, bc, residual)},
-        versions=origin(meta, "run"),
-    )
 
 
 def _peak_memory_gb() -> float:

@@ -23,12 +23,12 @@ from typing import Any
 
 import yaml
 
-from robofb import checkpoint, provenance
+from robofb import checkpoint, provenance, wandb_mirror
 from robofb.errors import UserError
 from robofb.files import append_line, file_errors, write_atomically
+from robofb.metrics_file import read_metrics
 from robofb.store.lock import LOCK_FILE, WriterLock
 
-WANDB_MODES = ("off", "offline", "online")
 _BEGUN = {"config.yaml", "train.log", LOCK_FILE}  # what a run killed while it was made may leave
 
 
@@ -104,7 +104,7 @@ class Run:
         """
         path = Path(path)
         values: dict[str, Any] = plain(config)
-        _check_wandb(values.get("wandb", "off"))
+        wandb_mirror.check_mode(values.get("wandb", "off"))
         meta = json.dumps({"kind": kind, **provenance.describe()}, indent=1)
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         with file_errors(f"cannot make the run folder {path}"):
@@ -147,10 +147,10 @@ class Run:
             wandb: how to mirror to W&B from now on; as the config says where None.
 
         Raises:
-            UserError: `wandb` is none of `WANDB_MODES`, or the folder cannot be written.
+            UserError: `wandb` is none of `wandb_mirror.MODES`, or the folder cannot be written.
         """
         if wandb is not None:
-            _check_wandb(wandb)
+            wandb_mirror.check_mode(wandb)
             self.config = {**self.config, "wandb": wandb}
         with self._attached():
             meta = json.loads((self.path / "meta.json").read_text())
@@ -168,7 +168,7 @@ class Run:
             self._attach()
             yield
             if self.config.get("wandb", "off") != "off":
-                self._wandb = _start_wandb(self)
+                self._wandb = wandb_mirror.start(self.path, self.config, self.meta["id"])
         except BaseException:
             self.close()
             raise
@@ -209,26 +209,8 @@ class Run:
             self._wandb.log({key: float(value) for key, value in metrics.items()}, step=int(step))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the logged rows in order of step, as floats beside the int "step".
-
-        Where a resumed run goes back to its checkpoint, the rows after that are dropped. Half a line,
-        left by a kill, is skipped.
-        """
-        path = self.path / "metrics.jsonl"
-        rows: list[dict[str, Any]] = []
-        for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
-            try:
-                row = {key: float(value) for key, value in json.loads(line).items()}
-                if "resumed_at" in row:
-                    rows = [kept for kept in rows if kept["step"] <= row["resumed_at"]]
-                    continue
-                row["step"] = int(row["step"])
-            except (ValueError, AttributeError, KeyError, TypeError):
-                continue
-            if rows and rows[-1]["step"] > row["step"]:
-                rows = [kept for kept in rows if kept["step"] < row["step"]]
-            rows.append(row)
-        return rows
+        """Return the logged rows in order of step; see `read_metrics`."""
+        return read_metrics(self.path / "metrics.jsonl")
 
     def save_checkpoint(self, state: Mapping[str, Any], step: int, best: bool = False, keep: int = 3) -> Path:
         """Save a checkpoint, point `latest` (and `best`) at it, and drop all but the last `keep`.
@@ -304,34 +286,6 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _check_wandb(mode: Any) -> None:
-    if mode not in WANDB_MODES:
-        raise UserError(f"wandb={mode}: choose one of {', '.join(WANDB_MODES)}")
-
-
-def _start_wandb(run: Run) -> Any:
-    """Start mirroring a run; the same run folder continues the same W&B run."""
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError("wandb is not installed: pip install wandb, or leave wandb=off") from error
-    mode = run.config["wandb"]
-    try:
-        return wandb.init(
-            project="robofb",
-            name="/".join(run.path.resolve().parts[-2:]),
-            id=run.meta["id"],
-            resume="allow" if mode == "online" else None,
-            mode=mode,
-            dir=str(run.path),
-            config=run.config,
-            settings=wandb.Settings(silent=True),
-        )
-    except (wandb.errors.Error, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"wandb={mode} did not start ({reason}): try wandb=offline or wandb=off") from error
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:

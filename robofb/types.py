@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from robofb.checked_json import all_text, entry, is_number, is_plain_dtype, is_whole
+
 Obs = dict[str, Tensor]
 """Observations by key: "state" (B, D) float32; images (B, C, H, W) uint8."""
 
@@ -45,16 +47,16 @@ class ArraySpec:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(_is_whole(size) and size > 0 for size in self.shape):
+        if not all(is_whole(size) and size > 0 for size in self.shape):
             raise ValueError(f"shape {list(self.shape)}: needs whole numbers above 0")
         size = math.prod(self.shape)
         if size > MAX_ELEMENTS:
             raise ValueError(f"shape {list(self.shape)}: more than {MAX_ELEMENTS} elements")
-        if not _is_plain_dtype(self.dtype):
+        if not is_plain_dtype(self.dtype):
             raise ValueError(f"dtype {self.dtype!r}: needs the name of a number's type, such as float32")
-        if not _all_text((self.unit, *self.names)):
+        if not all_text((self.unit, *self.names)):
             raise ValueError(f"unit {self.unit!r}, names {list(self.names)}: needs text")
-        if not all(_is_number(bound) for bound in (*(self.low or ()), *(self.high or ()))):
+        if not all(is_number(bound) for bound in (*(self.low or ()), *(self.high or ()))):
             raise ValueError("low and high: need numbers")
         for label in ("low", "high", "names"):
             values = getattr(self, label)
@@ -75,14 +77,14 @@ class ArraySpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ArraySpec:
         """Build a spec from the output of `to_dict`; raises ValueError naming the key that is not sound."""
-        low, high = (_entry(values, key, (list, tuple, type(None))) for key in ("low", "high"))
+        low, high = (entry(values, key, (list, tuple, type(None))) for key in ("low", "high"))
         return cls(
-            shape=tuple(_entry(values, "shape", (list, tuple))),
-            dtype=_entry(values, "dtype", str),
-            unit=_entry(values, "unit", str),
+            shape=tuple(entry(values, "shape", (list, tuple))),
+            dtype=entry(values, "dtype", str),
+            unit=entry(values, "unit", str),
             low=None if low is None else tuple(low),
             high=None if high is None else tuple(high),
-            names=tuple(_entry(values, "names", (list, tuple))),
+            names=tuple(entry(values, "names", (list, tuple))),
         )
 
 
@@ -111,11 +113,11 @@ class EnvSpec:
     stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _is_number(self.control_dt) or not 0.0 < self.control_dt < math.inf:
+        if not is_number(self.control_dt) or not 0.0 < self.control_dt < math.inf:
             raise ValueError(f"control_dt {self.control_dt!r}: needs a positive number of seconds")
-        if not _is_whole(self.max_steps) or self.max_steps < 1:
+        if not is_whole(self.max_steps) or self.max_steps < 1:
             raise ValueError(f"max_steps {self.max_steps!r}: needs a whole number of at least 1")
-        if not _all_text((self.task, *self.stages, *self.obs)):
+        if not all_text((self.task, *self.stages, *self.obs)):
             raise ValueError("task, stages and the keys of obs: need text")
 
     def with_obs(self, obs: Mapping[str, ArraySpec]) -> EnvSpec:
@@ -142,12 +144,12 @@ class EnvSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> EnvSpec:
         """Build a spec from the output of `to_dict`; raises ValueError naming the key that is not sound."""
         return cls(
-            task=_entry(values, "task", str),
-            obs={key: _array_spec(spec, key) for key, spec in _entry(values, "obs", Mapping).items()},
-            action=_array_spec(_entry(values, "action", Mapping), "action"),
-            control_dt=_entry(values, "control_dt", Real),
-            max_steps=_entry(values, "max_steps", Integral),
-            stages=tuple(_entry(values, "stages", (list, tuple))),
+            task=entry(values, "task", str),
+            obs={key: _array_spec(spec, key) for key, spec in entry(values, "obs", Mapping).items()},
+            action=_array_spec(entry(values, "action", Mapping), "action"),
+            control_dt=entry(values, "control_dt", Real),
+            max_steps=entry(values, "max_steps", Integral),
+            stages=tuple(entry(values, "stages", (list, tuple))),
         )
 
 
@@ -156,36 +158,6 @@ def _array_spec(values: Any, key: str) -> ArraySpec:
         return ArraySpec.from_dict(values)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
-
-
-def _entry(values: Any, key: str, types: type | tuple[type, ...]) -> Any:
-    """Return `values[key]`, or raise ValueError where it is missing or of another type."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{values!r} is no object with '{key}'")
-    if key not in values:
-        raise ValueError(f"'{key}' is missing")
-    if not isinstance(values[key], types):
-        raise ValueError(f"'{key}' is {values[key]!r}")
-    return values[key]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _all_text(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _is_plain_dtype(name: Any) -> bool:
-    try:
-        return isinstance(name, str) and np.dtype(name).kind in "fiub"
-    except (TypeError, ValueError, SyntaxError):
-        return False
 
 
 class Score(NamedTuple):

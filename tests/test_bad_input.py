@@ -138,7 +138,7 @@ def test_full_disk(capsys, made, tmp_path):
     try:
         shutil.copytree(made / "data", disk / "data")
         good = len(EpisodeStore.open(disk / "data"))
-        line = mistake(capsys, "collect", f"out={disk / 'data'}", "episodes=400", "num_envs=16", "noise=0")
+        line = mistake(capsys, "collect", f"out={disk / 'data'}", "episodes=400", "num_envs=16")
         assert "the disk is full" in line
         kept = EpisodeStore.open(disk / "data")
         assert len(kept) >= good and all(np.isfinite(episode.action).all() for episode in kept)

@@ -154,7 +154,9 @@ def test_metrics_of_a_run_resumed_by_an_older_version(run):
 
 def test_resume_takes_another_wandb_mode(run, monkeypatch):
     started = []
-    monkeypatch.setattr("robofb.run._start_wandb", lambda run: started.append(run.config["wandb"]))
+    monkeypatch.setattr(
+        "robofb.wandb_mirror.start", lambda path, config, identity: started.append(config["wandb"])
+    )
     run.close()
     before = run.meta
     with pytest.raises(UserError, match="wandb=on: choose one of off, offline, online"):

@@ -1,7 +1,6 @@
 """The Franka Emika Panda with its hand, built from public kinematics, inertias and limits.
 
-Kinematics: the manufacturer's Denavit-Hartenberg table. Masses and inertias: the identification of
-Gaz et al. (RA-L 2019). Shapes are capsules for looks; only the hand, fingers and pads collide.
+Kinematics: the manufacturer's Denavit-Hartenberg table. Only the hand, fingers and pads collide.
 The tool centre point (TCP) lies between the pads: z points out of the hand, y along the opening.
 """
 
@@ -14,6 +13,7 @@ import mujoco
 import torch
 
 from robofb.envs.contact_bits import HAND, LEG, PAD, TABLE, TOP
+from robofb.envs.robots.franka_links import DARK, LINKS, SHAPES, WHITE
 from robofb.envs.sensors import add_frame_sensor
 from robofb.sim.ik import SerialArm, rotation_about_x, rotation_about_z
 
@@ -41,68 +41,6 @@ JOINT_OFFSET_M = (
 JOINT_TURN_X_RAD = (0.0, -math.pi / 2, math.pi / 2, math.pi / 2, -math.pi / 2, math.pi / 2, math.pi / 2)
 # TCP at (0.48, 0, 0.22) m, looking straight down, fingers opening along y.
 HOME_RAD = (0.0, -0.0456, 0.0, -2.4288, 0.0, 2.3832, 0.7854)
-
-
-@dataclass(frozen=True)
-class Link:
-    """Mass [kg], centre of mass [m] and inertia xx yy zz xy xz yz [kg m^2], in the joint's frame."""
-
-    mass: float
-    com: tuple[float, float, float]
-    inertia: tuple[float, float, float, float, float, float]
-
-
-LINKS = (
-    Link(
-        4.970684, (0.003875, 0.002081, -0.04762), (0.70337, 0.70661, 0.009117, -0.000139, 0.006772, 0.019169)
-    ),
-    Link(
-        0.646926,
-        (-0.003141, -0.02872, 0.003495),
-        (0.007962, 0.02811, 0.025995, -0.003925, 0.010254, 0.000704),
-    ),
-    Link(
-        3.228604,
-        (0.027518, 0.039252, -0.066502),
-        (0.037242, 0.036155, 0.01083, -0.004761, -0.011396, -0.012805),
-    ),
-    Link(
-        3.587895,
-        (-0.05317, 0.104419, 0.027454),
-        (0.025853, 0.019552, 0.028323, 0.007796, -0.001332, 0.008641),
-    ),
-    Link(
-        1.225946,
-        (-0.011953, 0.041065, -0.038437),
-        (0.035549, 0.029474, 0.008627, -0.002117, -0.004037, 0.000229),
-    ),
-    Link(
-        1.666555,
-        (0.060149, -0.014117, -0.010517),
-        (0.001964, 0.004354, 0.005433, 0.000109, -0.001158, 0.000341),
-    ),
-    Link(
-        0.735522,
-        (0.010517, -0.004252, 0.061597),
-        (0.012516, 0.010027, 0.004815, -0.000428, -0.001196, -0.000741),
-    ),
-)
-# Capsules for looks: (link, from, to, radius), in the link's frame [m]; link 0 is the base.
-SHAPES = (
-    (0, (-0.03, 0, 0.06), (0.0, 0, 0.06), 0.065),
-    (1, (0, 0, -0.24), (0, 0, -0.03), 0.058),
-    (2, (0, 0, -0.05), (0, 0, 0.05), 0.06),
-    (2, (0, -0.06, 0), (0, -0.16, 0), 0.055),
-    (3, (0, 0, -0.13), (0, 0, -0.03), 0.053),
-    (4, (0, 0, -0.04), (0, 0, 0.04), 0.056),
-    (4, (-0.0825, 0.08, 0), (-0.0825, 0.12, 0), 0.052),
-    (5, (0, 0, -0.24), (0, 0.03, -0.12), 0.05),
-    (5, (0, 0.05, -0.1), (0, 0.02, 0.0), 0.045),
-    (6, (0, 0, -0.04), (0, 0, 0.03), 0.048),
-    (6, (0.088, 0, -0.01), (0.088, 0.04, 0.0), 0.045),
-    (7, (0, 0, 0.03), (0, 0, 0.085), 0.042),
-)
-WHITE, DARK = (0.93, 0.94, 0.95, 1.0), (0.17, 0.18, 0.2, 1.0)
 
 
 @dataclass(frozen=True)

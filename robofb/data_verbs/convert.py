@@ -33,7 +33,11 @@ def convert(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check all, write nothing.")] = False,
 ) -> None:
-    """Convert a dataset between formats."""
+    """Convert a dataset between formats.
+
+    Stopped or killed on the way to robofb's own format, the same command goes on after the last episode
+    written; to other formats it starts again.
+    """
     from robofb.store import convert as conversion
     from robofb.store.foreign import Wishes
 
@@ -44,6 +48,7 @@ def convert(
         target_format=target_format,
         wishes=Wishes(task, rate, action, video),
         dry_run=dry_run,
+        tell=typer.echo,
     )
     source = done.source
     typer.echo(

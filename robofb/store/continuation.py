@@ -9,6 +9,7 @@ from typing import Any
 from robofb.errors import UserError
 from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE
+from robofb.store.layout import vacate
 from robofb.types import EnvSpec
 
 Check = Callable[[Mapping[str, Any]], None]
@@ -23,6 +24,8 @@ def open_or_create(
 ) -> EpisodeStore:
     """Open a dataset to append to it, or create it where there is none.
 
+    One that holds no episode yet counts as none: who began it left before the first was finished.
+
     Args:
         path: its folder.
         spec: what it holds; one that is there already must agree.
@@ -34,6 +37,9 @@ def open_or_create(
     """
     if not (path / INDEX_FILE).is_file():
         return EpisodeStore.create(path, spec, meta)
+    with EpisodeStore.open(path) as there:
+        if not len(there) and vacate(path):
+            return EpisodeStore.create(path, spec, meta)
     store = EpisodeStore.open(path, "a", spec=spec)
     try:
         if check is not None:
@@ -58,6 +64,6 @@ def same_settings(path: Path, verb: str, wanted: Mapping[str, Any], part: str | 
         held = meta if part is None else meta.get(part, {})
         for key, value in wanted.items():
             if held.get(key) != value:
-                raise UserError(f"{path} {verb} {key} {held.get(key)}, not {value}: choose another --out")
+                raise UserError(f"{path} {verb} {key} {held.get(key)}, not {value}: choose another folder")
 
     return check

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,8 +14,9 @@ from robofb.errors import DamagedError, UserError
 from robofb.normalize import element_stats, low_dim_specs
 from robofb.progress import progress_bar
 from robofb.provenance import MADE_WITH, made_with
-from robofb.store.atomic import Staging, clear_staging, explain, replace_file
+from robofb.store.atomic import clear_staging, explain, replace_file
 from robofb.store.checks import check_episode, check_finite, check_same_spec
+from robofb.store.commit import commit, truncate
 from robofb.store.flat_array import FlatArray
 from robofb.store.index import INDEX_FILE, EpisodeEntry, dump_index, load_index
 from robofb.store.layout import (
@@ -32,7 +32,6 @@ from robofb.store.lock import WriterLock
 from robofb.types import EnvSpec, Episode
 
 _PURPOSE = {"r": "read", "a": "append"}
-_SYNC_THREADS = 8
 
 
 class EpisodeStore:
@@ -239,12 +238,15 @@ class EpisodeStore:
         number = len(self)
         try:
             check_episode(episode, self.spec)
-            entry = self._entry(episode)
-            entry.to_json()
+            end = self._committed_rows("data/action") + len(episode)
+            entry = EpisodeEntry(end, bool(episode.success), bool(episode.terminated), dict(episode.meta))
+            line = entry.to_json()
         except UserError as error:
             raise UserError(f"{self.path}: episode {number} refused: {error}") from None
         try:
-            self._commit(episode, entry)
+            commit(self.path, self._arrays, number, episode, entry, [*self._lines, line])
+            self._entries.append(entry)
+            self._lines.append(line)
         except OSError as error:
             what = f"{self.path}: episode {number} is not saved (those before it are)"
             raise UserError(explain(error, what)) from None
@@ -279,34 +281,6 @@ class EpisodeStore:
         finally:
             self._load_index()
 
-    def _entry(self, episode: Episode) -> EpisodeEntry:
-        end = self._committed_rows("data/action") + len(episode)
-        return EpisodeEntry(end, bool(episode.success), bool(episode.terminated), dict(episode.meta))
-
-    def _commit(self, episode: Episode, entry: EpisodeEntry) -> None:
-        number, start = len(self), entry.end - len(episode)
-        line = entry.to_json()
-        lines = [*self._lines, line]
-        steps = {**episode.obs, "timestamp": episode.timestamps}
-        whole = {"action": episode.action, "reward": episode.reward, "source": episode.source}
-        with ThreadPoolExecutor(_SYNC_THREADS) as pool:
-            rows, index, ends = (Staging(self.path, pool) for _ in range(3))
-            for key, values in steps.items():
-                self._arrays[f"data/{key}"].stage(rows, start, values[:-1])
-                self._arrays[f"final/{key}"].stage(rows, number, values[-1:])
-            for key, values in whole.items():
-                self._arrays[f"data/{key}"].stage(rows, start, values)
-            index.add(self.path / INDEX_FILE, lambda: dump_index(lines))
-            self._arrays[ENDS].stage(ends, number, np.array([entry.end]))
-            for staging in (rows, index, ends):
-                staging.wait()
-            rows.publish()
-            index.publish()
-            self._entries.append(entry)
-            self._lines.append(line)
-            with suppress(OSError):  # a copy for other readers; the next append or open mends it
-                ends.publish()
-
     def _load_index(self) -> None:
         self._entries: list[EpisodeEntry] = load_index(self.path)
         self._lines: list[str] = [entry.to_json() for entry in self._entries]
@@ -320,12 +294,5 @@ class EpisodeStore:
         """Remove rows and files of an append that was never committed; rebuild the copy of the ends."""
         finish_creation(self.path)
         clear_staging(self.path)
-        with ThreadPoolExecutor(_SYNC_THREADS) as pool:
-            staging = Staging(self.path, pool)
-            for name, array in self._arrays.items():
-                if name != ENDS:
-                    array.truncate(staging, self._committed_rows(name))
-            staging.publish()
-            ends = Staging(self.path, pool)
-            self._arrays[ENDS].stage(ends, 0, self.episode_ends)
-            ends.publish()
+        rows = {name: self._committed_rows(name) for name in self._arrays}
+        truncate(self.path, self._arrays, rows, self.episode_ends)

@@ -55,6 +55,7 @@ class Source:
         notes: what was changed, assumed or left out, one sentence each.
         num_episodes: how many `read` knows.
         read: returns episode `number`; meant to be called in ascending order.
+        beside: files that belong to the dataset, though they do not lie below its path.
     """
 
     spec: EnvSpec
@@ -62,10 +63,11 @@ class Source:
     notes: Sequence[str]
     num_episodes: int
     read: Callable[[int], Episode]
+    beside: Sequence[Path] = ()
 
-    def episodes(self) -> Iterator[Episode]:
-        """Read one episode after another."""
-        return (self.read(number) for number in range(self.num_episodes))
+    def episodes(self, begin: int = 0) -> Iterator[Episode]:
+        """Read one episode after another, from number `begin` on."""
+        return (self.read(number) for number in range(begin, self.num_episodes))
 
 
 class Importer(Protocol):
@@ -91,9 +93,10 @@ class Exporter(Protocol):
 
     SUMMARY: str
     TAKES_VIDEO: bool
+    GOES_ON: bool  # whether what a killed `write` left is a dataset of ours, which it can go on with
 
     def write(self, source: Source, episodes: Iterator[Episode], out: Path, wishes: Wishes) -> None:
-        """Write all episodes to `out`, which does not exist yet."""
+        """Write all episodes to `out`, which does not exist yet, or holds those before them."""
         ...
 
 

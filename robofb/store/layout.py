@@ -10,9 +10,9 @@ from typing import Any
 
 from robofb.errors import DamagedError, UserError
 from robofb.normalize import is_image
-from robofb.store.atomic import replace_file, sync_tree
+from robofb.store.atomic import STAGING, replace_file, sync_tree
 from robofb.store.flat_array import CHUNK_ROWS, IMAGE_CHUNK_ROWS, create_array
-from robofb.store.index import INDEX_FILE, dump_index
+from robofb.store.index import INDEX_FILE, dump_index, load_index
 from robofb.store.lock import LOCK_FILE, WriterLock
 from robofb.types import SOURCE_NAMES, ArraySpec, EnvSpec
 
@@ -126,6 +126,28 @@ def rename_task(root: Path, task: str) -> None:
 def is_begun(root: Path) -> bool:
     """Return whether the creation of a dataset in a folder was begun and not finished."""
     return (root / _CREATING).exists()
+
+
+def vacate(root: Path) -> bool:
+    """Let the folder of a dataset without episodes count as vacant; return whether it does now.
+
+    It does not where it holds anything else than the dataset, which a new one would remove.
+
+    Raises:
+        UserError: another process writes it.
+    """
+    try:
+        lock = WriterLock(root)
+    except OSError:
+        return False  # whoever opens it to append says why
+    try:
+        own = {_CREATING, STAGING, LOCK_FILE, INDEX_FILE, ATTRIBUTES_FILE, ".zgroup", "data", "final", "meta"}
+        if load_index(root) or {entry.name for entry in root.iterdir()} - own:
+            return False
+        (root / _CREATING).touch()
+        return True
+    finally:
+        lock.release()
 
 
 def finish_creation(root: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from robofb.errors import UserError
-from robofb.store.atomic import STAGING, explain, sync, sync_tree
+from robofb.store.atomic import STAGING, explain, replace_file, sync, sync_tree
 from robofb.store.index import INDEX_FILE
 from robofb.store.lock import LOCK_FILE, WriterLock
 
@@ -25,43 +29,78 @@ def check_new(path: Path, out: Path) -> None:
 class NewOutput:
     """A place beside `out` to write to, which becomes `out` by one rename or goes away.
 
-    Killed, it leaves at most a folder `.<out>.partial`, which the next one to `out` clears away.
+    Killed, it leaves at most a folder `.<out>.partial`. The next one to `out` goes on with what is there
+    if both were given the same settings, else it clears that away. Ctrl-C counts as a kill where settings
+    are given; errors leave nothing.
 
     Args:
         out: file or folder that does not exist or is an empty folder.
         failed: what an OSError inside means, such as "nothing is copied".
+        settings: JSON-ready, everything that decides the result; None where nothing can be gone on with.
 
     Attributes:
-        target: where to write; does not exist at first.
+        folder: what a kill leaves.
+        target: where to write; does not exist at first, unless `begun`.
+        begun: whether `target` is what a killed one with the same settings left.
+        cleared: what was cleared away: its settings, {} where it had none; None where there was nothing.
     """
 
-    def __init__(self, out: Path, failed: str) -> None:
+    def __init__(self, out: Path, failed: str, settings: Mapping[str, Any] | None = None) -> None:
         self._out, self._failed = Path(os.path.abspath(out)), failed  # so that "." has a name
-        self._folder = self._out.parent / f".{self._out.name}.partial"
-        self.target = self._folder / self._out.name
+        self._settings = None if settings is None else json.dumps(settings, default=str).encode()
+        self.folder = self._out.parent / f".{self._out.name}.partial"
+        self.target = self.folder / self._out.name
+        self._settings_file = self.folder / f"{self._out.name}.settings"
+        self.begun = False
+        self.cleared: dict[str, Any] | None = None
         self._lock: WriterLock | None = None
 
     def __enter__(self) -> NewOutput:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = WriterLock(self._folder)
-            if self.target.is_dir():
-                shutil.rmtree(self.target)
-            self.target.unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(self.folder)
+            self._take_over()
         except OSError as error:
             self._leave()
             raise UserError(explain(error, f"{self._out}: cannot write there")) from None
         return self
 
+    def _take_over(self) -> None:
+        """Keep what a killed one left where it had the same settings, else clear it away."""
+        held = self._settings_file.read_bytes() if self._settings_file.is_file() else b"{}"
+        self.begun = self.target.exists() and held == self._settings
+        if self.begun:
+            return
+        if self.target.exists():
+            self.cleared = {}
+            with suppress(ValueError):
+                self.cleared = dict(json.loads(held))
+        self._settings_file.unlink(missing_ok=True)  # first: they vouch for the target
+        sync(self.folder)
+        if self.target.is_dir():
+            shutil.rmtree(self.target)
+        self.target.unlink(missing_ok=True)
+        if self._settings is not None:
+            replace_file(self._settings_file, self._settings)
+
     def __exit__(self, *failure: object) -> None:
-        self._leave()
         error = failure[1]
+        if isinstance(error, KeyboardInterrupt) and self._settings is not None and self.target.exists():
+            self._release()
+        else:
+            self._leave()
         if isinstance(error, OSError):
             raise UserError(explain(error, f"{self._out}: {self._failed}")) from error
 
     def _leave(self) -> None:
         if self._lock is not None and self._lock.held:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            with suppress(OSError):
+                self._settings_file.unlink(missing_ok=True)  # first: a kill may leave half a target
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
             self._lock.release()
 
     def publish(self) -> None:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+BLOCK_BYTES = 2**20  # read at a time where rows are passed over
 KNOWN_VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -31,13 +32,22 @@ class _Member:
 
     def read(self, rows: int) -> np.ndarray:
         """Return the next rows."""
-        row_shape = self.shape[1:]
-        size = rows * math.prod(row_shape) * self.dtype.itemsize
+        size = self._bytes(rows)
         data = self.stream.read(size)
         if len(data) != size:
             raise ValueError(f"'{self.name}' is cut off")
         self.row += rows
-        return np.frombuffer(data, self.dtype).reshape(rows, *row_shape)
+        return np.frombuffer(data, self.dtype).reshape(rows, *self.shape[1:])
+
+    def skip(self, rows: int) -> None:
+        """Pass over the next rows, holding little of them in memory."""
+        left = self._bytes(rows)
+        while left and (data := self.stream.read(min(left, BLOCK_BYTES))):
+            left -= len(data)
+        self.row += rows
+
+    def _bytes(self, rows: int) -> int:
+        return rows * math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
 class NpzStream:
@@ -75,7 +85,7 @@ class NpzStream:
         if member.row > start:
             self._open.pop(name).stream.close()
             member = self._member(name)
-        member.read(start - member.row)
+        member.skip(start - member.row)
         return member.read(stop - start)
 
     def _member(self, name: str) -> Any:

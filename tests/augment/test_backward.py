@@ -128,7 +128,7 @@ def test_dry_run_writes_nothing(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seed", "1"], "was made with seed 0, not 1: choose another --out"),
+        (["--seed", "1"], "was made with seed 0, not 1: choose another folder"),
         (["--rule", "gripper"], "was made with rule auto, not gripper"),
         (["--after-change", "3"], "was made with after_change 10, not 3"),
         (["--distance-m", "0.4", "0.2"], "needs 0 < least <= greatest"),
@@ -143,7 +143,7 @@ def test_other_settings_are_not_mixed_in(data, snippets, capsys, words, message)
 def test_the_demonstrations_are_never_written_to(data, capsys):
     before = (data / "index.json").read_bytes()
     assert augment(data, data, "--snippets", "9") == 2
-    assert "choose another --out" in capsys.readouterr().err
+    assert "choose another folder" in capsys.readouterr().err
     assert (data / "index.json").read_bytes() == before
 
 

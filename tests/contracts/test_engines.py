@@ -143,6 +143,17 @@ def test_snapshot_holds_everything_and_restores_bit_for_bit_into_any_world(engin
     assert torch.equal(engine.snapshot(torch.tensor([2])), after[:1])
 
 
+def test_a_world_moves_alike_alone_and_among_others(name, engine):
+    alone = make_engine(name, scene(), 1)
+    engine.field("ctrl")[:, 0] = torch.tensor([0.0, 1.0, -2.0]).to(engine.field("ctrl"))
+    engine.field("qpos")[:, 2] = torch.tensor([0.3, 0.15, 0.099]).to(engine.field("qpos"))
+    alone.restore(torch.tensor([0]), engine.snapshot(torch.tensor([2])))
+    for each in (engine, alone):
+        for _ in range(3):
+            each.step(STEPS)
+    assert torch.equal(alone.snapshot()[0], engine.snapshot()[2])
+
+
 def test_snapshot_is_laid_out_as_mujocos_state(engine):
     engine.field("ctrl")[1] = 0.5
     engine.field("eq_active")[1] = 1

@@ -53,7 +53,7 @@ def test_another_policy_gets_another_folder(run, tmp_path, capsys):
     assert (
         rollouts(run, tmp_path / "r", "--episodes", "2", "--no-success-only", "--checkpoint", "latest") == 2
     )
-    assert "holds checkpoint best, not latest: choose another --out" in capsys.readouterr().err
+    assert "holds checkpoint best, not latest: choose another folder" in capsys.readouterr().err
     assert len(EpisodeStore.open(tmp_path / "r")) == 1
 
 

@@ -1,5 +1,11 @@
 """Recording demonstrations: only successes, exactly what happened, and going on where it stopped."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +139,59 @@ def test_a_person_at_the_keyboard_records_in_real_time(tmp_path, monkeypatch):
     assert episode.obs["state"][-1, 2] - episode.obs["state"][0, 2] > 0.02
     assert episode.meta["teleop"] == "keyboard" and episode.meta["success_by"] == "person"
     assert (episode.source == SOURCE_HUMAN).all()
+
+
+def quit_at_once(monkeypatch):
+    """Let the person at the keyboard leave as soon as there is a picture."""
+    pygame = load_pygame()
+    escape = pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE)
+    monkeypatch.setattr(Window, "show", lambda window, frames, status: pygame.event.post(escape))
+
+
+def test_who_leaves_without_an_episode_leaves_nothing_that_stands_in_the_way(tmp_path, monkeypatch):
+    quit_at_once(monkeypatch)
+    assert run(tmp_path / "d", "teleop=keyboard", "task.randomness=med").total == 0
+    outcome = run(tmp_path / "d", "episodes=1", "noise=0", "sim_state=false")
+    assert (outcome.kept, outcome.total) == (1, 1)
+    with EpisodeStore.open(tmp_path / "d") as store:
+        assert (store.meta["teleop"], store.meta["randomness"]) == ("scripted", "low")
+        assert set(store.spec.obs) == {"state"}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("noise=0.5", "holds noise 1.0, not 0.5: choose another folder"),
+        ("task.randomness=med", "holds randomness low, not med: choose another folder"),
+        ("teleop=keyboard", "holds noise 1.0, not None: choose another folder"),
+    ],
+)
+def test_demonstrations_of_other_settings_are_not_mixed_in(dataset, word, message):
+    out, _ = dataset
+    index = (out / "index.json").read_bytes()
+    with pytest.raises(UserError, match=message):
+        run(out, "episodes=9", word)
+    assert (out / "index.json").read_bytes() == index
+
+
+def test_sigterm_ends_a_session_in_order(tmp_path):
+    """SDL takes the cameras' OpenGL display along when its window closes first."""
+    command = [sys.executable, "-m", "robofb.cli", "collect", "task=one_leg_insert", "teleop=keyboard"]
+    root = Path(__file__).parents[2]
+    settings = {"SDL_VIDEODRIVER": "offscreen", "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*command, f"out={tmp_path / 'd'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **settings},
+    ) as process:
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    if b"needs a display" in errors:
+        pytest.skip("this SDL has no offscreen display")
+    assert first == b"Drive with the keyboard:\n"
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_a_missing_device_leaves_no_dataset(tmp_path):

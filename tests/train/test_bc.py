@@ -96,6 +96,21 @@ def train(data, out, **changes):
     return bc.train(config(data, out, **changes))
 
 
+def cut(monkeypatch, training, after):
+    """Call `training`, which Ctrl-C strikes after some steps."""
+    step = bc.BcTraining._step
+
+    def stops(self):
+        if self.learner.steps == after:
+            raise KeyboardInterrupt
+        return step(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bc.BcTraining, "_step", stops)
+        with pytest.raises(KeyboardInterrupt):
+            training()
+
+
 def assert_equal(a, b, where=""):
     """Fail unless two nested states are equal bit for bit."""
     if isinstance(a, torch.Tensor):
@@ -228,7 +243,9 @@ def interrupt(*args):
 
 def test_resuming_takes_another_wandb_mode(data, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr("robofb.run._start_wandb", lambda run: started.append(run.config["wandb"]))
+    monkeypatch.setattr(
+        "robofb.wandb_mirror.start", lambda path, config, identity: started.append(config["wandb"])
+    )
     run = train(data, tmp_path / "run", steps=1)
     train(data, tmp_path / "x", steps=2, resume=str(run.path), wandb="offline")
     assert started == [Run.open(run.path).config["wandb"]] == ["offline"]

@@ -17,7 +17,7 @@ from robofb.train import bc
 from robofb.train.bc_config import data_folders
 from robofb.train.bc_learner import BcLearner
 from robofb.types import SOURCE_INTERVENTION, ArraySpec
-from train.test_bc import SPEC, assert_equal, config, demonstration, learner_of, write_dataset
+from train.test_bc import SPEC, assert_equal, config, cut, demonstration, learner_of, write_dataset
 
 
 def train(data, out, **changes):
@@ -96,17 +96,7 @@ def test_without_weights_every_window_of_all_datasets_counts_alike(several, tmp_
 def test_a_weighted_run_resumes_to_the_same_weights(several, tmp_path, monkeypatch):
     changes = {"data_weights": [2, 1], "source_weights": {"intervention": 3}, "steps": 20}
     whole = train(several, tmp_path / "whole", **changes)
-    step = bc.BcTraining._step
-
-    def stops_after_15(self):
-        if self.learner.steps == 15:
-            raise KeyboardInterrupt
-        return step(self)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(bc.BcTraining, "_step", stops_after_15)
-        with pytest.raises(KeyboardInterrupt):
-            train(several, tmp_path / "cut", **changes)
+    cut(monkeypatch, lambda: train(several, tmp_path / "cut", **changes), after=15)
     assert Run.open(tmp_path / "cut").load_checkpoint()["step"] == 10
     resumed = train(several, tmp_path / "cut", resume=str(tmp_path / "cut"), **changes)
     assert_equal(learner_of(resumed), learner_of(whole))

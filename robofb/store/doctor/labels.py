@@ -38,12 +38,18 @@ def judge_lengths(reduced: Mapping[int, int]) -> list[Finding]:
     if len(reduced) < LEAST_EPISODES:
         return []
     numbers, lengths = list(reduced), np.array(list(reduced.values()), float)
-    middle, scale = robust_scale(np.log(lengths))
-    away = np.abs(np.log(lengths) - middle)
-    usual = float(np.exp(middle))
+    usual = np.ones(len(lengths), bool)
+    while True:  # many outliers widen the spread and hide the least of them: look again without those found
+        middle, scale = robust_scale(np.log(lengths[usual]))
+        bound = max(LENGTH_DEVIATIONS * float(scale), np.log(LENGTH_FACTOR))
+        inside = usual & (np.abs(np.log(lengths) - middle) <= bound)
+        if (inside == usual).all():
+            break
+        usual = inside
+    median = float(np.exp(middle))
     return [
-        Finding(LENGTH, WARNING, numbers[i], None, "", f"{lengths[i]:g} steps; the median is {usual:.0f}")
-        for i in np.flatnonzero(away > max(LENGTH_DEVIATIONS * float(scale), np.log(LENGTH_FACTOR)))
+        Finding(LENGTH, WARNING, numbers[i], None, "", f"{lengths[i]:g} steps; the median is {median:.0f}")
+        for i in np.flatnonzero(~inside)
     ]
 
 

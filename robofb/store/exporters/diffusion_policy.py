@@ -20,6 +20,7 @@ from robofb.types import ArraySpec, Episode
 
 SUMMARY = "diffusion_policy's ReplayBuffer, a zarr folder"
 TAKES_VIDEO = False
+GOES_ON = False
 CHUNK_BYTES = 2_000_000
 
 

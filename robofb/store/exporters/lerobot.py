@@ -39,6 +39,7 @@ from robofb.types import ArraySpec, EnvSpec, Episode
 
 SUMMARY = "LeRobotDataset v3.0"
 TAKES_VIDEO = True
+GOES_ON = False
 FILE_BYTES = 100_000_000  # after which another data file begins, as in lerobot
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 

@@ -23,6 +23,7 @@ from robofb.types import Episode
 
 SUMMARY = "robomimic's HDF5"
 TAKES_VIDEO = False
+GOES_ON = False
 GYM_ENV = 2  # robomimic's number for a Gym environment
 
 

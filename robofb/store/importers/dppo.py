@@ -72,7 +72,8 @@ def open_source(path: Path, wishes: Wishes, stack: ExitStack) -> Source:
         control_dt=1.0 / control_rate(file, None, wishes),
         max_steps=int(lengths.max()),
     )
-    return Source(spec, {}, notes, len(ends), _Trajectories(file, stream, spec, ends, kinds, undo).read)
+    reader = _Trajectories(file, stream, spec, ends, kinds, undo)
+    return Source(spec, {}, notes, len(ends), reader.read, beside=[file.with_name(NORMALISATION)])
 
 
 def _file(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from episode_examples import SPEC, make_episode
-from fork_server import fork_server
+from fork_server import committed, end, fork_server, start
 
 from edit.examples import assert_same_but_origin, contents, made, make_dataset
 from robofb.errors import UserError
@@ -31,25 +31,6 @@ def edit_writer():
     """Start the fork server; yields its process."""
     with fork_server(Path(__file__).with_name("edit_writer.py")) as server:
         yield server
-
-
-def start(server, dataset, out):
-    server.stdin.write(f"{dataset} {out}\n")
-    server.stdin.flush()
-    return int(server.stdout.readline())
-
-
-def end(server):
-    """Wait until the process is gone; return its last words."""
-    server.stdin.write("\n")
-    server.stdin.flush()
-    return server.stdout.readline()
-
-
-def committed(out):
-    """Return how many episodes a dataset that is being written holds."""
-    index = out / "index.json"
-    return index.read_bytes().count(b'"end"') if index.exists() else 0
 
 
 def test_killed_at_random_moments_it_goes_on_and_ends_with_the_very_same_dataset(edit_writer, tmp_path):

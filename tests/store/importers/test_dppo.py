@@ -1,3 +1,4 @@
+import tracemalloc
 from contextlib import ExitStack
 
 import numpy as np
@@ -7,6 +8,7 @@ from format_examples import ACTION, IMAGE, STATE, dppo
 from robofb.errors import UserError
 from robofb.store.foreign import Wishes
 from robofb.store.importers import open_source
+from robofb.store.npz_stream import NpzStream
 
 
 def read(path, **wishes):
@@ -42,6 +44,20 @@ def test_episodes_can_be_read_in_any_order(tmp_path):
         later, earlier, again = source.read(1), source.read(0), source.read(1)
     np.testing.assert_array_equal(later.action, again.action)
     np.testing.assert_allclose(earlier.action, ACTION[:3], atol=1e-6)
+
+
+def test_passing_over_what_was_converted_before_needs_little_memory(tmp_path):
+    rows = np.zeros((4_000_000, 4), np.float32)  # 64 MB
+    rows[-1] = 7.0
+    np.savez_compressed(tmp_path / "train.npz", states=rows)
+    del rows
+    with NpzStream(tmp_path / "train.npz") as stream:
+        tracemalloc.start()
+        last = stream.read("states", 3_999_999, 4_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert last.tolist() == [[7.0] * 4]
+    assert peak < 8e6
 
 
 @pytest.mark.parametrize(
