@@ -5,6 +5,11 @@ python benchmarks/sim.py [--num-envs 64 128] [--steps 150] [--repeats 9]
 The expert plays once and its actions are kept. Then, in turns: the vector env replays them (inverse
 kinematics, physics, reward, observation, reset), and bare `mujoco.batch` replays the controls that came
 out of it, with each reset's state written into its rows: both compute the same trajectories bit for bit.
+
+python benchmarks/sim.py --worlds 64 256 1024 [--engine warp] [--device auto] [--steps 20] [--repeats 3]
+
+Instead: control steps/s against the number of worlds on an engine, the share of each stage, and a plot in
+runs/ (see sim_scaling.py). On a GPU take 64 to 16384 worlds.
 """
 
 from __future__ import annotations
@@ -13,16 +18,21 @@ import argparse
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import mujoco
 import mujoco.batch
 import numpy as np
 import torch
 from results import save_result
+from sim_scaling import scale, write_plot
 
 from robofb.envs import make_task
 from robofb.interfaces import ScriptedTask
+from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.vec_env import SimVecEnv
+from robofb.sim.warp_engine import WarpEngine
 
 
 @dataclass
@@ -107,8 +117,17 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--worlds", type=int, nargs="+", help="measure scaling over these instead")
+    parser.add_argument("--engine", choices=["mujoco", "warp"], default="mujoco")
+    parser.add_argument("--device", default="auto", help="of the engine warp")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.worlds:
+        engines = {"mujoco": MujocoEngine, "warp": partial(WarpEngine, device=args.device)}
+        scaling = scale(engines[args.engine], args.worlds, args.steps, args.repeats)
+        write_plot(args.engine, scaling, Path(f"runs/sim_{args.engine}.html"))
+        save_result(f"sim_{args.engine}", {"device": args.device, "steps": args.steps, "worlds": scaling})
+        return
     sizes = {str(num_envs): measure(num_envs, args.steps, args.repeats) for num_envs in args.num_envs}
     ratio = min(size["ratio_to_raw_rollout"] for size in sizes.values())
     save_result("sim", {"ratio_to_raw_rollout": ratio, "num_envs": sizes, "repeats": args.repeats})

@@ -51,7 +51,25 @@ class Engine(Protocol):
         ...
 
     def restore(self, ids: Tensor, state: Tensor) -> None:
-        """Put worlds `ids` into states (n, S) taken by `snapshot`; they continue bit for bit."""
+        """Put worlds `ids` into states (n, S) taken by `snapshot`; they continue bit for bit.
+
+        Only where the engine sums in a fixed order: a GPU may not.
+        """
+        ...
+
+    def model_field(self, name: str) -> Tensor:
+        """Return a live (B, ...) tensor of an MjModel field (`opt.` before MjOption's), own for each world.
+
+        After writing masses or inertias call `constants_changed`.
+        """
+        ...
+
+    def constants_changed(self, ids: Tensor) -> None:
+        """Recompute what follows from the masses and inertias of the worlds `ids` (n,)."""
+        ...
+
+    def randomize(self, ids: Tensor, rng: EpisodeRng) -> None:
+        """Draw physical constants of the worlds `ids` (n,) anew from `rng` (n rows), if they vary at all."""
         ...
 
     def close(self) -> None:
@@ -65,6 +83,10 @@ class Task(Protocol):
 
     spec: EnvSpec
     num_substeps: int
+
+    def to(self, device: torch.device) -> Task:
+        """Return this task with its constants on the engine's device: itself on the CPU."""
+        ...
 
     def build(self) -> mujoco.MjModel:
         """Compile the scene."""

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 MADE_WITH = "made_with"  # key in the meta of a dataset
-PACKAGES = ("torch", "mujoco", "gymnasium", "numpy", "zarr", "numcodecs", "hydra-core", "omegaconf")
+PACKAGES = (
+    *("torch", "mujoco", "mujoco-warp", "warp-lang", "gymnasium"),
+    *("numpy", "zarr", "numcodecs", "hydra-core", "omegaconf"),
+)
 
 
 def versions() -> dict[str, str]:

@@ -137,7 +137,7 @@ class OneLegInsert(FurnitureTask):
         position = self._start_m + parts * self._start_spread_m
         pose = torch.cat([position, quat_from_yaw(parts[..., 2] * self.randomness.part_yaw_rad)], -1)
         qpos = engine.field("qpos")
-        qpos[ids, self._leg_q], qpos[ids, self._top_q] = pose.unbind(1)
+        qpos[ids, self._leg_q], qpos[ids, self._top_q] = pose.to(qpos.dtype).unbind(1)
         engine.forward(ids)
 
     def observe(self, engine: Engine) -> Obs:

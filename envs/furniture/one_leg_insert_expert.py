@@ -77,7 +77,7 @@ class OneLegInsertExpert:
 
     def reset(self, mask: Tensor, seeds: Tensor) -> None:
         """Start anew in the envs of `mask` (B,), with errors drawn from `seeds` (B,)."""
-        rows = mask.nonzero().squeeze(-1)
+        rows, seeds = mask.cpu().nonzero().squeeze(-1), seeds.cpu()
         if not len(rows):
             return
         self._rng.reseed(rows, derive_seeds(seeds[rows], EXPERT_STREAM))
@@ -94,8 +94,8 @@ class OneLegInsertExpert:
         self._speed[rows] = 1.0 - 0.3 * min(self.noise, 1.0) * rng.uniform(1)[:, 0]
 
     def next(self, obs: Obs) -> Tensor:
-        """Return actions (B, 10) for states (B, 45)."""
-        state = obs["state"]
+        """Return actions (B, 10) on the CPU for states (B, 45)."""
+        state = obs["state"].cpu()
         tcp, tcp_rotation = state[:, _columns("ee_pos")], rot6d_to_matrix(state[:, _columns("ee_rot6d")])
         self._command = torch.where(self._fresh[:, None], tcp, self._command)
         self._command_rotation = torch.where(self._fresh[:, None, None], tcp_rotation, self._command_rotation)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import mujoco
 import torch
@@ -16,7 +18,7 @@ from robofb.errors import UserError
 from robofb.geometry import matrix_to_quat, rot6d_to_matrix
 from robofb.interfaces import Engine
 from robofb.sim.engine import joint_indices
-from robofb.sim.ik import solve_differential_ik
+from robofb.sim.ik import SerialArm, solve_differential_ik
 from robofb.types import ArraySpec
 
 CONTROL_DT_S = 0.1
@@ -110,6 +112,16 @@ class FurnitureTask(ABC):
         finger_q, _ = joint_indices(self.model, franka.FINGER_JOINTS)
         self._arm_q, self._finger_q = torch.from_numpy(arm_q).long(), torch.from_numpy(finger_q).long()
 
+    def to(self, device: torch.device) -> Self:
+        """Return this task with all its tensors on another device; itself where that is the CPU."""
+        if device.type == "cpu":
+            return self
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (Tensor, SerialArm)):
+                setattr(moved, name, value.to(device))
+        return moved
+
     @abstractmethod
     def add_parts(self, spec: mujoco.MjSpec) -> None:
         """Add the task's parts and sensors to the scene."""
@@ -135,7 +147,7 @@ class FurnitureTask(ABC):
             action: (B, 10) TCP position in the base frame [m], 6D rotation, gripper (> 0 closes).
         """
         action = action.to(engine.device, torch.float64)
-        commanded = engine.field("act")[:, :7]  # joint angles, integrated by the actuators
+        commanded = engine.field("act")[:, :7].double()  # joint angles, integrated by the actuators
         position = torch.minimum(torch.maximum(action[:, :3], self._low), self._high)
         joints = solve_differential_ik(self._arm, commanded, position, rot6d_to_matrix(action[:, 3:9]))
         control = engine.field("ctrl")
@@ -150,10 +162,10 @@ class FurnitureTask(ABC):
         """
         joints = self._home + draw * self.randomness.arm_rad
         qpos = engine.field("qpos")
-        qpos[ids[:, None], self._arm_q] = joints
+        qpos[ids[:, None], self._arm_q] = joints.to(qpos.dtype)
         qpos[ids[:, None], self._finger_q] = franka.MAX_WIDTH_M / 2
-        width = torch.full((len(ids), 1), franka.MAX_WIDTH_M, dtype=torch.float64)
-        engine.field("act")[ids] = torch.cat([joints, width], -1)
+        width = joints.new_full((len(ids), 1), franka.MAX_WIDTH_M)
+        engine.field("act")[ids] = torch.cat([joints, width], -1).to(qpos.dtype)
 
 
 def _add_looks(spec: mujoco.MjSpec) -> None:

@@ -11,12 +11,11 @@ from torch import Tensor
 from robofb.augment.poses import pose_key, poses_by_body
 from robofb.errors import UserError, check_at_least
 from robofb.geometry import matrix_to_rot6d, rotvec_to_matrix
+from robofb.store.element_names import DERIVED
 from robofb.types import Batch, EnvSpec
 
 Complete = Callable[[Tensor], Tensor]
 """Computes what follows from the poses of states (..., D) anew and returns the whole states."""
-
-_DERIVED = "_tanh_"  # in the name of an element that is a function of poses
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class StateNoiseTransform:
         self.key = pose_key(spec)
         names = spec.obs[self.key].names
         self.poses = poses_by_body(spec.obs[self.key])
-        derived = [name for name in names if _DERIVED in name]
+        derived = [name for name in names if DERIVED in name]
         if derived and complete is None:
             raise UserError(
                 f"state_noise must reach '{derived[0]}', which follows from poses, and the task does not say "

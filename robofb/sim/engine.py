@@ -12,13 +12,13 @@ def world_ids(ids: Tensor | None, num_worlds: int, device: torch.device) -> Tens
     """Return world indices (n,) int64; None means all, a (B,) bool mask its true entries.
 
     Raises:
-        ValueError: an index is outside 0..num_worlds-1.
+        ValueError: an index is outside 0..num_worlds-1. Not on a GPU, which would have to wait.
     """
     if ids is None:
         return torch.arange(num_worlds, device=device)
     if ids.dtype == torch.bool:
         return ids.nonzero().squeeze(-1)
-    if len(ids) and not (0 <= int(ids.min()) and int(ids.max()) < num_worlds):
+    if ids.device.type == "cpu" and len(ids) and not (0 <= int(ids.min()) and int(ids.max()) < num_worlds):
         raise ValueError(f"world ids must lie in 0..{num_worlds - 1}, not {ids.tolist()}")
     return ids
 

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robofb.rng import EpisodeRng
 from robofb.sim.engine import world_ids
+from robofb.sim.randomization import DomainRandomization
 
 _VELOCITY_STAGE = mujoco.mjtStage.mjSTAGE_VEL.value
 # The counters of bad positions, velocities and accelerations stand side by side.
@@ -23,16 +25,24 @@ class MujocoEngine:
         model: the compiled scene.
         num_worlds: number of copies, B.
         num_threads: C threads that share the worlds; 0 takes every CPU.
+        randomization: what differs between episodes, or None.
     """
 
-    def __init__(self, model: mujoco.MjModel, num_worlds: int, num_threads: int = 0) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        num_worlds: int,
+        num_threads: int = 0,
+        randomization: DomainRandomization | None = None,
+    ) -> None:
+        from mujoco.batch import Batch  # new in 3.17: simulators that come with an older one need none
+
         if num_worlds < 1:
             raise ValueError(f"num_worlds must be at least 1, not {num_worlds}")
         self.model = model
         self.num_worlds = num_worlds
         self.device = torch.device("cpu")
-        from mujoco.batch import Batch  # new in 3.17: simulators that come with an older one need none
-
+        self.randomization = randomization
         self._batch = Batch(model, nsim=num_worlds, nthread=num_threads, persistent=True)
         self._fields: dict[str, Tensor] = {}
         self._batch.reset()
@@ -84,6 +94,23 @@ class MujocoEngine:
             raise ValueError(f"state must be {(len(rows), self._batch.nstate)}, not {tuple(state.shape)}")
         self._batch.state[rows] = state.numpy()
         self._batch.forward(np.unique(rows), stage=_VELOCITY_STAGE)  # wants sorted indices
+
+    def model_field(self, name: str) -> Tensor:
+        """Return the live (B, ...) tensor of an MjModel field, with values of its own for each world.
+
+        Raises:
+            ValueError: there is no such field, or not for each world.
+        """
+        return torch.from_numpy(self._batch.expand(name))
+
+    def constants_changed(self, ids: Tensor) -> None:
+        """Recompute what follows from masses and inertias after these were written in `model_field`."""
+        self._batch.set_const(np.unique(world_ids(ids, self.num_worlds, self.device).numpy()))
+
+    def randomize(self, ids: Tensor, rng: EpisodeRng) -> None:
+        """Draw the physical constants of worlds anew, from `rng` (n rows)."""
+        if self.randomization is not None:
+            self.randomization.apply(self, ids, rng)
 
     def close(self) -> None:
         """Let go of the simulator; further calls fail. Safe twice."""

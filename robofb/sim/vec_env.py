@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from robofb.interfaces import Engine, Task
-from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
+from robofb.rng import DOMAIN_STREAM, RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
+from robofb.sim.pose_noise import PoseNoise
 from robofb.sim.render import ImageObserver, Renderer
 from robofb.types import SIM_STATE, ArraySpec, Obs, Score, Step
 
@@ -28,6 +29,7 @@ class SimVecEnv:
         autoreset: start the next episode in the step that ends one; else the caller resets.
         sim_state: also observe the simulator's full state, `SIM_STATE` (S,) float64: from it `restore`
             continues bit for bit.
+        pose_noise: on the poses of parts that observations hold, or None.
 
     Attributes:
         images: the cameras, None without any.
@@ -41,9 +43,14 @@ class SimVecEnv:
         cameras: Mapping[str, tuple[int, int]] | None = None,
         autoreset: bool = True,
         sim_state: bool = False,
+        pose_noise: PoseNoise | None = None,
     ) -> None:
-        self.task, self.num_envs, self.autoreset, self.sim_state = task, num_envs, autoreset, sim_state
+        self.num_envs, self.autoreset, self.sim_state = num_envs, autoreset, sim_state
         self.engine = engine(task.build(), num_envs)
+        self.task = task.to(self.engine.device)
+        self.pose_noise, self._complete = pose_noise, getattr(self.task, "complete", None)
+        if pose_noise is not None:
+            pose_noise.check(task.spec, self._complete)
         self.images = ImageObserver(self.engine, cameras) if cameras else None
         further = dict(self.images.specs) if self.images else {}
         if sim_state:
@@ -107,14 +114,22 @@ class SimVecEnv:
     def _observe(self, before: Obs | None = None, ids: Tensor | None = None) -> Obs:
         """Return the task's observations with the images; of these only worlds `ids` are seen anew."""
         obs = self.task.observe(self.engine)
+        if self.pose_noise is not None:
+            spec = self.task.spec
+            obs = self.pose_noise.add(obs, spec, self._complete, self.episode_seed, self.elapsed)
         if self.sim_state:
             obs = {**obs, SIM_STATE: self.engine.snapshot()}
         if self.images is None:
             return obs
         if before is None or ids is None:
-            return {**obs, **self.images.observe(torch.arange(self.num_envs))}
-        seen = self.images.observe(ids)
+            return {**obs, **self._see(torch.arange(self.num_envs))}
+        seen = self._see(ids)
         return {**obs, **{key: before[key].index_copy(0, ids, images) for key, images in seen.items()}}
+
+    def _see(self, ids: Tensor) -> Obs:
+        """Return the images of worlds `ids` (n,) on the env's device."""
+        assert self.images is not None
+        return {key: images.to(self.device) for key, images in self.images.observe(ids).items()}
 
     def _track(self, metrics: dict[str, Tensor]) -> None:
         """Keep each metric's maximum over the episode (any, for bool)."""
@@ -132,6 +147,7 @@ class SimVecEnv:
         """Put envs `ids` (n,) at the starts of the episodes that `seeds` (n,) draw."""
         self.episode_seed = self.episode_seed.index_copy(0, ids, seeds)
         self._forget(ids)
+        self.engine.randomize(ids, EpisodeRng(derive_seeds(seeds, DOMAIN_STREAM)))
         self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(seeds, RESET_STREAM)))
 
     def _forget(self, ids: Tensor) -> None:
@@ -178,7 +194,9 @@ class SimVecEnv:
         self._best_stage = state["best_stage"].to(self.device)
         self._achieved = state["achieved"].to(self.device)
         self._peak = {name: values.to(self.device) for name, values in state["peak"].items()}
-        self.engine.restore(torch.arange(self.num_envs, device=self.device), state["engine"])
+        ids = torch.arange(self.num_envs, device=self.device)
+        self.engine.randomize(ids, EpisodeRng(derive_seeds(self.episode_seed, DOMAIN_STREAM)))
+        self.engine.restore(ids, state["engine"])
         return self._observe()
 
     def renderer(self, height: int, width: int) -> Renderer:

@@ -12,6 +12,7 @@ from robofb.geometry import rot6d_to_matrix
 from robofb.types import ArraySpec, EnvSpec
 
 EE = "ee"  # the name of the end-effector; every other pose is a part's
+DERIVED = "_tanh_"  # in the name of an element that is a function of poses
 WIDTH = "gripper_width"  # the name of the distance between the fingers [m]
 POSITION, ROT6D, QUAT = "pos", "rot6d", "quat"
 _AXES = {POSITION: "xyz", ROT6D: "012345", QUAT: "wxyz"}
