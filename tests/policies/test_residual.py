@@ -13,7 +13,8 @@ from robofb.errors import UserError
 from robofb.interfaces import Agent
 from robofb.normalize import Normalizer
 from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualActorCritic, ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.policies.residual_networks import ResidualActorCritic
 
 
 def everyone(num_envs: int) -> Tensor:

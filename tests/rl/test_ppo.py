@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robofb.optimisation import NonFiniteError, learning_rate_factor
-from robofb.policies.residual import ResidualActorCritic
+from robofb.policies.residual_networks import ResidualActorCritic
 from robofb.rl.ppo import PPO
 from robofb.rl.rollout_buffer import RolloutBuffer
 
