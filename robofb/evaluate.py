@@ -24,6 +24,7 @@ from robofb.provenance import describe, origin
 from robofb.report import PolicyResult, ReportData, write_report
 from robofb.run import Run, plain
 from robofb.sim.film import film_episodes
+from robofb.sim.render import cameras_of
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 
@@ -179,8 +180,8 @@ def main(cfg: EvalConfig) -> Evaluation:
     task = cfg.task or OmegaConf.create(run.config.get("task"))
     if not task:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
-    with closing(make_env(task, cfg.engine, cfg.num_envs)) as env:
-        seen = agent.policy.spec
+    seen = agent.policy.spec
+    with closing(make_env(task, cfg.engine, cfg.num_envs, cameras_of(seen))) as env:
         check_same_spec(seen, env.spec.only(seen.obs), f"the policy in {run.path}")
         result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
     facts = plain({**result.to_dict(), "checkpoint": cfg.checkpoint, "execute": agent.execute})
@@ -244,7 +245,7 @@ def film(
     Where this machine cannot render or write it, the log and the result say why.
     """
     agent = load_agent(run, num_episodes, which, execute)
-    with closing(make_env(task, engine, num_episodes)) as env:
+    with closing(make_env(task, engine, num_episodes, cameras_of(agent.policy.spec))) as env:
         try:
             path = run.videos / f"{Path(which).stem}-seed{seed}.mp4"
             return Film(film_episodes(agent, env, seed, path))

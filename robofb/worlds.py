@@ -10,12 +10,12 @@ from robofb.build import build
 from robofb.config import compose
 from robofb.errors import UserError
 from robofb.loading import make_env
-from robofb.normalize import is_image
 from robofb.run import Run
 from robofb.sim.recorded import RecordedScene
+from robofb.sim.render import cameras_of
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
-from robofb.types import SIM_STATE
+from robofb.types import SIM_STATE, EnvSpec
 
 _NO_FACTS: Mapping[str, Any] = {}
 
@@ -48,16 +48,15 @@ def env_of_dataset(store: EpisodeStore, num_envs: int) -> SimVecEnv:
         UserError: there is no such task.
     """
     cfg = _compose(store.spec.task, store.meta)
-    cameras = {
-        key.removeprefix("image_"): (array.shape[1], array.shape[2])
-        for key, array in store.spec.obs.items()
-        if is_image(array)
-    }
+    cameras = cameras_of(store.spec)
     return make_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=True, autoreset=False)
 
 
-def env_of_run(run: Run, num_envs: int) -> SimVecEnv:
+def env_of_run(run: Run, num_envs: int, spec: EnvSpec) -> SimVecEnv:
     """Make the env that a run was trained for, simulated by the default engine, with `sim_state`.
+
+    Args:
+        spec: of the run's policy, whose cameras the env has.
 
     Raises:
         UserError: the run knows no task.
@@ -65,7 +64,7 @@ def env_of_run(run: Run, num_envs: int) -> SimVecEnv:
     task = run.config.get("task")
     if not task:
         raise UserError(f"{run.path} was trained on data alone, without a task to roll it out in")
-    return make_env(task, compose("collect").engine, num_envs, sim_state=True)
+    return make_env(task, compose("collect").engine, num_envs, cameras_of(spec), sim_state=True)
 
 
 def scene_of_dataset(store: EpisodeStore) -> tuple[RecordedScene | None, str]:

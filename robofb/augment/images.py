@@ -14,31 +14,47 @@ from torch import Tensor
 
 from robofb.errors import UserError
 
+LEAST_SIGMA_PX = 0.1  # below it a blur changes nothing
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 
 
-def random_crop(images: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
+def random_crop(
+    images: Tensor, height: int, width: int, generator: torch.Generator, *, reach: float = 1.0
+) -> Tensor:
     """Return windows (B, C, height, width) at places drawn uniformly, one for each image.
+
+    Args:
+        reach: share of the room on each side of the middle window that windows may move into, in [0, 1].
 
     Raises:
         UserError: the images are smaller than that.
     """
     size, _, tall, wide = images.shape
-    if not (1 <= height <= tall and 1 <= width <= wide):
-        raise UserError(f"a crop of {height} x {width} does not fit images of {tall} x {wide} pixels")
-    device = images.device
-    top = torch.randint(tall - height + 1, (size,), generator=generator, device=device)
-    left = torch.randint(wide - width + 1, (size,), generator=generator, device=device)
+    _check_fits(tall, wide, height, width)
+    top, left = (
+        torch.randint(*_places(room, reach), (size,), generator=generator, device=images.device)
+        for room in (tall - height, wide - width)
+    )
     return crop_at(images, top, left, height, width)
+
+
+def _places(room_px: int, reach: float) -> tuple[int, int]:
+    """Return the first place of a window along an axis, and the last one plus one."""
+    middle = room_px // 2
+    return middle - int(reach * middle), middle + int(reach * (room_px - middle)) + 1
 
 
 def centre_crop(images: Tensor, height: int, width: int) -> Tensor:
     """Return the middle windows (..., height, width): what a policy sees when it acts."""
     tall, wide = images.shape[-2:]
-    if not (1 <= height <= tall and 1 <= width <= wide):
-        raise UserError(f"a crop of {height} x {width} does not fit images of {tall} x {wide} pixels")
+    _check_fits(tall, wide, height, width)
     top, left = (tall - height) // 2, (wide - width) // 2
     return images[..., top : top + height, left : left + width]
+
+
+def _check_fits(tall: int, wide: int, height: int, width: int) -> None:
+    if not (1 <= height <= tall and 1 <= width <= wide):
+        raise UserError(f"a crop of {height} x {width} does not fit images of {tall} x {wide} pixels")
 
 
 def crop_at(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
@@ -58,10 +74,19 @@ def colour_jitter(images: Tensor, strength: float, generator: torch.Generator) -
     Raises:
         UserError: the strength lies outside [0, 1].
     """
+    return jitter_by(images, jitter_factors(len(images), strength, generator))
+
+
+def jitter_factors(count: int, strength: float, generator: torch.Generator) -> Tensor:
+    """Return factors (count, 3) of brightness, contrast and saturation, from U(1 - strength, 1 + strength).
+
+    Raises:
+        UserError: the strength lies outside [0, 1].
+    """
     if not 0 <= strength <= 1:
         raise UserError(f"strength={strength}: must lie in 0..1")
-    draw = torch.rand(len(images), 3, generator=generator, device=images.device)
-    return jitter_by(images, 1 + strength * (2 * draw - 1))
+    draw = torch.rand(count, 3, generator=generator, device=generator.device)
+    return 1 + strength * (2 * draw - 1)
 
 
 def jitter_by(images: Tensor, factors: Tensor) -> Tensor:
@@ -80,10 +105,11 @@ def blur(images: Tensor, most_sigma_px: float, generator: torch.Generator) -> Te
     Raises:
         UserError: the deviation is below 0.1.
     """
-    if not most_sigma_px >= 0.1:
-        raise UserError(f"most_sigma_px={most_sigma_px}: needs at least 0.1")
+    if not most_sigma_px >= LEAST_SIGMA_PX:
+        raise UserError(f"most_sigma_px={most_sigma_px}: needs at least {LEAST_SIGMA_PX}")
     draw = torch.rand(len(images), generator=generator, device=images.device)
-    return blur_by(images, 0.1 + draw * (most_sigma_px - 0.1), radius_px=int(3 * most_sigma_px) + 1)
+    sigma_px = LEAST_SIGMA_PX + draw * (most_sigma_px - LEAST_SIGMA_PX)
+    return blur_by(images, sigma_px, radius_px=int(3 * most_sigma_px) + 1)
 
 
 def blur_by(images: Tensor, sigma_px: Tensor, radius_px: int) -> Tensor:

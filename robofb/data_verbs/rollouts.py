@@ -47,7 +47,7 @@ def rollouts(
     source = Run.open(run)
     agent = load_agent(source, num_envs, checkpoint)
     facts = {"policy": str(run), "policy_kind": source.kind, "checkpoint": checkpoint}
-    with closing(env_of_run(source, num_envs)) as env:
+    with closing(env_of_run(source, num_envs, agent.policy.spec)) as env:
         check_same_spec(agent.policy.spec, env.spec.only(agent.policy.spec.obs), f"the policy in {run}")
         meta = {**getattr(env.task, "meta", {}), **facts, "seed": seed, "success_only": success_only}
         if dry_run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from robofb.errors import UserError
 from robofb.nets.denoiser import Context, Denoiser
-from robofb.normalize import Normalizer, Stats, low_dim_specs
+from robofb.normalize import Normalizer, Stats, is_image, low_dim_specs
+from robofb.policies.elements import SeenElements
+from robofb.policies.image_encoder import ImageEncoder, NoImages
 from robofb.policies.schedule import DiffusionSchedule
 from robofb.rng import EpisodeRng
 from robofb.types import Batch, EnvSpec, Obs
@@ -26,7 +28,10 @@ class DiffusionPolicy(nn.Module):
     Args:
         spec: what the environment shows and accepts.
         denoiser: builds the network from (action_dim, horizon, cond_dim).
-        obs_keys: observations it sees, flat ones such as "state".
+        obs_keys: observations it sees: flat ones such as "state", and with an `image_encoder` images.
+        elements: what it sees of flat observations, by key: beginnings of their elements' names, such as
+            ["ee_", "gripper_"]; a key that is not said is seen whole.
+        image_encoder: builds what encodes the images (an `ImageEncoder`) from their specs by key.
         obs_history: To, observations per decision.
         horizon: H, actions per chunk.
         execute: Ta, actions executed before the next decision.
@@ -38,7 +43,7 @@ class DiffusionPolicy(nn.Module):
         state_clamp: largest absolute normalised observation.
 
     Raises:
-        UserError: an argument out of range, or an observation that is missing or an image.
+        UserError: an argument out of range, or an observation that is missing or cannot be seen.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class DiffusionPolicy(nn.Module):
         denoiser: Callable[..., Denoiser],
         *,
         obs_keys: Sequence[str] = ("state",),
+        elements: Mapping[str, Sequence[str]] | None = None,
+        image_encoder: Callable[..., ImageEncoder] | None = None,
         obs_history: int = 1,
         horizon: int = 16,
         execute: int = 8,
@@ -62,8 +69,11 @@ class DiffusionPolicy(nn.Module):
                 f"obs_history={obs_history}, horizon={horizon}, execute={execute}: "
                 "needs obs_history >= 1 and 1 <= execute <= horizon"
             )
-        self.obs_keys = _check_keys(spec, obs_keys)
+        self.obs_keys = _check_keys(spec, obs_keys, image_encoder is not None)
         self.spec = spec = spec.only(self.obs_keys)
+        images = {key: spec.obs[key] for key in self.obs_keys if is_image(spec.obs[key])}
+        self.flat_keys = tuple(key for key in self.obs_keys if key not in images)
+        self.seen_elements = _seen_elements(spec, self.flat_keys, elements or {})
         self.obs_history, self.horizon, self.execute = obs_history, horizon, execute
         self.action_dim = spec.action.shape[0]
         self.state_clamp = state_clamp
@@ -74,7 +84,9 @@ class DiffusionPolicy(nn.Module):
             num_inference_steps=num_inference_steps,
             clip=clip,
         )
-        cond_dim = obs_history * sum(spec.obs[key].shape[0] for key in self.obs_keys)
+        self.image_encoder: ImageEncoder | NoImages = (image_encoder or NoImages)(images)
+        num_flat = sum(seen.num_elements for seen in self.seen_elements)
+        cond_dim = obs_history * (num_flat + self.image_encoder.num_features)
         self._kept: tuple[tuple[tuple[int, int], ...], Tensor] | None = None  # see `_step_features`
         self.denoiser = denoiser(action_dim=self.action_dim, horizon=horizon, cond_dim=cond_dim)
 
@@ -126,8 +138,12 @@ class DiffusionPolicy(nn.Module):
         return loss, {"loss": loss.detach()}
 
     def encode(self, obs: Obs) -> Tensor:
-        """Return the conditioning (B, C) of histories (B, To, ...), oldest first, key after key."""
-        return torch.cat([self.normalizer(obs[key], key).flatten(1) for key in self.obs_keys], dim=-1)
+        """Return the conditioning (B, C) of histories (B, To, ...), oldest first, flat keys before images."""
+        flat = [
+            seen(self.normalizer(obs[key], key)).flatten(1)
+            for key, seen in zip(self.flat_keys, self.seen_elements, strict=True)
+        ]
+        return torch.cat([*flat, *self.image_encoder(obs)], dim=-1)
 
     def _contexts(self, cond: Tensor) -> Iterator[Context]:
         """Yield the network's context of each inference step for conditions (B, C)."""
@@ -143,14 +159,31 @@ class DiffusionPolicy(nn.Module):
         return self._kept[1]
 
 
-def _check_keys(spec: EnvSpec, obs_keys: Sequence[str]) -> tuple[str, ...]:
-    flat = [key for key, array in low_dim_specs(spec).items() if key != "action" and len(array.shape) == 1]
+def _check_keys(spec: EnvSpec, obs_keys: Sequence[str], sees_images: bool) -> tuple[str, ...]:
+    """Refuse keys that are not observed, not flat, or images that nothing would encode."""
+    valid = [key for key, array in low_dim_specs(spec).items() if key != "action" and len(array.shape) == 1]
+    images = [key for key, array in spec.obs.items() if is_image(array)]
+    if sees_images and not set(images) & set(obs_keys):
+        raise UserError(
+            f"obs_keys: {', '.join(obs_keys) or 'none'}: an image encoder needs an image of task "
+            f"{spec.task}; there are: {', '.join(images) or 'none'}"
+        )
+    valid += images if sees_images else []
     for key in obs_keys:
-        if key not in flat:
+        if key not in valid:
             kind = "is not a flat vector" if key in spec.obs else "is not observed"
             raise UserError(
-                f"obs_keys: '{key}' {kind} in task {spec.task}; valid: {', '.join(flat) or 'none'}"
+                f"obs_keys: '{key}' {kind} in task {spec.task}; valid: {', '.join(valid) or 'none'}"
             )
     if not obs_keys:
-        raise UserError(f"obs_keys is empty; valid: {', '.join(flat)}")
+        raise UserError(f"obs_keys is empty; valid: {', '.join(valid)}")
     return tuple(obs_keys)
+
+
+def _seen_elements(
+    spec: EnvSpec, flat_keys: Sequence[str], elements: Mapping[str, Sequence[str]]
+) -> nn.ModuleList:
+    for key in elements:
+        if key not in flat_keys:
+            raise UserError(f"elements.{key}: not among the flat obs_keys ({', '.join(flat_keys) or 'none'})")
+    return nn.ModuleList(SeenElements(spec.obs[key], key, elements.get(key)) for key in flat_keys)

@@ -16,7 +16,10 @@ from torch import Tensor
 
 from robofb.errors import UserError
 from robofb.interfaces import Engine
-from robofb.types import ArraySpec, Obs
+from robofb.normalize import is_image
+from robofb.types import ArraySpec, EnvSpec, Obs
+
+_IMAGE_KEY = "image_"  # and the camera's name
 
 
 class Renderer:
@@ -113,13 +116,14 @@ class ImageObserver:
                 self._renderers[name] = undo.enter_context(Renderer(engine, *size))
             undo.pop_all()
         self.specs = {
-            f"image_{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255") for name, size in cameras.items()
+            f"{_IMAGE_KEY}{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255")
+            for name, size in cameras.items()
         }
 
     def observe(self, ids: Tensor) -> Obs:
         """Return what every camera sees of worlds `ids` (n,): (n, 3, H, W) uint8 on the CPU."""
         return {
-            f"image_{name}": torch.stack(
+            f"{_IMAGE_KEY}{name}": torch.stack(
                 [torch.from_numpy(renderer.frame(world, name)).permute(2, 0, 1) for world in ids.tolist()]
             )
             for name, renderer in self._renderers.items()
@@ -129,6 +133,15 @@ class ImageObserver:
         """Free the OpenGL contexts; safe twice."""
         for renderer in self._renderers.values():
             renderer.close()
+
+
+def cameras_of(spec: EnvSpec) -> dict[str, tuple[int, int]]:
+    """Return height and width [px] of the images that a spec holds, by the camera's name."""
+    return {
+        key.removeprefix(_IMAGE_KEY): (array.shape[1], array.shape[2])
+        for key, array in spec.obs.items()
+        if is_image(array)
+    }
 
 
 def _facts(model: mujoco.MjModel, name: str, height: int, width: int) -> dict[str, Any]:

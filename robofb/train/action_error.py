@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from robofb.normalize import is_image
 from robofb.policies.diffusion import DiffusionPolicy
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.store.windows import Windows
 from robofb.types import EnvSpec
+
+ROWS, ROWS_WITH_IMAGES = 256, 32  # windows per call: a network's maps of images take much memory
 
 
 @torch.no_grad()
@@ -31,7 +34,8 @@ def action_error(policy: DiffusionPolicy, windows: Windows, num_windows: int, se
     seeds = derive_seeds(seed, torch.arange(count)).to(windows.device)
     total = torch.zeros(2, policy.action_dim, device=windows.device)
     rows = torch.zeros((), device=windows.device)
-    for part in torch.arange(count).split(256):
+    sees_images = any(is_image(array) for array in policy.spec.obs.values())
+    for part in torch.arange(count).split(ROWS_WITH_IMAGES if sees_images else ROWS):
         batch = windows.batch(index[part])
         chunk = policy.act(batch.obs, EpisodeRng(seeds[part]))
         mask = batch.mask[:, : policy.execute, None]

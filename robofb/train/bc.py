@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from robofb.augment.image_augment import ImageAugmentTransform
 from robofb.augment.state_noise import StateNoiseTransform
 from robofb.build import build
 from robofb.errors import UserError
@@ -20,9 +21,9 @@ from robofb.progress import progress_bar
 from robofb.run import Run
 from robofb.store.windows import Windows
 from robofb.train.action_error import action_error
-from robofb.train.bc_config import FIXED, BcConfig, data_folders, make_noise
+from robofb.train.bc_config import FIXED, BcConfig, data_folders, make_image_augment, make_noise
 from robofb.train.bc_data import drawn_by_name, make_windows, open_stores
-from robofb.train.bc_learner import BcLearner
+from robofb.train.bc_learner import Augment, BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
@@ -46,9 +47,11 @@ def train(cfg: BcConfig) -> Run:
         with ExitStack() as stack:
             stores = open_stores(data_folders(cfg.data), task_spec, stack)
             policy = make_policy(cfg.policy, stores[0].spec, cfg.seed)
+            if cfg.vision_weights and not continues(cfg):  # later they are in the checkpoint
+                policy.image_encoder.load_pretrained(cfg.vision_weights)
             windows, held_out = make_windows(cfg, stores, policy, device)
         policy.set_stats(windows.stats())
-        learner = make_learner(cfg, policy.to(device), windows, make_augment(cfg, policy.spec, task))
+        learner = make_learner(cfg, policy.to(device), windows, make_augment(cfg, policy, task))
         with open_run(cfg, "bc", windows.spec.task, FIXED) as run:
             BcTraining(cfg, run, learner, held_out).work()
     return run
@@ -62,20 +65,38 @@ def make_policy(node: Any, spec: EnvSpec, seed: int = 0) -> DiffusionPolicy:
         return policy
 
 
-def make_augment(cfg: BcConfig, spec: EnvSpec, task: Any) -> StateNoiseTransform | None:
-    """Return what changes each training batch, None where nothing does.
+def continues(cfg: BcConfig) -> bool:
+    """Return whether the weights come from the checkpoint of a run that is resumed."""
+    return bool(cfg.resume) and Run.open(cfg.resume).has_checkpoint
+
+
+def make_augment(cfg: BcConfig, policy: DiffusionPolicy, task: Any) -> list[Augment]:
+    """Return what changes each training batch, one after the other.
 
     Args:
-        spec: what the policy sees.
         task: computes functions of poses anew by its method `complete`; None where it is not known.
+
+    Raises:
+        UserError: settings that do not fit the policy.
     """
-    if not cfg.state_noise:
-        return None
-    return StateNoiseTransform(spec, make_noise(cfg.state_noise), getattr(task, "complete", None))
+    augment: list[Augment] = []
+    if cfg.state_noise:
+        complete = getattr(task, "complete", None)
+        augment.append(StateNoiseTransform(policy.spec, make_noise(cfg.state_noise), complete))
+    encoder = policy.image_encoder
+    if encoder.keys:
+        settings = make_image_augment(cfg.image_augment)
+        if "crop" in cfg.image_augment and not encoder.crops:
+            raise UserError(
+                f"image_augment.crop={settings.crop:g}: the policy sees whole images; "
+                "say its windows in policy.image_encoder.crop"
+            )
+        augment.append(ImageAugmentTransform(settings, encoder.keys, encoder.crops))
+    return augment
 
 
 def make_learner(
-    cfg: BcConfig, policy: DiffusionPolicy, windows: Windows, augment: StateNoiseTransform | None = None
+    cfg: BcConfig, policy: DiffusionPolicy, windows: Windows, augment: Sequence[Augment] = ()
 ) -> BcLearner:
     """Put the optimiser's side around a policy."""
     learner = BcLearner(

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from robofb.augment.image_augment import ImageAugment
 from robofb.augment.state_noise import StateNoise
 from robofb.errors import UserError, check_at_least
 from robofb.store.image_reading import (
@@ -28,6 +29,7 @@ FIXED = (  # what a resumed run cannot change
     "validation_fraction",
     "data_weights",
     "source_weights",
+    "vision_weights",
 )
 
 
@@ -68,6 +70,12 @@ class BcConfig:
         out: run folder; a new one below runs/ where null.
         state_noise: JUICER's noise on the poses that the policy sees: {position_m: 0.01, rotation_rad: 0.1,
             share: 0.2} moves a fifth of the samples; what is left out is as here, {} moves none.
+        image_augment: changes of the images that the policy trains on: {crop: 1, colour_jitter: 0, blur: 0,
+            camera_dropout: 0}, where what is left out is as here. crop is the share of the room around the
+            middle that its windows move into, colour_jitter a share, blur the largest deviation [px],
+            camera_dropout the share of samples in which a camera is black.
+        vision_weights: file of pretrained weights that the image encoder starts from, with the names of
+            torchvision's resnet18; .safetensors or saved by torch.
         resume: run folder to continue from its latest checkpoint.
         wandb: mirror the metrics to Weights & Biases (off, offline or online).
     """
@@ -99,6 +107,8 @@ class BcConfig:
     threads: int = 0
     out: str | None = None
     state_noise: dict[str, Any] = field(default_factory=dict)
+    image_augment: dict[str, Any] = field(default_factory=dict)
+    vision_weights: str | None = None
     resume: str | None = None
     wandb: str = "off"
 
@@ -119,6 +129,7 @@ class BcConfig:
             raise UserError(f"precision={self.precision}: choose one of auto, {', '.join(PRECISIONS)}")
         if self.state_noise:
             make_noise(self.state_noise)
+        make_image_augment(self.image_augment)
 
 
 def make_noise(values: Mapping[str, Any]) -> StateNoise:
@@ -127,13 +138,27 @@ def make_noise(values: Mapping[str, Any]) -> StateNoise:
     Raises:
         UserError: an unknown key or a bad value.
     """
-    valid = [each.name for each in fields(StateNoise)]
+    return StateNoise(**_numbers(values, StateNoise, "state_noise"))
+
+
+def make_image_augment(values: Mapping[str, Any]) -> ImageAugment:
+    """Return the changes of images that a config's values describe.
+
+    Raises:
+        UserError: an unknown key or a bad value.
+    """
+    return ImageAugment(**_numbers(values, ImageAugment, "image_augment"))
+
+
+def _numbers(values: Mapping[str, Any], kind: Any, name: str) -> dict[str, float]:
+    """Return the values of the config's key `name` as numbers, if all are fields of `kind`."""
+    valid = [each.name for each in fields(kind)]
     for key, value in values.items():
         if key not in valid:
-            raise UserError(f"state_noise has no key '{key}'; valid: {', '.join(valid)}")
+            raise UserError(f"{name} has no key '{key}'; valid: {', '.join(valid)}")
         if not isinstance(value, int | float):
-            raise UserError(f"state_noise.{key}={value}: needs a number")
-    return StateNoise(**{str(key): float(value) for key, value in values.items()})
+            raise UserError(f"{name}.{key}={value}: needs a number")
+    return {str(key): float(value) for key, value in values.items()}
 
 
 def data_folders(data: Any) -> list[str]:

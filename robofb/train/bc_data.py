@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from robofb.errors import UserError
+from robofb.normalize import is_image
 from robofb.policies.diffusion import DiffusionPolicy
 from robofb.store.checks import check_same_spec
 from robofb.store.episodes import EpisodeStore
@@ -40,10 +42,14 @@ def make_windows(
 
     Each dataset is split by itself, so that each has its share of the held-out episodes. Weights count in
     training only.
+
+    Raises:
+        UserError: weights or settings of images that fit nothing, or images that fit nowhere.
     """
     make_mix(cfg).check_fits(len(stores))
     splits = [split_episodes(len(store), cfg.validation_fraction, cfg.seed) for store in stores]
     reading = make_reading(cfg)
+    check_image_settings(cfg, policy.spec)
     common: dict[str, Any] = {
         "obs_history": policy.obs_history,
         "horizon": policy.horizon,
@@ -58,6 +64,19 @@ def make_windows(
     reading = replace(reading, mode=windows.image_mode)
     parts = [part for _, part in held_out]
     return windows, Windows([store for store, _ in held_out], episodes=parts, images=reading, **common)
+
+
+def check_image_settings(cfg: Any, spec: EnvSpec) -> None:
+    """Refuse settings of images that a policy of `spec` would ignore, since it sees none."""
+    if any(is_image(array) for array in spec.obs.values()):
+        return
+    for key in ("images", "memory_gb", "cache_dir", "image_augment"):
+        value = getattr(cfg, key)
+        if value not in (None, "auto", {}):
+            raise UserError(
+                f"{key}={value}: the policy sees no images, only {', '.join(spec.obs)}; leave {key} out, or "
+                "choose a policy that does, such as policy=small_image_diffusion"
+            )
 
 
 def drawn_by_name(cfg: Any, windows: Windows) -> dict[str, dict[str, int]]:

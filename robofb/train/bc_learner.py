@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,9 @@ from robofb.optimisation import NonFiniteError, learning_rate_factor
 from robofb.policies.diffusion import DiffusionPolicy
 from robofb.store.windows import Windows
 from robofb.types import Batch
+
+Augment = Callable[[Batch, torch.Generator], Batch]
+"""Changes a batch before it is learnt from, drawing from the generator it is given."""
 
 CHECK_EVERY_ON_GPU = 50  # steps between looks at the loss, each of which waits for the GPU
 
@@ -35,7 +38,7 @@ class BcLearner:
         seed: of batches, noise levels and noise.
         precision: bfloat16 computes products and convolutions of the loss in it; weights, their
             gradients and the optimiser stay float32.
-        augment: changes each batch before it is learnt from, drawing from the generator it is given.
+        augment: change each batch, one after the other.
     """
 
     def __init__(
@@ -52,12 +55,12 @@ class BcLearner:
         grad_clip: float,
         seed: int,
         precision: torch.dtype = torch.float32,
-        augment: Callable[[Batch, torch.Generator], Batch] | None = None,
+        augment: Sequence[Augment] = (),
     ) -> None:
         self.policy, self.windows, self.batch_size = policy, windows, batch_size
         self.lr, self.warmup_steps, self.total_steps = lr, warmup_steps, total_steps
         self.grad_clip, self.precision = grad_clip, precision
-        self.device, self.augment = windows.device, augment
+        self.device, self.augment = windows.device, tuple(augment)
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
         self.ema = Ema(policy, ema_decay)
@@ -73,8 +76,8 @@ class BcLearner:
         """
         before = self.generator.get_state()
         batch = self.windows.sample(self.batch_size, self.generator)
-        if self.augment is not None:
-            batch = self.augment(batch, self.generator)
+        for change in self.augment:
+            batch = change(batch, self.generator)
         loss = self._loss(batch)
         self._check_finite(loss, batch, before)
         grad_norm = self._optimise(loss)

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from robofb import loading
+from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.interfaces import VecEnv
+from robofb.normalize import is_image
 from robofb.optimisation import NonFiniteError
 from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
 from robofb.progress import progress_bar
@@ -41,6 +43,11 @@ def train(cfg: ResidualConfig) -> Run:
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     base, base_node = load_base(cfg)
+    if images := [key for key, array in base.spec.obs.items() if is_image(array)]:
+        raise UserError(
+            f"base={cfg.base}: sees images ({', '.join(images)}); a residual corrects policies of flat "
+            "observations only, such as policy=mlp_diffusion"
+        )
     with closing(loading.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
         check_same_spec(base.spec, env.spec.only(base.spec.obs), f"base={cfg.base}")
         policy = make_residual_policy(cfg, base).to(env.device)

@@ -11,7 +11,7 @@ from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert
 from robofb.errors import UserError
 from robofb.geometry import rotation_angle
 from robofb.sim.vec_env import SimVecEnv
-from robofb.train.bc import make_augment
+from robofb.train.bc import make_augment, make_policy
 from robofb.train.bc_config import make_noise
 from robofb.types import ArraySpec, Batch
 
@@ -123,8 +123,9 @@ def test_bad_settings_are_one_line(word, message):
 
 def test_config_says_which_noise(task):
     cfg = config.compose("train_bc", ["data=d", "state_noise.position_m=0.02"])
-    made = make_augment(cfg, task.spec, task)
-    assert made is not None and made.noise == StateNoise(0.02, 0.1, 0.2)
-    assert make_augment(config.compose("train_bc", ["data=d"]), task.spec, task) is None
+    policy = make_policy(cfg.policy, task.spec)
+    (made,) = make_augment(cfg, policy, task)
+    assert made.noise == StateNoise(0.02, 0.1, 0.2)
+    assert make_augment(config.compose("train_bc", ["data=d"]), policy, task) == []
     whole = config.compose("train_bc", ["data=d", "state_noise={position_m:0.02,share:0.5}"])
     assert make_noise(whole.state_noise) == StateNoise(0.02, 0.1, 0.5)

@@ -13,11 +13,18 @@ from robofb.policies.executor import ChunkExecutor
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.types import ArraySpec, Batch, EnvSpec
 
-SMALL = {"channels": [16, 24, 32], "width": 32}  # sizes are no part of the contract, and large ones are slow
+SMALL = {  # sizes are no part of the contract, and large ones are slow
+    "denoiser": {"channels": [16, 24, 32], "width": 32},
+    "network": {"channels": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "group_size": 4},
+}
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "policy"
 SPEC = EnvSpec(
     task="contract",
-    obs={"state": ArraySpec((7,), unit="m")},
+    obs={
+        "state": ArraySpec((7,), unit="m", names=(*(f"ee_{i}" for i in range(5)), "gripper_0", "leg_0")),
+        "image_front": ArraySpec((3, 84, 84), "uint8"),
+        "image_wrist": ArraySpec((3, 84, 84), "uint8"),
+    },
     action=ArraySpec((3,), unit="m"),
     control_dt=0.1,
     max_steps=20,
@@ -28,12 +35,22 @@ BATCH = 5
 def build(name, seed=0):
     torch.manual_seed(seed)
     node = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    node["denoiser"] |= {key: value for key, value in SMALL.items() if key in node["denoiser"]}
+    shrink(node["denoiser"], SMALL["denoiser"])
+    if "image_encoder" in node:
+        shrink(node["image_encoder"]["network"], SMALL["network"])
+        node["image_encoder"]["resize"] = [40, 40]
     policy = instantiate(node)(SPEC)
     for parameter in policy.parameters():
         if not parameter.any():  # training starts here at zero, where some inputs have no effect yet
             torch.nn.init.normal_(parameter, std=0.1)
     return policy
+
+
+def shrink(node, small):
+    """Put small sizes in place, as many stages as there are."""
+    for key in small.keys() & node.keys():
+        value = small[key]
+        node[key] = value[: len(node[key])] if isinstance(value, list) else value
 
 
 def stats():
@@ -56,7 +73,11 @@ def policy(request):
 
 def observation(policy, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    return {"state": torch.randn(BATCH, policy.obs_history, 7, generator=generator)}
+    obs = {"state": torch.randn(BATCH, policy.obs_history, 7, generator=generator)}
+    for key in set(policy.spec.obs) - {"state"}:
+        shape = (BATCH, policy.obs_history, *policy.spec.obs[key].shape)
+        obs[key] = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return obs
 
 
 def batch(policy, seed=1):
@@ -74,14 +95,14 @@ def rng(count=BATCH, seed=4):
 def test_is_a_policy(policy):
     assert isinstance(policy, Policy)
     assert isinstance(policy, torch.nn.Module)
-    assert policy.spec == SPEC
+    assert policy.spec == SPEC.only(policy.obs_keys)
     assert 1 <= policy.execute <= policy.horizon
     assert policy.obs_history >= 1
 
 
 def test_acts_in_chunks_of_environment_units(policy):
     obs = observation(policy)
-    before = obs["state"].clone()
+    before = {key: value.clone() for key, value in obs.items()}
     chunk = policy.act(obs, rng())
     assert chunk.shape == (BATCH, policy.horizon, 3)
     assert chunk.dtype == torch.float32
@@ -91,7 +112,7 @@ def test_acts_in_chunks_of_environment_units(policy):
     low, high = stats()["action"]["min"], stats()["action"]["max"]
     outside = torch.maximum(low - chunk, chunk - high).amax()
     assert outside < (high - low).max()
-    assert torch.equal(obs["state"], before)
+    assert all(torch.equal(obs[key], value) for key, value in before.items())
 
 
 def test_acts_the_same_for_the_same_streams_and_otherwise_not(policy):
@@ -123,7 +144,7 @@ def test_a_row_does_not_depend_on_the_others(policy):
     obs, streams = observation(policy), rng()
     whole = policy.act(obs, rng())
     rows = torch.tensor([3, 1])
-    part = policy.act({"state": obs["state"][rows]}, streams.select(rows))
+    part = policy.act({key: value[rows] for key, value in obs.items()}, streams.select(rows))
     torch.testing.assert_close(part, whole[rows], rtol=1e-4, atol=1e-4)
 
 
@@ -154,7 +175,7 @@ def test_loss_changes_neither_batch_nor_weights(policy):
     weights = {name: value.clone() for name, value in policy.state_dict().items()}
     policy.loss(given, torch.Generator().manual_seed(0))
     assert torch.equal(given.action, batch(policy).action)
-    assert torch.equal(given.obs["state"], batch(policy).obs["state"])
+    assert all(torch.equal(value, batch(policy).obs[key]) for key, value in given.obs.items())
     for name, value in policy.state_dict().items():
         assert torch.equal(value, weights[name]), name
 
@@ -187,6 +208,7 @@ def test_weights_bring_the_statistics_with_them(policy, tmp_path):
 def test_runs_in_the_executor(policy):
     executor = ChunkExecutor(policy, 2, tile=2)
     executor.reset(torch.ones(2, dtype=torch.bool), torch.tensor([1, 2]))
-    actions = [executor.next({"state": torch.zeros(2, 7)}) for _ in range(policy.execute + 1)]
+    obs = {key: value[:2, 0] for key, value in observation(policy).items()}
+    actions = [executor.next(obs) for _ in range(policy.execute + 1)]
     assert all(action.shape == (2, 3) for action in actions)
     assert executor.phase.tolist() == [0.0, 0.0]  # planned again
