@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [  # a module imports only from its own layer and those above this line
     {"types", "geometry", "rng", "errors", "progress", "provenance"},
-    {"interfaces", "normalize", "optimisation"},
+    {"interfaces", "normalize", "optimisation", "ranks", "moments"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},
     {

@@ -75,8 +75,9 @@ def test_minibatches_hold_every_sample_once_with_its_own_columns(size: int | Non
     fill(buffer, torch.ones(4, 3), value, torch.zeros(4, 3, dtype=torch.bool), torch.zeros(4, 3))
     buffer.compute_returns(torch.zeros(3), 0.9, 0.9)
     batches = list(buffer.minibatches(size, torch.Generator().manual_seed(0)))
-    assert [len(batch.value) for batch in batches] == {None: [12], 4: [4] * 3, 5: [5, 5, 2], 100: [12]}[size]
-    joined = Minibatch(*(torch.cat(columns) for columns in zip(*batches, strict=True)))
+    assert [len(batch.value) for batch in batches] == {None: [12], 4: [4] * 3, 5: [4] * 3, 100: [12]}[size]
+    assert all(batch.share == 1.0 for batch in batches)
+    joined = Minibatch(*(torch.cat(columns) for columns in zip(*(b[:-1] for b in batches), strict=True)))
     assert sorted(joined.log_prob.tolist()) == list(range(12))
     assert torch.equal(joined.value, 10 * joined.log_prob)
     assert torch.equal(joined.actor_obs[:, 0], joined.log_prob)
