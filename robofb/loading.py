@@ -10,7 +10,8 @@ from robofb.build import build
 from robofb.errors import UserError
 from robofb.interfaces import Policy
 from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualPolicy
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.run import Run, is_run
 from robofb.sim.vec_env import SimVecEnv
 from robofb.types import EnvSpec

@@ -1,4 +1,4 @@
-"""Count, mean and variance of streams of numbers, in float64, and a normaliser that follows them."""
+"""Number, mean and variance of streams of numbers, in float64, and a normaliser that follows them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Moments(NamedTuple):
     """Statistics of N rows, element by element.
 
     Attributes:
-        count: () N.
+        num: () N.
         mean: (...).
         sum_of_squares: (...) of deviations from the mean.
     """
 
-    count: Tensor
+    num: Tensor
     mean: Tensor
     sum_of_squares: Tensor
 
@@ -40,12 +40,12 @@ class Moments(NamedTuple):
 
     def merged(self, other: Moments) -> Moments:
         """Return the statistics of both streams, by the formula of Chan, Golub and LeVeque (1983)."""
-        count = self.count + other.count
+        num = self.num + other.num
         shift = other.mean - self.mean
         return Moments(
-            count,
-            self.mean + shift * other.count / count,
-            self.sum_of_squares + other.sum_of_squares + shift**2 * self.count * other.count / count,
+            num,
+            self.mean + shift * other.num / num,
+            self.sum_of_squares + other.sum_of_squares + shift**2 * self.num * other.num / num,
         )
 
     def over(self, ranks: Ranks) -> Moments:
@@ -61,7 +61,7 @@ class Moments(NamedTuple):
     @property
     def std(self) -> Tensor:
         """(...) population standard deviation."""
-        return (self.sum_of_squares / self.count).sqrt()
+        return (self.sum_of_squares / self.num).sqrt()
 
 
 class RunningNormalizer(nn.Module):
@@ -91,8 +91,9 @@ class RunningNormalizer(nn.Module):
             one = torch.ones_like(self._moments(key).mean, dtype=torch.float32)[None]
             high, low = (normalizer.inverse(sign * one, key)[0].double() for sign in (1, -1))
             radius = (high - low) / 2
-            count = self._moments(key).count
-            self._put(key, Moments(count, (high + low) / 2, torch.where(radius > 0, radius, 1.0) ** 2))
+
+            num = self._moments(key).num
+            self._put(key, Moments(num, (high + low) / 2, torch.where(radius > 0, radius, 1.0) ** 2))
 
     def forward(self, x: Tensor, key: str) -> Tensor:
         """Return normalised values of `x` (B, ...), given in the key's units."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -76,13 +77,30 @@ class Ranks:
         """Return whether any rank says so."""
         return any(self.gather(flag))
 
-    def first(self, value: T) -> T:
-        """Return the first rank's value."""
+    def lead(self, work: Callable[[], T]) -> T:
+        """Let the first rank do `work`, and return its result on all.
+
+        Raises:
+            UserError: it did there; then on all.
+        """
         if self.size == 1:
-            return value
-        values = [value]
-        dist.broadcast_object_list(values)
-        return values[0]
+            return work()
+        outcome: list[Any] = [None, None]
+        if self.leads:
+            try:
+                outcome[0] = work()
+            except UserError as error:
+                outcome[1] = str(error)
+        dist.broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise UserError(outcome[1])
+        return outcome[0]
+
+    def lead_first(self, work: Callable[[], T]) -> T:
+        """Do `work` on every rank, on the others once the first is done: it may make files for all."""
+        done: list[T] = []
+        self.lead(lambda: done.append(work()))
+        return done[0] if done else work()
 
     def gather(self, value: T) -> list[T]:
         """Return every rank's value, in order."""
@@ -100,7 +118,7 @@ ALONE = Ranks()
 def join_ranks() -> Iterator[Ranks]:
     """Meet the other processes that torchrun started, for the `with` block; alone where it did not.
 
-    Each takes the GPU of its own number where there are GPUs.
+    Each takes the GPU of its own number where there are GPUs. Only the first logs more than warnings.
     """
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield ALONE
@@ -108,6 +126,8 @@ def join_ranks() -> Iterator[Ranks]:
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if os.environ["RANK"] != "0":
+        logging.getLogger("robofb").setLevel(logging.WARNING)
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())

@@ -210,8 +210,8 @@ class RolloutBuffer:
             order = torch.randperm(len(order), generator=generator, device=order.device)
         for index, rows in enumerate(order.tensor_split(count)):
             mean = sum(num // count + (index < num % count) for num in nums) / ranks.size
-            columns = decisions[:-1] if count == 1 else [column[rows] for column in decisions[:-1]]
-            yield Minibatch(*columns, share=len(rows) / mean)
+            columns = decisions[:-1] if count == 1 else (column[rows] for column in decisions[:-1])
+            yield Minibatch._make([*columns, len(rows) / mean])
 
     def clear(self) -> None:
         """Start the next rollout."""

@@ -8,6 +8,8 @@ from torch import Tensor
 from robofb.moments import Moments
 from robofb.ranks import ALONE, Ranks
 
+_SAVED = ("count", "mean", "sum_of_squares")  # the moments' names in checkpoints
+
 
 class RewardScaler:
     """Divide rewards by the running standard deviation of the discounted return, and clip.
@@ -47,11 +49,11 @@ class RewardScaler:
 
     def state_dict(self) -> dict:
         """Return statistics and open returns, for a checkpoint."""
-        statistics = {name: float(value) for name, value in self._moments._asdict().items()}
+        statistics = dict(zip(_SAVED, map(float, self._moments), strict=True))
         return {"return": self._return, "statistics": statistics}
 
     def load_state_dict(self, state: dict) -> None:
         """Restore what `state_dict` returned."""
         self._return = state["return"].to(self._return.device)
-        values = [state["statistics"][name] for name in Moments._fields]
+        values = [state["statistics"][name] for name in _SAVED]
         self._moments = Moments(*torch.tensor(values, dtype=torch.float64, device=self._return.device))

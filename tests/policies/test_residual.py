@@ -13,7 +13,8 @@ from robofb.errors import UserError
 from robofb.interfaces import Agent
 from robofb.normalize import Normalizer
 from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualPolicy
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.policies.residual_networks import ResidualActorCritic
 
 
