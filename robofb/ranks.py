@@ -123,6 +123,9 @@ def join_ranks() -> Iterator[Ranks]:
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield ALONE
         return
+    if dist.is_initialized():  # by a block around this one
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+        return
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
