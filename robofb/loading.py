@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from importlib.resources import files
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from robofb.build import build
 from robofb.errors import UserError
@@ -37,6 +40,19 @@ def make_env(
     return SimVecEnv(
         build(task), num_envs, partial(build, engine), cameras, autoreset=autoreset, sim_state=sim_state
     )
+
+
+def task_node(name: str) -> Any:
+    """Return the config of a task by its name.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    folder = files("robofb.configs") / "task"
+    names = sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in names:
+        raise UserError(f"task {name!r} is not known; valid: {', '.join(names)}")
+    return OmegaConf.create((folder / f"{name}.yaml").read_text())
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:
