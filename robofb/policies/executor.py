@@ -187,4 +187,4 @@ class ChunkExecutor:
             self.policy.act({key: value[tile] for key, value in history.items()}, self._rng.select(tile))
             for tile in tiles_of(rows, self.tile)
         ]
-        return torch.cat(chunks)[: len(rows), : self.execute]
+        return torch.cat(chunks)[: len(rows), : self.execute].to(self._chunk.dtype)

@@ -84,7 +84,8 @@ class ResidualAgent:
     @torch.no_grad()
     def observe(self, obs: Obs) -> None:
         """Ask the base for this step's action and build `features`."""
-        self.base_action = self.executor.next(obs)
+        with self._precision():
+            self.base_action = self.executor.next(obs)
         if self.policy.open_loop:
             self._seen = {key: self._at_chunk_start(key, obs[key]) for key in self.policy.obs_keys}
         self._num_actions += 1
@@ -149,14 +150,20 @@ class ResidualAgent:
         Args:
             final_obs: observations of all envs (B, ...); only `rows` are read.
         """
-        if self.policy.chunked:
-            plan = self.executor.peek_chunk(final_obs, rows) if len(rows) else self.executor.chunk[:0]
-            phase = torch.zeros(len(rows), device=self.device)
-        else:
-            plan, phase = self.executor.peek(final_obs, rows)
+        with self._precision():
+            if self.policy.chunked:
+                plan = self.executor.peek_chunk(final_obs, rows) if len(rows) else self.executor.chunk[:0]
+                phase = torch.zeros(len(rows), device=self.device)
+            else:
+                plan, phase = self.executor.peek(final_obs, rows)
         time_left = self._time_left(self._num_actions[rows])
         obs = {key: final_obs[key][rows] for key in self.policy.obs_keys}
         return self.policy.features(obs, plan, phase, time_left)
+
+    def _precision(self) -> torch.autocast:
+        """Return the context in which the base is asked."""
+        dtype = self.policy.base_dtype
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def _time_left(self, num_actions: Tensor) -> Tensor:
         return (1.0 - num_actions / self.policy.spec.max_steps).clamp(min=0.0)

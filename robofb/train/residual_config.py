@@ -9,12 +9,13 @@ from typing import Any
 from omegaconf import MISSING
 
 from robofb.errors import UserError, check_at_least
+from robofb.train.device import PRECISIONS
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (
     *("base", "base_checkpoint", "task", "seed", "num_envs", "hidden", "critic_sees_time", "scale_rewards"),
     *("scale", "correction", "select_seed", "select_episodes"),
-    *("chunked", "open_loop", "running_obs_stats"),
+    *("chunked", "open_loop", "running_obs_stats", "base_precision"),
 )
 
 
@@ -67,6 +68,7 @@ class ResidualConfig:
             residual is open-loop already.
         running_obs_stats: normalise the residual's observations by running mean and deviation instead of the
             base's normaliser.
+        base_precision: of the frozen base's network, float32 or bfloat16, in training and ever after.
         critic_sees_time: show the critic how much of the episode's time is left.
         seed: of weights, exploration and training episodes.
         select_every: iterations between the deterministic evaluations that choose `best`.
@@ -117,6 +119,7 @@ class ResidualConfig:
     chunked: bool = False
     open_loop: bool = False
     running_obs_stats: bool = False
+    base_precision: str = "float32"
     critic_sees_time: bool = True
     seed: int = 0
     select_seed: int = 1_000_003
@@ -160,6 +163,8 @@ class ResidualConfig:
             raise UserError(
                 f"exploration={self.exploration}: pairs with scale; say correction=null, or leave it null"
             )
+        if self.base_precision not in PRECISIONS:
+            raise UserError(f"base_precision={self.base_precision}: choose one of {', '.join(PRECISIONS)}")
         if self.chunked and self.open_loop:
             raise UserError("open_loop=true: a chunked residual is open-loop already; leave one of them out")
 

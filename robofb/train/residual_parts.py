@@ -38,6 +38,7 @@ def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolic
         chunked=cfg.chunked,
         open_loop=cfg.open_loop,
         running_obs_stats=cfg.running_obs_stats,
+        base_precision=cfg.base_precision,
         generator=torch.Generator().manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM))),
     )
     if policy.running is not None:

@@ -220,9 +220,15 @@ def test_an_open_loop_actor_sees_the_start_of_its_chunk_and_its_critic_the_prese
     assert torch.allclose(torch.tensor(present), torch.arange(6.0)[:, None].expand(6, 2) / 10)
 
 
-@pytest.mark.parametrize("option", ["chunked", "open_loop", "running_obs_stats"])
-def test_options_rebuild_resume_and_do_not_depend_on_the_batch(option: str) -> None:
-    policy = trained(ResidualPolicy(NetPolicy(execute=3), **{option: True}))
+OPTIONS: list[dict[str, Any]] = [
+    *({"chunked": True}, {"open_loop": True}, {"running_obs_stats": True}),
+    {"base_precision": "bfloat16"},
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_options_rebuild_resume_and_do_not_depend_on_the_batch(option: dict[str, Any]) -> None:
+    policy = trained(ResidualPolicy(NetPolicy(execute=3), **option))
     rebuilt = ResidualPolicy(NetPolicy(execute=3), **policy.settings)
     rebuilt.load_state_dict(policy.state_dict())
     large, small = ResidualAgent(policy, 40), ResidualAgent(rebuilt, 2)
@@ -259,3 +265,15 @@ def test_a_base_without_a_normaliser_is_refused() -> None:
     del base.normalizer
     with pytest.raises(UserError, match="base policy NetPolicy has no `normalizer`"):
         ResidualPolicy(base)
+
+
+def test_a_base_in_bfloat16_plans_nearly_the_same() -> None:
+    """Eight bits of mantissa: actions of size 1 within a hundredth, and not the same."""
+    actions = []
+    for precision in ("float32", "bfloat16"):
+        agent = ResidualAgent(ResidualPolicy(NetPolicy(), base_precision=precision), 5)
+        agent.reset(everyone(5), torch.arange(5))
+        actions.append(agent.next({"state": torch.linspace(-1, 1, 20).reshape(5, 4)}))
+        assert actions[-1].dtype == torch.float32
+    assert not torch.equal(*actions)
+    assert torch.allclose(*actions, atol=0.01)

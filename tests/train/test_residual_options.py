@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "open_loop": {"open_loop": True},
     "running_obs_stats": {"running_obs_stats": True},
     "paired_std": {"exploration": 0.05, "scale": 0.1, "learn_std": False},
+    "bfloat16": {"base_precision": "bfloat16"},
     "penalties": {"l1_coef": 1e-3, "l2_coef": 1e-3, "critic_warmup_iterations": 1},
 }
 
@@ -86,7 +87,7 @@ def test_running_statistics_are_of_the_observations_that_training_saw(base: Path
 
 
 def test_exploration_keeps_scale_times_deviation() -> None:
-    """The paper's pair, scale 0.1 and log-std -1, explores 0.0368 at first; half the scale has twice the std."""
+    """The paper's pair, scale 0.1 and log-std -1, explores 0.0368 at first; half the scale, twice std."""
     for scale, expected in ((0.1, -1.0), (0.05, -1.0 + math.log(2)), (0.2, -1.0 - math.log(2))):
         cfg = ResidualConfig(scale=scale, exploration=0.1 / math.e)
         assert initial_log_std(cfg) == pytest.approx(expected)
@@ -100,6 +101,7 @@ def test_exploration_keeps_scale_times_deviation() -> None:
     [
         ({"exploration": 0.0}, "exploration=0.0: must be positive"),
         ({"exploration": 0.03, "correction": [0.1, 0.1]}, "exploration=0.03: pairs with scale"),
+        ({"base_precision": "half"}, "base_precision=half: choose one of float32, bfloat16"),
         ({"chunked": True, "open_loop": True}, "a chunked residual is open-loop already"),
     ],
 )
