@@ -53,10 +53,10 @@ def fill(ppo: PPO) -> None:
 
 def make_theirs(ours: PPO, minibatches: int) -> Any:
     """Build rsl_rl's PPO around the same weights and rollout."""
-    from rsl_rl import algorithms
-    from rsl_rl.models import MLPModel
-    from rsl_rl.storage import RolloutStorage
-    from tensordict import TensorDict
+    from rsl_rl import algorithms  # type: ignore[import-not-found]
+    from rsl_rl.models import MLPModel  # type: ignore[import-not-found]
+    from rsl_rl.storage import RolloutStorage  # type: ignore[import-not-found]
+    from tensordict import TensorDict  # type: ignore[import-not-found]
 
     buffer = ours.buffer
     num_rows = buffer.num_steps * buffer.num_envs
