@@ -110,9 +110,9 @@ class EvalConfig:
         num_envs: simulated together; changes the speed, not the result.
         execute: actions executed per chunk; null takes the policy's own.
         task: the task; null takes the one that the run was trained on.
-        base: also evaluate the frozen base of a residual run, on the same episodes.
+        compare_base: also evaluate the frozen base of a residual run, on the same episodes.
         also: further tasks to evaluate on, by the names of their configs: what fine-tuning forgot there. With
-            base=true, the base as well.
+            compare_base=true, the base as well.
         engine: the simulator.
         video: also film the first episodes.
         threads: torch's CPU threads.
@@ -125,7 +125,7 @@ class EvalConfig:
     num_envs: int = 64
     execute: int | None = None
     task: Any = None
-    base: bool = False
+    compare_base: bool = False
     also: list[str] = field(default_factory=list)
     engine: Any = field(default_factory=dict)
     video: bool = True
@@ -148,7 +148,10 @@ def main(cfg: EvalConfig) -> Evaluation:
     task = cfg.task or OmegaConf.create(run.config.get("task"))
     if not task:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
-    agents: dict[str, Any] = {"": agent, **({"base": _base_agent(run, agent, cfg)} if cfg.base else {})}
+    agents: dict[str, Any] = {
+        "": agent,
+        **({"base": _base_agent(run, agent, cfg)} if cfg.compare_base else {}),
+    }
     results = _evaluate_all(cfg, run, agents, task)
     others = {name: _evaluate_all(cfg, run, agents, task_node(name), other=True) for name in cfg.also}
     facts = {**_facts(results), "checkpoint": cfg.checkpoint, "execute": agent.execute}
@@ -173,7 +176,7 @@ def main(cfg: EvalConfig) -> Evaluation:
 def _base_agent(run: Run, agent: Any, cfg: EvalConfig) -> ChunkExecutor:
     """Return the frozen base of a residual run, replanning as often as its residual does."""
     if not hasattr(agent.policy, "base"):
-        raise UserError(f"base=true: {run.path} is a {run.kind} run, which has no base; leave it out")
+        raise UserError(f"compare_base=true: {run.path} is a {run.kind} run, which has no base; leave it out")
     return ChunkExecutor(agent.policy.base, cfg.num_envs, execute=agent.execute)
 
 

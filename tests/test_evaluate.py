@@ -174,7 +174,7 @@ DENOISER = {"_target_": "robofb.nets.mlp.MlpDenoiser", "_partial_": True, "width
 
 def test_reports_rates_divergence_base_and_other_tasks(residual_run, monkeypatch, capsys):
     """The correction is worth nothing in metres: success is the base's, and the KL is not zero."""
-    words = [f"run={residual_run.path}", "episodes=2", "num_envs=2", "video=false", "base=true"]
+    words = [f"run={residual_run.path}", "episodes=2", "num_envs=2", "video=false", "compare_base=true"]
     monkeypatch.setattr(evaluation, "task_node", lambda name: {**TASK, "max_steps": 5})
     main(compose("eval", [*words, "also=[one_leg_insert]"]))
     said = capsys.readouterr().out
@@ -202,5 +202,5 @@ def test_names_of_tasks_and_bases_are_checked(residual_run, tmp_path):
     state = {"spec": base.spec.to_dict(), "policy": base.state_dict(), "config": {"policy": node}}
     run.save_checkpoint(state, step=1, best=True)
     run.close()
-    with pytest.raises(UserError, match="base=true: .* is a bc run, which has no base"):
-        main(compose("eval", [f"run={run.path}", "base=true"]))
+    with pytest.raises(UserError, match="compare_base=true: .* is a bc run, which has no base"):
+        main(compose("eval", [f"run={run.path}", "compare_base=true"]))

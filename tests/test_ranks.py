@@ -81,6 +81,7 @@ def write_config(folder: Path, name: str, values: dict[str, Any]) -> None:
     OmegaConf.save(OmegaConf.create(values), folder / f"{name}.yaml")
 
 
+@pytest.mark.slow
 def test_two_ranks_train_one_run_and_resume_it_exactly(tmp_path: Path) -> None:
     base = save_base(tmp_path / "base")
     small: dict[str, Any] = {"task": {}, "engine": {}, "num_envs": 16, "rollout_steps": 8, "hidden": [16]}
