@@ -8,12 +8,14 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from robofb.build import build
 from robofb.errors import UserError
 from robofb.interfaces import Policy, TaskEnv
 from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualPolicy
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.run import Run, is_run, plain
 from robofb.sim.render import cameras_of
 from robofb.sim.vec_env import SimVecEnv
@@ -90,6 +92,19 @@ def _check_num_envs(num_envs: int) -> None:
 def _default_engine() -> Any:
     """Return the engine of a user who says nothing."""
     return yaml.safe_load(files("robofb.configs").joinpath("engine/mujoco.yaml").read_text())
+
+
+def task_node(name: str) -> Any:
+    """Return the config of a task by its name.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    folder = files("robofb.configs") / "task"
+    names = sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in names:
+        raise UserError(f"task {name!r} is not known; valid: {', '.join(names)}")
+    return OmegaConf.create((folder / f"{name}.yaml").read_text())
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,22 +14,21 @@ import torch
 from robofb import loading
 from robofb.errors import UserError
 from robofb.evaluate import evaluate
-from robofb.interfaces import VecEnv
 from robofb.normalize import is_image
 from robofb.optimisation import NonFiniteError
-from robofb.policies.residual import BasePolicy, ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualPolicy
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.progress import progress_bar
-from robofb.rl.ppo import PPO
-from robofb.rl.rollout_buffer import RolloutBuffer
-from robofb.rng import EXPLORATION_STREAM, WEIGHTS_STREAM, derive_seeds
+from robofb.ranks import Ranks, join_ranks
 from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
-from robofb.train.open_run import keep_config, open_run
-from robofb.train.residual_config import FIXED, ResidualConfig
+from robofb.train.open_run import keep_config, open_run, own_state
+from robofb.train.residual_config import FIXED, ResidualConfig, initial_log_std
 from robofb.train.residual_learner import ResidualLearner
+from robofb.train.residual_parts import load_base, make_ppo, make_residual_policy
 
 LOG = logging.getLogger(__name__)
 SATURATION_TO_WARN_OF = 0.2  # share of mean residuals beyond +-1, that is of corrections beyond `scale`
@@ -42,87 +41,41 @@ def train(cfg: ResidualConfig) -> Run:
         UserError: a wrong base, an unusable folder, or weights that became NaN.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
+    with join_ranks() as ranks, ExitStack() as stack:
+        return _train(cfg, ranks, stack)
+
+
+def _train(cfg: ResidualConfig, ranks: Ranks, stack: ExitStack) -> Run:
+    num_envs = ranks.share("num_envs", cfg.num_envs)
     base, base_node = load_base(cfg)
     if images := [key for key, array in base.spec.obs.items() if is_image(array)]:
         raise UserError(
             f"base={cfg.base}: sees images ({', '.join(images)}); a residual corrects policies of flat "
             "observations only, such as policy=mlp_diffusion"
         )
-    with closing(loading.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
-        check_same_spec(base.spec, env.spec.only(base.spec.obs), f"base={cfg.base}")
-        policy = make_residual_policy(cfg, base).to(env.device)
-        with closing(loading.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:
-            agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
+    env = stack.enter_context(closing(loading.make_env(cfg.task, cfg.engine, num_envs)))
+    check_same_spec(base.spec, env.spec.only(base.spec.obs), f"base={cfg.base}")
+    policy = make_residual_policy(cfg, base).to(env.device)
+    judge = _make_judge(cfg, policy, num_envs, stack) if ranks.leads else _never
 
-            def select() -> SuccessRate:
-                episodes, seed = cfg.select_episodes, cfg.select_seed
-                return evaluate(agent, select_env, episodes, seed, progress="select").rate
-
-            with open_run(cfg, "residual", env.spec.task, FIXED) as run:
-                learner = ResidualLearner(
-                    policy, env, make_ppo(cfg, policy, env), seed=cfg.seed, threads=cfg.threads
-                )
-                ResidualTraining(cfg, run, learner, select, base_node).work()
+    run = stack.enter_context(open_run(cfg, "residual", env.spec.task, FIXED, ranks))
+    ppo = make_ppo(cfg, policy, env, ranks)
+    learner = ResidualLearner(policy, env, ppo, seed=cfg.seed, threads=cfg.threads)
+    ResidualTraining(cfg, run, learner, lambda: ranks.lead(judge), base_node).work()
     return run
 
 
-def load_base(cfg: ResidualConfig) -> tuple[Any, dict[str, Any]]:
-    """Return the base policy and its config node; of a run that is continued, from its own checkpoint."""
-    if cfg.resume and (run := Run.open(cfg.resume)).kind == "residual" and run.has_checkpoint:
-        return loading.load_residual(run, "latest").base, run.load_checkpoint("latest")["base_policy"]
-    checkpoint = loading.load_bc_checkpoint(Run.open(cfg.base), cfg.base_checkpoint)
-    return loading.policy_of(checkpoint), checkpoint["config"]["policy"]
+def _make_judge(
+    cfg: ResidualConfig, policy: ResidualPolicy, num_envs: int, stack: ExitStack
+) -> Callable[[], SuccessRate]:
+    """Return what evaluates the policy on the selection's episodes; `stack` closes its env."""
+    env = stack.enter_context(closing(loading.make_env(cfg.task, cfg.engine, num_envs)))
+    agent = ResidualAgent(policy, num_envs, device=env.device)
+    return lambda: evaluate(agent, env, cfg.select_episodes, cfg.select_seed, progress="select").rate
 
 
-def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolicy:
-    """Put a new residual on a base policy; `cfg.seed` gives its weights."""
-    return ResidualPolicy(
-        base,
-        critic_sees_time=cfg.critic_sees_time,
-        hidden=list(cfg.hidden),
-        scale=cfg.scale,
-        correction=None if cfg.correction is None else list(cfg.correction),
-        init_log_std=cfg.init_log_std,
-        learn_std=cfg.learn_std,
-        generator=torch.Generator().manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM))),
-    )
-
-
-def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv) -> PPO:
-    """Build the optimiser's side of a residual: buffer, generator and PPO."""
-    networks = policy.actor_critic
-    buffer = RolloutBuffer(
-        cfg.rollout_steps,
-        env.num_envs,
-        networks.obs_dim,
-        networks.critic_obs_dim,
-        policy.spec.action.shape[0],
-        device=env.device,
-    )
-    iterations = -(-cfg.env_steps // (cfg.rollout_steps * env.num_envs))
-    return PPO(
-        policy.actor_critic,
-        buffer,
-        torch.Generator(env.device).manual_seed(int(derive_seeds(cfg.seed, EXPLORATION_STREAM))),
-        gamma=cfg.gamma,
-        lam=cfg.lam,
-        clip=cfg.clip,
-        epochs=cfg.epochs,
-        minibatch_size=cfg.minibatch_size,
-        actor_lr=cfg.actor_lr,
-        critic_lr=cfg.critic_lr,
-        lr_warmup_iterations=cfg.lr_warmup_iterations,
-        lr_cosine_iterations=iterations if cfg.lr_cosine else None,
-        lr_end=cfg.lr_end,
-        critic_warmup_iterations=cfg.critic_warmup_iterations,
-        target_kl=cfg.target_kl,
-        entropy_coef=cfg.entropy_coef,
-        value_coef=cfg.value_coef,
-        grad_clip=cfg.grad_clip,
-        l1_coef=cfg.l1_coef,
-        l2_coef=cfg.l2_coef,
-        scale_rewards=cfg.scale_rewards,
-    )
+def _never() -> SuccessRate:
+    raise RuntimeError("only the first rank evaluates")
 
 
 @dataclass
@@ -163,6 +116,7 @@ class ResidualTraining:
     ) -> None:
         self.cfg, self.run, self.learner, self.select = cfg, run, learner, select
         self.base_config = dict(base_config)
+        self.ranks = learner.ppo.ranks
         self.progress = Progress()
         self._saved_at = -1
         if cfg.resume and run.has_checkpoint:
@@ -176,14 +130,15 @@ class ResidualTraining:
         cfg, learner = self.cfg, self.learner
         num_threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        bar = progress_bar(cfg.env_steps, "residual PPO", "step", learner.env_steps)
+        what = "residual PPO" if self.ranks.leads else None
+        bar = progress_bar(cfg.env_steps, what, "step", learner.env_steps)
         try:
-            with InterruptFlag() as interrupt, bar:
+            with InterruptFlag(patient=self.ranks.size > 1) as interrupt, bar:
                 if self.progress.best is None:
                     self.run.log(self._choose(), learner.env_steps)
                 finished = self._why_finished()
                 while not finished:
-                    if interrupt.raised:
+                    if self.ranks.any(interrupt.raised):
                         self._stop()
                     metrics = self._step()
                     finished = self._why_finished()
@@ -199,7 +154,7 @@ class ResidualTraining:
             torch.set_num_threads(num_threads)
         LOG.info("training ends: %s", finished)
         self._summarise(finished)
-        if interrupt.raised:  # in the last iteration: what would come next must not start
+        if self.ranks.any(interrupt.raised):  # in the last iteration: what would come next must not start
             raise KeyboardInterrupt
 
     def _step(self) -> dict[str, float]:
@@ -222,7 +177,7 @@ class ResidualTraining:
 
     def _anneal(self) -> None:
         """Set this iteration's exploration where it follows a schedule."""
-        first, last = self.cfg.init_log_std, self.cfg.final_log_std
+        first, last = initial_log_std(self.cfg), self.cfg.final_log_std
         if last is not None:
             share = min(1.0, self.learner.env_steps / self.cfg.env_steps)
             with torch.no_grad():
@@ -256,11 +211,14 @@ class ResidualTraining:
         cfg = self.cfg
         if self.learner.env_steps >= cfg.env_steps:
             return f"the budget env_steps={cfg.env_steps} is spent"
-        if cfg.time_limit_s is not None and time.monotonic() - self._started >= cfg.time_limit_s:
+        if cfg.time_limit_s is not None and self.ranks.lead(self._seconds) >= cfg.time_limit_s:
             return f"the time limit time_limit_s={cfg.time_limit_s:g} is over"
         if self.progress.hits >= 2:
             return f"two selections in a row reached target_success={cfg.target_success}"
         return ""
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
 
     def _stop(self) -> None:
         """Save after Ctrl-C, say how to go on, and leave."""
@@ -270,14 +228,16 @@ class ResidualTraining:
         raise KeyboardInterrupt
 
     def _save(self, best: bool = False) -> None:
-        self.progress.seconds = time.monotonic() - self._started
+        self.progress.seconds = self._seconds()
         policy = self.learner.policy
+        learners = self.ranks.gather(self.learner.state_dict())
         state = {
             "spec": policy.spec.to_dict(),
             "policy": policy.state_dict(),
             "residual": policy.settings,
             "base_policy": self.base_config,
-            "learner": self.learner.state_dict(),
+            "learner": learners[0],
+            "other_learners": learners[1:],
             "progress": vars(self.progress).copy(),
         }
         self.run.save_checkpoint(state, self.learner.env_steps, best=best)
@@ -285,7 +245,7 @@ class ResidualTraining:
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.learner.policy.load_state_dict(checkpoint["policy"])
-        self.learner.load_state_dict(checkpoint["learner"])
+        self.learner.load_state_dict(own_state(checkpoint, self.ranks, f"resume={self.cfg.resume}"))
         self.progress = Progress(**checkpoint["progress"])
         if checkpoint["config"]["target_success"] != self.cfg.target_success:
             self.progress.hits = 0
@@ -300,7 +260,7 @@ class ResidualTraining:
                     "ended": ended,
                     "env_steps": self.learner.env_steps,
                     "iterations": self.learner.ppo.iteration,
-                    "seconds": time.monotonic() - self._started,
+                    "seconds": self._seconds(),
                     "seconds_by_part": parts,
                     "share_by_part": {part: seconds / total for part, seconds in parts.items() if total > 0},
                     "best_selection_success": self.progress.best,

@@ -9,11 +9,13 @@ from typing import Any
 from omegaconf import MISSING
 
 from robofb.errors import UserError, check_at_least
+from robofb.train.device import PRECISIONS
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (
     *("base", "base_checkpoint", "task", "seed", "num_envs", "hidden", "critic_sees_time", "scale_rewards"),
     *("scale", "correction", "select_seed", "select_episodes"),
+    *("chunked", "open_loop", "running_obs_stats", "base_precision"),
 )
 
 
@@ -28,7 +30,7 @@ class ResidualConfig:
         engine: what simulates it.
         base: run folder of the behaviour-cloned base policy.
         base_checkpoint: "best", "latest" or a path.
-        num_envs: environments in lock step, B.
+        num_envs: environments in lock step, B; all processes together where torchrun starts several.
         rollout_steps: control steps of each env in one iteration, T.
         env_steps: budget of control steps, all envs together.
         time_limit_s: budget of wall time [s], selection included; none where null.
@@ -37,7 +39,7 @@ class ResidualConfig:
         lam: lambda of generalised advantage estimation.
         clip: half-width of PPO's interval of probability ratios.
         epochs: most passes over a rollout.
-        minibatch_size: samples per gradient step; the whole rollout where null.
+        minibatch_size: samples per gradient step, all processes together; the whole rollout where null.
         actor_lr: peak learning rate of the actor.
         critic_lr: peak learning rate of the critic.
         lr_warmup_iterations: iterations over which both learning rates rise.
@@ -54,10 +56,19 @@ class ResidualConfig:
         scale: normalised action = base + scale * residual.
         correction: what one unit of residual adds to each action, in environment units; null for `scale`.
         init_log_std: logarithm of the initial exploration, before scaling.
+        exploration: initial exploration in normalised action, scale times the residual's deviation, kept
+            whatever the scale is (the paper's is 0.037); init_log_std follows from it. null takes
+            init_log_std. Not with correction.
         final_log_std: let the exploration fall linearly to this over the budget of steps; null keeps it. Not
             with learn_std.
         learn_std: train the amount of exploration.
         hidden: sizes of the hidden layers of actor and critic.
+        chunked: let the residual decide once per chunk, for all its actions.
+        open_loop: show the actor the observation at its chunk's start in every step of the chunk. A chunked
+            residual is open-loop already.
+        running_obs_stats: normalise the residual's observations by running mean and deviation instead of the
+            base's normaliser.
+        base_precision: of the frozen base's network, float32 or bfloat16, in training and ever after.
         critic_sees_time: show the critic how much of the episode's time is left.
         seed: of weights, exploration and training episodes.
         select_every: iterations between the deterministic evaluations that choose `best`.
@@ -101,9 +112,14 @@ class ResidualConfig:
     scale: float = 0.2
     correction: list[float] | None = None
     init_log_std: float = -1.2
+    exploration: float | None = None
     final_log_std: float | None = None
     learn_std: bool = True
     hidden: list[int] = field(default_factory=lambda: [256, 256])
+    chunked: bool = False
+    open_loop: bool = False
+    running_obs_stats: bool = False
+    base_precision: str = "float32"
     critic_sees_time: bool = True
     seed: int = 0
     select_seed: int = 1_000_003
@@ -141,3 +157,18 @@ class ResidualConfig:
             raise UserError(
                 f"final_log_std={self.final_log_std}: a schedule needs learn_std=false, or leave it null"
             )
+        if self.exploration is not None and not 0 < self.exploration < math.inf:
+            raise UserError(f"exploration={self.exploration}: must be positive, or null for init_log_std")
+        if self.exploration is not None and self.correction is not None:
+            raise UserError(
+                f"exploration={self.exploration}: pairs with scale; say correction=null, or leave it null"
+            )
+        if self.base_precision not in PRECISIONS:
+            raise UserError(f"base_precision={self.base_precision}: choose one of {', '.join(PRECISIONS)}")
+        if self.chunked and self.open_loop:
+            raise UserError("open_loop=true: a chunked residual is open-loop already; leave one of them out")
+
+
+def initial_log_std(cfg: ResidualConfig) -> float:
+    """Return the logarithm of the residual's initial deviation, before scaling."""
+    return cfg.init_log_std if cfg.exploration is None else math.log(cfg.exploration / cfg.scale)

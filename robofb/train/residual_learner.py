@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from robofb.interfaces import VecEnv
-from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualPolicy
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.rl.ppo import PPO
 from robofb.rng import TRAINING_STREAM, derive_seeds
 from robofb.train.stopwatch import Stopwatch
@@ -32,6 +33,8 @@ class ResidualLearner:
         ppo: made by `make_ppo` for the same policy and env.
         seed: of the training episodes.
         threads: torch's threads in the update.
+
+    It learns together with the ranks of `ppo`, each of which has an env and episodes of its own.
     """
 
     def __init__(self, policy: ResidualPolicy, env: VecEnv, ppo: PPO, *, seed: int, threads: int = 1) -> None:
@@ -39,7 +42,7 @@ class ResidualLearner:
         self.agent = ResidualAgent(policy, env.num_envs, device=env.device)
         self.clock = Stopwatch()
         self.env_steps = 0
-        self._seed = derive_seeds(seed, TRAINING_STREAM)
+        self._seed = ppo.ranks.seed(derive_seeds(seed, TRAINING_STREAM))
         self._start_episodes(0)
 
     def step(self) -> dict[str, float]:
@@ -54,6 +57,7 @@ class ResidualLearner:
             torch.set_num_threads(self.threads)
             self.ppo.compute_returns(self.agent.features.critic)
             metrics |= {f"ppo/{key}": value for key, value in self.ppo.update().items()}
+            self._renormalise()
             torch.set_num_threads(1)
         spent = {part: total - before.get(part, 0.0) for part, total in self.clock.seconds.items()}
         other = time.perf_counter() - start - sum(spent.values())
@@ -64,9 +68,10 @@ class ResidualLearner:
         """Fill the buffer with one rollout."""
         agent, clock = self.agent, self.clock
         episodes = successes = torch.zeros((), dtype=torch.int64, device=self.env.device)
-        for _ in range(self.ppo.buffer.num_steps):
+        num_steps, chunked = self.ppo.buffer.num_steps, self.policy.chunked
+        for t in range(num_steps):
             with clock("residual_forward"):
-                action = agent.apply(self.ppo.act(*agent.features))
+                action = agent.apply(self.ppo.act(*agent.features, agent.decides))
             with clock("physics"):
                 step = self.env.step(action)
             timed_out = (step.truncated & ~step.terminated).nonzero()[:, 0]
@@ -76,12 +81,24 @@ class ResidualLearner:
                 self.ppo.record(step.reward, step.done, timed_out, final.critic)
             with clock("base_policy"):
                 agent.reset(step.done, self.env.episode_seed)
+                if chunked and t == num_steps - 1:
+                    agent.replan()  # so that the rollout's last decisions end with it
                 agent.observe(step.obs)
+                if self.policy.running is not None:
+                    self.policy.running.watch({key: step.obs[key] for key in self.policy.obs_keys})
             episodes = episodes + step.done.sum()
             successes = successes + (step.done & step.info["success"]).sum()
-        self.env_steps += self.ppo.buffer.num_steps * self.env.num_envs
-        metrics: dict[str, float] = {"train/episodes": int(episodes)}
-        return metrics | {"train/success": int(successes) / int(episodes)} if episodes else metrics
+        ranks = self.ppo.ranks
+        self.env_steps += num_steps * self.env.num_envs * ranks.size
+        ended, succeeded = ranks.gathered(torch.stack([episodes, successes])).sum(0).tolist()
+        metrics: dict[str, float] = {"train/episodes": ended}
+        return metrics | {"train/success": succeeded / ended} if ended else metrics
+
+    def _renormalise(self) -> None:
+        """Let a running normaliser count this rollout; a rollout and its update see one and the same."""
+        if self.policy.running is not None:
+            self.policy.running.commit(self.ppo.ranks)
+            self.agent.rebuild()
 
     def _start_episodes(self, stretch: int) -> None:
         """Start new episodes everywhere, others for every `stretch` of a run."""
