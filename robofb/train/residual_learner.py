@@ -42,6 +42,11 @@ class ResidualLearner:
         self._seed = derive_seeds(seed, TRAINING_STREAM)
         self._start_episodes(0)
 
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return self.ppo.iteration
+
     def step(self) -> dict[str, float]:
         """Do one iteration and return its metrics.
 
