@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
@@ -11,16 +10,8 @@ from robofb.interfaces import VecEnv
 from robofb.policies.residual import ResidualAgent, ResidualPolicy
 from robofb.rl.ppo import PPO
 from robofb.rng import TRAINING_STREAM, derive_seeds
+from robofb.train.episodes import EpisodeCount, Resumable
 from robofb.train.stopwatch import Stopwatch
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """A VecEnv whose running episodes can be saved and continued exactly."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 class ResidualLearner:
@@ -53,22 +44,20 @@ class ResidualLearner:
         Raises:
             NonFiniteError: see `PPO.update`.
         """
-        start, before = time.perf_counter(), dict(self.clock.seconds)
-        metrics = self._collect()
-        with self.clock("ppo_update"):
-            torch.set_num_threads(self.threads)
-            self.ppo.compute_returns(self.agent.features.critic)
-            metrics |= {f"ppo/{key}": value for key, value in self.ppo.update().items()}
-            torch.set_num_threads(1)
-        spent = {part: total - before.get(part, 0.0) for part, total in self.clock.seconds.items()}
-        other = time.perf_counter() - start - sum(spent.values())
-        self.clock.seconds["other"] = self.clock.seconds.get("other", 0.0) + other
-        return metrics | {f"seconds/{part}": seconds for part, seconds in (spent | {"other": other}).items()}
+        metrics: dict[str, float] = {}
+        with self.clock.iteration(metrics):
+            metrics |= self._collect()
+            with self.clock("ppo_update"):
+                torch.set_num_threads(self.threads)
+                self.ppo.compute_returns(self.agent.features.critic)
+                metrics |= {f"ppo/{key}": value for key, value in self.ppo.update().items()}
+                torch.set_num_threads(1)
+        return metrics
 
     def _collect(self) -> dict[str, float]:
         """Fill the buffer with one rollout."""
         agent, clock = self.agent, self.clock
-        episodes = successes = torch.zeros((), dtype=torch.int64, device=self.env.device)
+        count = EpisodeCount(self.env.device)
         for _ in range(self.ppo.buffer.num_steps):
             with clock("residual_forward"):
                 action = agent.apply(self.ppo.act(*agent.features))
@@ -82,11 +71,9 @@ class ResidualLearner:
             with clock("base_policy"):
                 agent.reset(step.done, self.env.episode_seed)
                 agent.observe(step.obs)
-            episodes = episodes + step.done.sum()
-            successes = successes + (step.done & step.info["success"]).sum()
+            count.add(step)
         self.env_steps += self.ppo.buffer.num_steps * self.env.num_envs
-        metrics: dict[str, float] = {"train/episodes": int(episodes)}
-        return metrics | {"train/success": int(successes) / int(episodes)} if episodes else metrics
+        return count.metrics()
 
     def _start_episodes(self, stretch: int) -> None:
         """Start new episodes everywhere, others for every `stretch` of a run."""
