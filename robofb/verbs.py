@@ -58,6 +58,12 @@ VERBS = {
             "robofb.train.residual:train",
         ),
         Verb(
+            "train_dsrl",
+            "Steer a frozen diffusion policy by reinforcement learning in its noise (DSRL).",
+            "robofb.train.dsrl:DsrlConfig",
+            "robofb.train.dsrl:train",
+        ),
+        Verb(
             "eval",
             "Evaluate a run: success with its interval, failures by stage, video, report.",
             "robofb.evaluate:EvalConfig",

@@ -136,6 +136,28 @@ class CountingPolicy(FakePolicy):
         return torch.stack([rows, oldest[:, None].expand_as(rows)], dim=2)
 
 
+class NoisyPolicy(FakePolicy):
+    """Head for where the goal shows, shifted by 0.1 m times the first row of its noise."""
+
+    def encode(self, obs: Obs) -> Tensor:
+        return self.normalizer(obs["state"], "state").flatten(1)
+
+    def act_from_noise(self, cond: Tensor, noise: Tensor) -> Tensor:
+        shown = self.normalizer.inverse(cond[:, -4:], "state")[:, 2:]
+        return (shown + 0.1 * noise[:, 0])[:, None].expand(-1, self.horizon, -1).clone()
+
+    def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
+        return self.act_from_noise(self.encode(obs), rng.normal(self.horizon, 2))
+
+
+class NoisyPolicyOfSpec(NoisyPolicy):
+    """The same as a checkpoint rebuilds it."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+
 class BiasedPolicyOfSpec(BiasedPolicy):
     """The biased policy as a checkpoint rebuilds it: from a spec."""
 
