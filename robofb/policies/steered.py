@@ -71,7 +71,7 @@ class SteeredPolicy(nn.Module):
             self.base.horizon,
             self.base.execute,
         )
-        self.shared_noise = shared_noise
+        self.obs_dim, self.shared_noise = obs_dim, shared_noise
         action_dim = self.spec.action.shape[0]
         self.noise_dim = action_dim if shared_noise else self.horizon * action_dim
         self.actor = SquashedActor(obs_dim, self.noise_dim, hidden=hidden, bound=bound, generator=generator)

@@ -14,14 +14,14 @@ from robofb.policies.steered import SteeredPolicy
 from robofb.rl.q_ensemble import QEnsemble
 from robofb.rl.replay_buffer import ReplayBuffer
 from robofb.rl.sac import SAC
-from robofb.rng import EXPLORATION_STREAM, WEIGHTS_STREAM, derive_seeds
+from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.train.decisions import DecisionCollector, encoded_size
 from robofb.train.off_policy_config import FIXED, OffPolicyConfig
 from robofb.train.off_policy_learner import OffPolicyLearner
 from robofb.train.open_run import open_run
 from robofb.train.rl_config import check_positive
-from robofb.train.rl_training import RlTraining, load_base, selection, training_envs
+from robofb.train.rl_training import RlTraining, learning_generators, load_base, selection, training_envs
 
 
 @dataclass
@@ -96,13 +96,8 @@ def make_steered_policy(
 
 def make_learner(cfg: DsrlConfig, policy: SteeredPolicy, env: VecEnv) -> OffPolicyLearner:
     """Put soft actor-critic around a steered policy."""
-    obs_dim, noise_dim = encoded_size(policy), policy.noise_dim
-    weights, noise, batches = (
-        torch.Generator(device).manual_seed(
-            int(derive_seeds(derive_seeds(cfg.seed, EXPLORATION_STREAM), index))
-        )
-        for index, device in enumerate(("cpu", env.device, env.device))
-    )
+    obs_dim, noise_dim = policy.obs_dim, policy.noise_dim
+    weights, noise, batches = learning_generators(cfg.seed, "cpu", env.device, env.device)
     critic = QEnsemble(
         obs_dim, noise_dim, hidden=list(cfg.hidden), num_members=cfg.num_critics, generator=weights
     )

@@ -16,6 +16,7 @@ from robofb.evaluate import evaluate
 from robofb.interfaces import Agent, VecEnv
 from robofb.optimisation import NonFiniteError
 from robofb.progress import progress_bar
+from robofb.rng import EXPLORATION_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
@@ -90,6 +91,15 @@ def training_envs(cfg: RlConfig, spec: EnvSpec, policy: str = "") -> Iterator[tu
 def selection(cfg: RlConfig, agent: Agent, env: VecEnv) -> Callable[[], SuccessRate]:
     """Return what evaluates an agent on the episodes that choose `best`."""
     return lambda: evaluate(agent, env, cfg.select_episodes, cfg.select_seed, progress="select").rate
+
+
+def learning_generators(seed: int, *devices: torch.device | str) -> list[torch.Generator]:
+    """Return a generator for each device, with a stream of its own: for what learning draws."""
+    stream = derive_seeds(seed, EXPLORATION_STREAM)
+    return [
+        torch.Generator(device).manual_seed(int(derive_seeds(stream, index)))
+        for index, device in enumerate(devices)
+    ]
 
 
 @dataclass

@@ -50,6 +50,7 @@ class Trainer:
 OFF_POLICY: dict[str, Any] = {
     "hidden": [32],
     "rollout_steps": 8,
+    "warmup_steps": 300,
     "updates": 4,
     "batch_size": 64,
     "buffer_size": 500,
@@ -70,7 +71,7 @@ TRAINERS = {
             "dsrl",
             dsrl.train,
             dsrl.DsrlConfig,
-            {**OFF_POLICY, "warmup_steps": 300},
+            OFF_POLICY,
             {
                 "hidden": [64],
                 "updates": 16,
@@ -218,9 +219,7 @@ def test_nan_stops_training_and_saves_what_caused_it(
     assert all(value.isfinite().all() for value in policy.values())
 
 
-@pytest.mark.parametrize(
-    ("broken", "message"), [("missing", "no run at"), ("task", "holds task 'other', not")]
-)
+@pytest.mark.parametrize(("broken", "message"), [("missing", "no run at"), ("task", "holds task 'other'")])
 def test_a_wrong_base_is_refused_and_leaves_nothing(
     trainer: Trainer, tmp_path: Path, broken: str, message: str
 ) -> None:

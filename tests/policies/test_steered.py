@@ -1,5 +1,7 @@
 """Tests of robofb.policies.steered."""
 
+from functools import partial
+
 import pytest
 import torch
 from fakes import POINT_SPEC, UNIT_RANGE, BiasedPolicy, NoisyPolicy
@@ -64,9 +66,8 @@ def test_a_base_that_starts_from_no_noise_is_refused():
 def test_steers_a_real_diffusion_policy():
     """Given the noise that the base would draw it does what the base does; other noise changes the chunk."""
     torch.manual_seed(0)
-    base = DiffusionPolicy(
-        POINT_SPEC, lambda **sizes: MlpDenoiser(**sizes, width=16, num_blocks=1), horizon=4, execute=2
-    )
+    network = partial(MlpDenoiser, width=16, num_blocks=1)
+    base = DiffusionPolicy(POINT_SPEC, network, horizon=4, execute=2)
     base.set_stats({"state": UNIT_RANGE, "action": {name: values[:2] for name, values in UNIT_RANGE.items()}})
     policy = SteeredPolicy(POINT_SPEC, lambda spec: base, obs_dim=4, hidden=[8], bound=9.0)
     chunk, columns = policy.wander(OBS, streams())
