@@ -58,6 +58,12 @@ VERBS = {
             "robofb.train.residual:train",
         ),
         Verb(
+            "train_ppo",
+            "Train a cloned chunk regression directly by PPO, held near what was cloned.",
+            "robofb.train.ppo:PpoConfig",
+            "robofb.train.ppo:train",
+        ),
+        Verb(
             "train_dsrl",
             "Steer a frozen diffusion policy by reinforcement learning in its noise (DSRL).",
             "robofb.train.dsrl:DsrlConfig",

@@ -158,6 +158,37 @@ class NoisyPolicyOfSpec(NoisyPolicy):
         self.spec = spec
 
 
+class AimingPolicy(FakePolicy):
+    """Predict chunks by one linear map of the state, at first: head for where the goal shows."""
+
+    clip = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(4, 2 * self.horizon), nn.Unflatten(1, (self.horizon, 2)))
+        with torch.no_grad():
+            self.network[0].weight.copy_(torch.eye(4)[2:].repeat(self.horizon, 1))
+            self.network[0].bias.zero_()
+
+    def encode(self, obs: Obs) -> Tensor:
+        return self.normalizer(obs["state"], "state").flatten(1)
+
+    def predict(self, obs: Obs) -> Tensor:
+        return self.network(self.encode(obs))
+
+    @torch.no_grad()
+    def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
+        return self.normalizer.inverse(self.predict(obs).clamp(-self.clip, self.clip), "action")
+
+
+class AimingPolicyOfSpec(AimingPolicy):
+    """The same as a checkpoint rebuilds it."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+
 class BiasedPolicyOfSpec(BiasedPolicy):
     """The biased policy as a checkpoint rebuilds it: from a spec."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -76,6 +77,7 @@ class PPO:
         grad_clip: largest gradient norm of each network.
         l1_coef, l2_coef: weights of the penalty on mean actions.
         scale_rewards: divide rewards by the running standard deviation of the return, clipped at 5.
+        regulariser: further loss () of the actor, from its inputs (N, F) and its distribution there.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class PPO:
         l1_coef: float = 0.0,
         l2_coef: float = 0.0,
         scale_rewards: bool = False,
+        regulariser: Callable[[Tensor, Any], Tensor] | None = None,
     ) -> None:
         self.actor_critic, self.buffer, self.generator = actor_critic, buffer, generator
         self.gamma, self.lam, self.clip = gamma, lam, clip
@@ -113,6 +116,7 @@ class PPO:
         self.target_kl, self.grad_clip = target_kl, grad_clip
         self.entropy_coef, self.value_coef = entropy_coef, value_coef
         self.l1_coef, self.l2_coef = l1_coef, l2_coef
+        self.regulariser = regulariser
         device = buffer.reward.device
         self.scaler = RewardScaler(buffer.num_envs, gamma, device=device) if scale_rewards else None
         self.iteration = 0
@@ -225,6 +229,8 @@ class PPO:
             - self.entropy_coef * entropy
             + magnitude_penalty(distribution.mean, self.l1_coef, self.l2_coef)
         )
+        if self.regulariser is not None:
+            actor_loss = actor_loss + self.regulariser(batch.actor_obs, distribution)
         loss = actor_loss + self.value_coef * critic_loss
         self._require_finite(loss.detach(), "the loss", batch._asdict())
         with torch.no_grad():

@@ -88,6 +88,7 @@ class DecisionCollector:
         self._open: dict[str, Tensor] = {}  # (B, ...), what was decided in each env
         self._reward = torch.zeros(env.num_envs, device=env.device)  # discounted, since then
         self._discount = torch.ones(env.num_envs, device=env.device)
+        self._steps = torch.zeros(env.num_envs, dtype=torch.int64, device=env.device)
         self._obs: Obs = {}
         self.start_episodes(0)
 
@@ -103,7 +104,8 @@ class DecisionCollector:
         Returns:
             What `decide` told of them, and "env" (n,) int64, "reward" (n,) summed with gamma^k, "discount"
             (n,) of what follows (gamma^steps, 0 after a termination but not after a time-out), "next_obs"
-            (n, C) encoded, "done" (n,) bool, "length" (n,) control steps that their episode has run.
+            (n, C) encoded, "done" (n,) bool, "steps" (n,) control steps that it took, "length" (n,) those
+            of its episode so far.
         """
         with clock("policy"):
             action = self.agent.next(self._obs)
@@ -115,6 +117,7 @@ class DecisionCollector:
         with clock("policy"):
             self._reward += self._discount * step.reward
             self._discount *= self.gamma
+            self._steps += 1
             ended = (step.done | self.agent.spent).nonzero()[:, 0]
             columns = {name: values[ended] for name, values in self._open.items()}
             columns |= {
@@ -123,6 +126,7 @@ class DecisionCollector:
                 "discount": self._discount[ended] * ~step.terminated[ended],
                 "next_obs": self.policy.encode(self.agent.history_with(step.final_obs, ended)),
                 "done": step.done[ended],
+                "steps": self._steps[ended],
                 "length": step.info["length"][ended],
             }
             self.agent.reset(step.done, self.env.episode_seed)
@@ -137,6 +141,7 @@ class DecisionCollector:
             self._open[name][rows] = values
         self._reward[rows] = 0.0
         self._discount[rows] = 1.0
+        self._steps[rows] = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running episodes and open decisions; exact where the env is `Resumable`."""
@@ -148,6 +153,7 @@ class DecisionCollector:
             "open": {name: values.clone() for name, values in self._open.items()},
             "reward": self._reward.clone(),
             "discount": self._discount.clone(),
+            "steps": self._steps.clone(),
             "obs": dict(self._obs),
         }
 
@@ -165,4 +171,5 @@ class DecisionCollector:
         self._open = {name: values.to(device) for name, values in state["open"].items()}
         self._reward.copy_(state["reward"])
         self._discount.copy_(state["discount"])
+        self._steps.copy_(state["steps"])
         self._obs = {key: value.to(device) for key, value in state["obs"].items()}

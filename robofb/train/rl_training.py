@@ -55,17 +55,18 @@ class RlLearner(Protocol):
         ...
 
 
-def load_base(cfg: OnBaseConfig, kind: str) -> tuple[Any, dict[str, Any]]:
+def load_base(cfg: OnBaseConfig, kind: str, prefix: str = "base.") -> tuple[Any, dict[str, Any]]:
     """Return the base policy and its config node; of a run that is continued, from its own checkpoint.
 
     Args:
-        kind: of the run that is trained, whose policy holds the base as its module `base`.
+        kind: of the run that is trained.
+        prefix: of the base's weights among those of its policy.
     """
     if cfg.resume and (run := Run.open(cfg.resume)).kind == kind and run.has_checkpoint:
         checkpoint = run.load_checkpoint("latest")
         base = loading.build_policy(checkpoint["base_policy"], checkpoint["spec"])
-        inner = {name: value for name, value in checkpoint["policy"].items() if name.startswith("base.")}
-        base.load_state_dict({name.removeprefix("base."): value for name, value in inner.items()})
+        inner = {name: value for name, value in checkpoint["policy"].items() if name.startswith(prefix)}
+        base.load_state_dict({name.removeprefix(prefix): value for name, value in inner.items()})
         return base.eval().requires_grad_(False), checkpoint["base_policy"]
     checkpoint = loading.load_bc_checkpoint(Run.open(cfg.base), cfg.base_checkpoint)
     return loading.policy_of(checkpoint), checkpoint["config"]["policy"]

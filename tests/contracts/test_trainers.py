@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import POINT_SPEC, BiasedPolicy, NoisyPolicy, PointEnv, ResumablePointEnv
+from fakes import POINT_SPEC, AimingPolicy, BiasedPolicy, NoisyPolicy, PointEnv, ResumablePointEnv
 from learning import SETTINGS, assert_same_weights, save_base, success, success_of
 from torch import nn
 
@@ -20,7 +20,7 @@ from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.policies.executor import ChunkExecutor
 from robofb.run import Run
-from robofb.train import dsrl, residual
+from robofb.train import dsrl, ppo, residual
 
 
 @dataclass
@@ -66,6 +66,22 @@ TRAINERS = {
             {"hidden": [32], "rollout_steps": 16, "epochs": 8, "env_steps": 60_000},
             BiasedPolicy,
             "BiasedPolicyOfSpec",
+        ),
+        Trainer(
+            "ppo",
+            ppo.train,
+            ppo.PpoConfig,
+            {"hidden": [16], "rollout_steps": 8, "minibatch_size": 64, "epochs": 2},
+            {
+                "hidden": [32],
+                "rollout_steps": 32,
+                "epochs": 8,
+                "env_steps": 150_000,
+                "actor_lr": 3e-3,
+                "init_log_std": -2.5,
+            },
+            AimingPolicy,
+            "AimingPolicyOfSpec",
         ),
         Trainer(
             "dsrl",

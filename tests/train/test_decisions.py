@@ -74,6 +74,7 @@ def test_each_env_decides_in_its_own_time():
     assert fifth["done"].tolist() == [True, False]
     assert fifth["next_obs"][:, 0].tolist() == pytest.approx([0.5, 0.2])
     assert fifth["length"].tolist() == [5, 2]
+    assert fifth["steps"].tolist() == [1, 2]
 
 
 def test_histories_go_up_to_the_final_observation():
