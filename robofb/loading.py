@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
+
 from robofb.build import build
 from robofb.errors import UserError
 from robofb.interfaces import Policy
@@ -95,7 +97,11 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
 
 
 def load_agent(
-    run: Run, num_envs: int, which: str = "best", execute: int | None = None
+    run: Run,
+    num_envs: int,
+    which: str = "best",
+    execute: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> ChunkExecutor | ResidualAgent:
     """Return the agent that a run trained, ready for `num_envs` envs.
 
@@ -103,9 +109,11 @@ def load_agent(
         UserError: the run holds no policy, or `execute` does not fit it.
     """
     if run.kind in CHUNK_POLICY_KINDS:
-        return ChunkExecutor(load_policy(run, which), num_envs, execute=execute)
+        policy: Any = load_policy(run, which)
+        return ChunkExecutor(policy.to(device), num_envs, execute=execute, device=device)
     if run.kind == "residual":
-        return ResidualAgent(load_residual(run, which), num_envs, execute=execute)
+        residual = load_residual(run, which).to(device)
+        return ResidualAgent(residual, num_envs, execute=execute, device=device)
     parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
     hint = f": try {' or '.join(parts)}" if parts else ""
     kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual"))

@@ -70,6 +70,12 @@ VERBS = {
             "robofb.train.dsrl:train",
         ),
         Verb(
+            "train_dagger",
+            "Teach a chunk policy what an expert run would do where the policy itself goes (DAgger).",
+            "robofb.train.dagger:DaggerConfig",
+            "robofb.train.dagger:train",
+        ),
+        Verb(
             "eval",
             "Evaluate a run: success with its interval, failures by stage, video, report.",
             "robofb.evaluate:EvalConfig",

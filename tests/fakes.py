@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -173,12 +175,29 @@ class AimingPolicy(FakePolicy):
     def encode(self, obs: Obs) -> Tensor:
         return self.normalizer(obs["state"], "state").flatten(1)
 
+    def set_stats(self, stats: Any) -> None:
+        """Keep the range of +-1 m."""
+
+    def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        error = (self.predict(batch.obs) - self.normalizer(batch.action, "action")) ** 2
+        loss = error.mean()
+        return loss, {"loss": loss.detach()}
+
     def predict(self, obs: Obs) -> Tensor:
         return self.network(self.encode(obs))
 
     @torch.no_grad()
     def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
         return self.normalizer.inverse(self.predict(obs).clamp(-self.clip, self.clip), "action")
+
+
+class KnowingPolicy(AimingPolicy):
+    """The same, but it knows where the goal lies: an expert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.network[0].bias.copy_(HIDDEN_OFFSET.repeat(self.horizon))
 
 
 class AimingPolicyOfSpec(AimingPolicy):

@@ -112,7 +112,7 @@ class Recorder:
     def restart(self, mask: Tensor, obs: Obs) -> None:
         """Begin new episodes in the envs of `mask` (B,) with first observations `obs`."""
         for world in mask.nonzero().flatten().tolist():
-            self._obs[world] = [{key: value[world].numpy().copy() for key, value in obs.items()}]
+            self._obs[world] = [{key: value[world].cpu().numpy().copy() for key, value in obs.items()}]
             self._action[world], self._reward[world] = [], []
 
     def add(self, action: Tensor, reward: Tensor, next_obs: Obs) -> None:

@@ -132,6 +132,7 @@ class RlTraining:
     """
 
     advice = ""  # against weights that became NaN
+    selects_first = True  # evaluates before the first iteration
 
     def __init__(
         self,
@@ -159,7 +160,7 @@ class RlTraining:
         bar = progress_bar(cfg.env_steps, f"train {self.run.kind}", "step", learner.env_steps)
         try:
             with InterruptFlag() as interrupt, bar:
-                if self.progress.best is None:
+                if self.progress.best is None and self.selects_first:
                     self.run.log(self._choose(), learner.env_steps)
                 finished = self._why_finished()
                 while not finished:

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import POINT_SPEC, AimingPolicy, BiasedPolicy, NoisyPolicy, PointEnv, ResumablePointEnv
+from fakes import (
+    POINT_SPEC,
+    AimingPolicy,
+    BiasedPolicy,
+    KnowingPolicy,
+    NoisyPolicy,
+    PointEnv,
+    ResumablePointEnv,
+)
 from learning import SETTINGS, assert_same_weights, save_base, success, success_of
 from torch import nn
 
@@ -20,7 +28,7 @@ from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.policies.executor import ChunkExecutor
 from robofb.run import Run
-from robofb.train import dsrl, ppo, residual
+from robofb.train import dagger, dsrl, ppo, residual
 
 
 @dataclass
@@ -35,6 +43,9 @@ class Trainer:
         learning: further settings with which it must learn.
         policy: the base, and the class that rebuilds it.
         nan_word: what the error says once rewards are not numbers; empty where it sees no rewards.
+        start: key of the run that it starts from.
+        budget: key of how long it trains.
+        selects_first: it judges what it starts from.
     """
 
     kind: str
@@ -45,6 +56,9 @@ class Trainer:
     policy: Callable[[], nn.Module]
     target: str
     nan_word: str = "is not finite"
+    start: str = "base"
+    budget: str = "env_steps"
+    selects_first: bool = True
 
 
 OFF_POLICY: dict[str, Any] = {
@@ -82,6 +96,27 @@ TRAINERS = {
             },
             AimingPolicy,
             "AimingPolicyOfSpec",
+        ),
+        Trainer(
+            "dagger",
+            dagger.train,
+            dagger.DaggerConfig,
+            {
+                "policy": {"_target_": "fakes.AimingPolicyOfSpec", "_partial_": True},
+                "episodes": 40,
+                "bc": {"steps": 20, "batch_size": 32, "lr": 0.01, "precision": "float32"},
+            },
+            {
+                "bc": {"steps": 100, "lr": 0.02, "ema_decay": 0.9, "precision": "float32"},
+                "select_every": 1,
+                "episodes": 15,
+            },
+            KnowingPolicy,
+            "AimingPolicyOfSpec",
+            nan_word="",
+            start="expert",
+            budget="rounds",
+            selects_first=False,
         ),
         Trainer(
             "dsrl",
@@ -127,16 +162,18 @@ def base(trainer: Trainer, tmp_path: Path) -> Path:
 
 def config(trainer: Trainer, base: Path, out: Path, **changes: Any) -> Any:
     settings = {**SETTINGS, "select_every": 2, **trainer.settings, **changes}
-    return trainer.config(base=str(base), out=str(out), **settings)
+    return trainer.config(**{trainer.start: str(base)}, out=str(out), **settings)
 
 
-def iteration_steps(trainer: Trainer) -> int:
-    return SETTINGS["num_envs"] * trainer.settings["rollout_steps"]
+def budget(trainer: Trainer, iterations: int) -> dict[str, int]:
+    """Return what lets it train for so many iterations."""
+    steps = SETTINGS["num_envs"] * trainer.settings.get("rollout_steps", 0)
+    return {trainer.budget: iterations * steps if trainer.budget == "env_steps" else iterations}
 
 
 def test_learns_a_tiny_problem(trainer: Trainer, base: Path, tmp_path: Path) -> None:
-    before = success(ChunkExecutor(trainer.policy(), 64))
-    assert before < 0.6
+    if trainer.start == "base":
+        assert success(ChunkExecutor(trainer.policy(), 64)) < 0.6
     changes = {"select_every": 8, "target_success": 0.97, "seed": 1, **trainer.learning}
     run = trainer.train(config(trainer, base, tmp_path / "run", **changes))
     assert success_of(run) >= 0.95
@@ -148,16 +185,15 @@ def test_learns_a_tiny_problem(trainer: Trainer, base: Path, tmp_path: Path) -> 
 def test_same_seed_same_weights_and_best_is_the_best_selection(
     trainer: Trainer, base: Path, tmp_path: Path
 ) -> None:
-    steps = 5 * iteration_steps(trainer)
     first, second, third = (
-        trainer.train(config(trainer, base, tmp_path / name, env_steps=steps, seed=seed))
+        trainer.train(config(trainer, base, tmp_path / name, **budget(trainer, 5), seed=seed))
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert_same_weights(first, second)
     with pytest.raises(AssertionError):
         assert_same_weights(first, third)
     rates = [row["select/success"] for row in first.metrics() if "select/success" in row]
-    assert len(rates) == 4  # before, after 2, 4 and the last iteration
+    assert len(rates) == 3 + trainer.selects_first  # after 2, 4 and the last iteration
     agent = loading.load_agent(first, 32)
     cfg = config(trainer, base, tmp_path)
     chosen = evaluate(agent, PointEnv(32), cfg.select_episodes, cfg.select_seed)
@@ -165,22 +201,22 @@ def test_same_seed_same_weights_and_best_is_the_best_selection(
 
 
 def test_resumes_to_the_same_weights(trainer: Trainer, base: Path, tmp_path: Path) -> None:
-    steps = iteration_steps(trainer)
-    whole = trainer.train(config(trainer, base, tmp_path / "whole", env_steps=5 * steps))
-    trainer.train(config(trainer, base, tmp_path / "parts", env_steps=3 * steps))
-    changes = {"resume": str(tmp_path / "parts"), "env_steps": 5 * steps}
-    (tmp_path / "base").rename(tmp_path / "gone")  # a run holds all that it needs
+    whole = trainer.train(config(trainer, base, tmp_path / "whole", **budget(trainer, 5)))
+    trainer.train(config(trainer, base, tmp_path / "parts", **budget(trainer, 3)))
+    changes = {"resume": str(tmp_path / "parts"), **budget(trainer, 5)}
+    if trainer.start == "base":
+        (tmp_path / "base").rename(tmp_path / "gone")  # a run holds all that it needs
     parts = trainer.train(config(trainer, base, tmp_path / "unused", **changes))
     assert parts.path == tmp_path / "parts"
     assert_same_weights(whole, parts)
-    assert [row["step"] for row in parts.metrics()] == [n * steps for n in range(6)]
+    steps = [row["step"] for row in parts.metrics()]
+    assert steps == sorted(set(steps)) == [row["step"] for row in whole.metrics()]
 
 
 def test_ctrl_c_saves_and_resuming_gives_the_same_weights(
     trainer: Trainer, base: Path, tmp_path: Path, env_class: list, caplog: pytest.LogCaptureFixture
 ) -> None:
-    steps = iteration_steps(trainer)
-    whole = trainer.train(config(trainer, base, tmp_path / "whole", env_steps=4 * steps))
+    whole = trainer.train(config(trainer, base, tmp_path / "whole", **budget(trainer, 4)))
 
     class Interrupted(ResumablePointEnv):
         """Presses Ctrl-C in the second iteration."""
@@ -190,17 +226,17 @@ def test_ctrl_c_saves_and_resuming_gives_the_same_weights(
         def step(self, action: torch.Tensor) -> Any:
             if self.seed != config(trainer, base, tmp_path).select_seed:
                 Interrupted.num_steps += 1
-                if Interrupted.num_steps == trainer.settings["rollout_steps"] + 3:
+                if Interrupted.num_steps == trainer.settings.get("rollout_steps", 20) + 3:
                     os.kill(os.getpid(), signal.SIGINT)
             return super().step(action)
 
     env_class[0] = Interrupted
     caplog.set_level("INFO", logger="robofb")
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(config(trainer, base, tmp_path / "run", env_steps=4 * steps))
+        trainer.train(config(trainer, base, tmp_path / "run", **budget(trainer, 4)))
     assert f"robofb train {trainer.kind} resume={tmp_path / 'run'}" in caplog.text
     env_class[0] = ResumablePointEnv
-    changes = {"resume": str(tmp_path / "run"), "env_steps": 4 * steps}
+    changes = {"resume": str(tmp_path / "run"), **budget(trainer, 4)}
     assert_same_weights(whole, trainer.train(config(trainer, base, tmp_path / "x", **changes)))
 
 
@@ -208,11 +244,11 @@ def test_an_env_that_cannot_be_saved_resumes_with_new_episodes(
     trainer: Trainer, base: Path, tmp_path: Path, env_class: list
 ) -> None:
     env_class[0] = PointEnv
-    steps = iteration_steps(trainer)
-    trainer.train(config(trainer, base, tmp_path / "run", env_steps=2 * steps))
-    changes = {"resume": str(tmp_path / "run"), "env_steps": 4 * steps}
+    trainer.train(config(trainer, base, tmp_path / "run", **budget(trainer, 2)))
+    changes = {"resume": str(tmp_path / "run"), **budget(trainer, 4)}
     run = trainer.train(config(trainer, base, tmp_path / "run", **changes))
-    assert run.load_checkpoint()["step"] == 4 * steps
+    assert run.load_checkpoint()["learner"]["env_steps"] == run.metrics()[-1]["step"]
+    assert run.summary()[f"{trainer.kind}_training"]["iterations"] == 4
 
 
 def test_nan_stops_training_and_saves_what_caused_it(
@@ -228,7 +264,7 @@ def test_nan_stops_training_and_saves_what_caused_it(
 
     env_class[0] = NanEnv
     with pytest.raises(UserError, match=rf"{trainer.nan_word}.*nonfinite_\d+\.pt"):
-        trainer.train(config(trainer, base, tmp_path / "run", env_steps=9 * iteration_steps(trainer)))
+        trainer.train(config(trainer, base, tmp_path / "run", **budget(trainer, 9)))
     (saved,) = (tmp_path / "run").glob("nonfinite_*.pt")
     assert torch.load(saved, weights_only=True)["what"]
     policy = Run.open(tmp_path / "run").load_checkpoint()["policy"]
@@ -261,8 +297,7 @@ def test_values_without_meaning_are_named(trainer: Trainer, changes: dict[str, A
 
 
 def test_what_a_checkpoint_was_made_for_cannot_change(trainer: Trainer, base: Path, tmp_path: Path) -> None:
-    steps = iteration_steps(trainer)
-    trainer.train(config(trainer, base, tmp_path / "run", env_steps=steps))
-    changes = {"resume": str(tmp_path / "run"), "num_envs": 16, "env_steps": 2 * steps}
+    trainer.train(config(trainer, base, tmp_path / "run", **budget(trainer, 1)))
+    changes = {"resume": str(tmp_path / "run"), "num_envs": 16, **budget(trainer, 2)}
     with pytest.raises(UserError, match="num_envs was 32 and cannot become 16"):
         trainer.train(config(trainer, base, tmp_path / "run", **changes))
