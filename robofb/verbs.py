@@ -70,6 +70,12 @@ VERBS = {
             "robofb.train.dsrl:train",
         ),
         Verb(
+            "train_idql",
+            "Train critics that choose among the chunks a frozen diffusion policy proposes (IDQL).",
+            "robofb.train.idql:IdqlConfig",
+            "robofb.train.idql:train",
+        ),
+        Verb(
             "train_dagger",
             "Teach a chunk policy what an expert run would do where the policy itself goes (DAgger).",
             "robofb.train.dagger:DaggerConfig",

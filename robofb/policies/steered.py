@@ -20,6 +20,8 @@ class NoisePolicy(Policy, Protocol):
 
     normalizer: Any
 
+    def eval(self) -> Any: ...
+
     def encode(self, obs: Obs) -> Tensor:
         """Return what it sees (B, C) of histories (B, To, ...)."""
         ...

@@ -34,8 +34,14 @@ def decision_advantages(
         table[row, column] = values
         return table
 
-    tables = [spread(values, 0) for values in (reward, value, next_value)]
-    advantage = generalised_advantages(*tables, spread(done, True), spread(discount, 0), lam)
+    advantage = generalised_advantages(
+        spread(reward, 0),
+        spread(value, 0),
+        spread(next_value, 0),
+        spread(done, True),
+        spread(discount, 0),
+        lam,
+    )
     return advantage[row, column]
 
 

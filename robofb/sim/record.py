@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robofb.errors import UserError
-from robofb.interfaces import Agent
+from robofb.interfaces import Agent, VecEnv
 from robofb.progress import progress_bar
 from robofb.rng import derive_seeds
 from robofb.sim.vec_env import SimVecEnv
@@ -102,7 +102,7 @@ class Recorder:
         source: the SOURCE_ flag of all actions.
     """
 
-    def __init__(self, env: SimVecEnv, obs: Obs, source: int) -> None:
+    def __init__(self, env: VecEnv, obs: Obs, source: int) -> None:
         self.control_dt_s, self.source = env.spec.control_dt, source
         self._obs: list[list[dict[str, np.ndarray]]] = [[] for _ in range(env.num_envs)]
         self._action: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]

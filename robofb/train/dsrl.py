@@ -12,13 +12,12 @@ from robofb.interfaces import VecEnv
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.steered import SteeredPolicy
 from robofb.rl.q_ensemble import QEnsemble
-from robofb.rl.replay_buffer import ReplayBuffer
 from robofb.rl.sac import SAC
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
-from robofb.train.decisions import DecisionCollector, encoded_size
+from robofb.train.decisions import encoded_size
 from robofb.train.off_policy_config import FIXED, OffPolicyConfig
-from robofb.train.off_policy_learner import OffPolicyLearner
+from robofb.train.off_policy_learner import OffPolicyLearner, make_off_policy_learner, node_on_base
 from robofb.train.open_run import open_run
 from robofb.train.rl_config import check_positive
 from robofb.train.rl_training import RlTraining, learning_generators, load_base, selection, training_envs
@@ -82,7 +81,7 @@ def make_steered_policy(
 ) -> tuple[SteeredPolicy, dict[str, Any]]:
     """Put a new actor on a base policy; return both and the config node that builds them from a spec."""
     obs_dim = encoded_size(base)
-    settings = {
+    settings: dict[str, Any] = {
         "obs_dim": obs_dim,
         "hidden": list(cfg.hidden),
         "bound": cfg.noise_bound,
@@ -90,14 +89,13 @@ def make_steered_policy(
     }
     generator = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM)))
     policy = SteeredPolicy(base.spec, lambda spec: base, generator=generator, **settings)
-    target = f"{SteeredPolicy.__module__}.{SteeredPolicy.__qualname__}"
-    return policy, {"_target_": target, "_partial_": True, "base": base_node, **settings}
+    return policy, node_on_base(SteeredPolicy, base_node, settings)
 
 
 def make_learner(cfg: DsrlConfig, policy: SteeredPolicy, env: VecEnv) -> OffPolicyLearner:
     """Put soft actor-critic around a steered policy."""
     obs_dim, noise_dim = policy.obs_dim, policy.noise_dim
-    weights, noise, batches = learning_generators(cfg.seed, "cpu", env.device, env.device)
+    _, weights, noise = learning_generators(cfg.seed, env.device, "cpu", env.device)  # the first: batches
     critic = QEnsemble(
         obs_dim, noise_dim, hidden=list(cfg.hidden), num_members=cfg.num_critics, generator=weights
     )
@@ -114,18 +112,4 @@ def make_learner(cfg: DsrlConfig, policy: SteeredPolicy, env: VecEnv) -> OffPoli
         tau=cfg.tau,
         grad_clip=cfg.grad_clip,
     )
-    columns = {"obs": (obs_dim,), "action": (noise_dim,), "next_obs": (obs_dim,)}
-    return OffPolicyLearner(
-        policy,
-        DecisionCollector(env, policy, policy.wander, gamma=cfg.gamma, seed=cfg.seed),
-        ReplayBuffer(cfg.buffer_size, columns, env.num_envs, device=env.device),
-        algorithm,
-        decide=policy.explore,
-        rollout_steps=cfg.rollout_steps,
-        warmup_steps=cfg.warmup_steps,
-        updates=cfg.updates,
-        batch_size=cfg.batch_size,
-        n_step=cfg.n_step,
-        generator=batches,
-        threads=cfg.threads,
-    )
+    return make_off_policy_learner(cfg, policy, env, algorithm, noise_dim)

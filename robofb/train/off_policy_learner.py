@@ -8,10 +8,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from robofb.interfaces import VecEnv
 from robofb.optimisation import NonFiniteError
 from robofb.rl.replay_buffer import ReplayBuffer
 from robofb.train.decisions import Decide, DecisionCollector
 from robofb.train.episodes import EpisodeCount
+from robofb.train.off_policy_config import OffPolicyConfig
+from robofb.train.rl_training import learning_generators
 from robofb.train.stopwatch import Stopwatch
 
 
@@ -136,3 +139,36 @@ class OffPolicyLearner:
         self.collector.load_state_dict(state["collector"], self.iteration)
         if state["collector"]["env"] is None:
             self.replay.cut()
+
+
+def make_off_policy_learner(
+    cfg: OffPolicyConfig, policy: Any, env: VecEnv, algorithm: Algorithm, action_dim: int
+) -> OffPolicyLearner:
+    """Put collector and replay buffer around a policy on a base and what learns.
+
+    Args:
+        policy: has `obs_dim`, `wander` to warm up and `explore` afterwards.
+        action_dim: size of the "action" of its decisions.
+    """
+    columns = {"obs": (policy.obs_dim,), "action": (action_dim,), "next_obs": (policy.obs_dim,)}
+    (batches,) = learning_generators(cfg.seed, env.device)
+    return OffPolicyLearner(
+        policy,
+        DecisionCollector(env, policy, policy.wander, gamma=cfg.gamma, seed=cfg.seed),
+        ReplayBuffer(cfg.buffer_size, columns, env.num_envs, device=env.device),
+        algorithm,
+        decide=policy.explore,
+        rollout_steps=cfg.rollout_steps,
+        warmup_steps=cfg.warmup_steps,
+        updates=cfg.updates,
+        batch_size=cfg.batch_size,
+        n_step=cfg.n_step,
+        generator=batches,
+        threads=cfg.threads,
+    )
+
+
+def node_on_base(policy: type, base_node: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the config node that builds a policy on a base from a spec."""
+    target = f"{policy.__module__}.{policy.__qualname__}"
+    return {"_target_": target, "_partial_": True, "base": base_node, **settings}

@@ -28,7 +28,7 @@ from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.policies.executor import ChunkExecutor
 from robofb.run import Run
-from robofb.train import dagger, dsrl, ppo, residual
+from robofb.train import dagger, dsrl, idql, ppo, residual
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Trainer:
         settings: small sizes.
         learning: further settings with which it must learn.
         policy: the base, and the class that rebuilds it.
+        reaches: success to be had in learning.
         nan_word: what the error says once rewards are not numbers; empty where it sees no rewards.
         start: key of the run that it starts from.
         budget: key of how long it trains.
@@ -55,6 +56,7 @@ class Trainer:
     learning: dict[str, Any]
     policy: Callable[[], nn.Module]
     target: str
+    reaches: float = 0.95
     nan_word: str = "is not finite"
     start: str = "base"
     budget: str = "env_steps"
@@ -103,7 +105,7 @@ TRAINERS = {
             dagger.DaggerConfig,
             {
                 "policy": {"_target_": "fakes.AimingPolicyOfSpec", "_partial_": True},
-                "episodes": 40,
+                "episodes": 4,
                 "bc": {"steps": 20, "batch_size": 32, "lr": 0.01, "precision": "float32"},
             },
             {
@@ -117,6 +119,29 @@ TRAINERS = {
             start="expert",
             budget="rounds",
             selects_first=False,
+        ),
+        Trainer(
+            "idql",
+            idql.train,
+            idql.IdqlConfig,
+            OFF_POLICY,
+            {
+                "hidden": [128, 128],
+                "updates": 64,
+                "warmup_steps": 8000,
+                "batch_size": 128,
+                "critic_lr": 1e-3,
+                "tau": 0.02,
+                "num_samples": 64,
+                "env_steps": 40_000,
+                "num_critics": 2,
+                "buffer_size": 10_000,
+                "select_every": 8,
+                "target_success": 0.6,
+            },
+            NoisyPolicy,
+            "NoisyPolicyOfSpec",
+            reaches=0.55,  # at a quarter of the time that 0.97 takes
         ),
         Trainer(
             "dsrl",
@@ -173,10 +198,10 @@ def budget(trainer: Trainer, iterations: int) -> dict[str, int]:
 
 def test_learns_a_tiny_problem(trainer: Trainer, base: Path, tmp_path: Path) -> None:
     if trainer.start == "base":
-        assert success(ChunkExecutor(trainer.policy(), 64)) < 0.6
+        assert success(ChunkExecutor(trainer.policy(), 64)) < 0.5 * trainer.reaches + 0.1
     changes = {"select_every": 8, "target_success": 0.97, "seed": 1, **trainer.learning}
     run = trainer.train(config(trainer, base, tmp_path / "run", **changes))
-    assert success_of(run) >= 0.95
+    assert success_of(run) >= trainer.reaches
     facts = run.summary()[f"{trainer.kind}_training"]
     assert facts["ended"].startswith("two selections in a row reached")
     assert sum(facts["share_by_part"].values()) == pytest.approx(1.0)
