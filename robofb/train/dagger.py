@@ -72,12 +72,13 @@ class DaggerConfig(RlConfig):
         check_share(self, "beta_decay")
         if unknown := [key for key in self.bc if key not in BC_KEYS]:
             raise UserError(f"bc.{unknown[0]}: no key of a round; valid: {', '.join(BC_KEYS)}")
-        self.round_config()
+        round_config(self)
 
-    def round_config(self) -> BcConfig:
-        """Return what the training of one round reads."""
-        given = {"policy": self.policy, "seed": self.seed, "threads": self.threads, **dict(self.bc)}
-        return BcConfig(data="its rounds", **given)
+
+def round_config(cfg: DaggerConfig) -> BcConfig:
+    """Return what the training of one round reads."""
+    given = {"policy": cfg.policy, "seed": cfg.seed, "threads": cfg.threads, **dict(cfg.bc)}
+    return BcConfig(data="its rounds", **given)
 
 
 class DaggerTraining(RlTraining):
@@ -218,7 +219,7 @@ class DaggerLearner:
 
     def _retrain(self) -> dict[str, float]:
         """Train a fresh student on all rounds and take over its averaged weights."""
-        cfg = self.cfg.round_config()
+        cfg = round_config(self.cfg)
         fresh = make_policy(self.cfg.policy, self.env.spec, self.cfg.seed)
         with ExitStack() as stack:
             folders = [str(self._round_folder(number)) for number in range(self.iteration + 1)]

@@ -21,6 +21,7 @@ from fakes import (
     ResumablePointEnv,
 )
 from learning import SETTINGS, assert_same_weights, save_base, success, success_of
+from omegaconf import OmegaConf
 from torch import nn
 
 from robofb import loading
@@ -187,7 +188,8 @@ def base(trainer: Trainer, tmp_path: Path) -> Path:
 
 def config(trainer: Trainer, base: Path, out: Path, **changes: Any) -> Any:
     settings = {**SETTINGS, "select_every": 2, **trainer.settings, **changes}
-    return trainer.config(**{trainer.start: str(base)}, out=str(out), **settings)
+    given = trainer.config(**{trainer.start: str(base)}, out=str(out), **settings)
+    return OmegaConf.structured(given)  # as the command line gives it
 
 
 def budget(trainer: Trainer, iterations: int) -> dict[str, int]:

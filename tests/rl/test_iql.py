@@ -15,7 +15,7 @@ def test_expectile_loss_by_hand():
 
 @pytest.mark.parametrize(("expectile", "expected"), [(0.5, 0.25), (0.9, 0.75)])
 def test_the_expectile_is_where_the_loss_is_least(expectile, expected):
-    """Of 1 with chance p = 1/4 and else 0: e p / (e p + (1 - e) (1 - p)), where the slope of the loss is 0."""
+    """Of 1 with chance p = 1/4 and else 0: e p / (e p + (1 - e) (1 - p)), where the loss is flat."""
     assert expected == pytest.approx(expectile * 0.25 / (expectile * 0.25 + (1 - expectile) * 0.75))
     values = torch.tensor([1.0, 0.0, 0.0, 0.0])
     grid = torch.linspace(0, 1, 1001)
