@@ -103,7 +103,7 @@ class EvalConfig:
     """What `robofb eval` reads.
 
     Attributes:
-        run: run folder of a bc or residual policy.
+        run: run folder of any `robofb train`.
         checkpoint: latest, best, or a checkpoint's path.
         episodes: number of episodes; 256 or more for a figure to be quoted.
         seed: of the episodes; choose another than training's.

@@ -7,6 +7,7 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
+import torch
 import yaml
 from omegaconf import OmegaConf
 
@@ -20,6 +21,9 @@ from robofb.run import Run, is_run, plain
 from robofb.sim.render import cameras_of
 from robofb.sim.vec_env import SimVecEnv
 from robofb.types import EnvSpec
+
+CHUNK_POLICY_KINDS = ("bc", "ppo", "dsrl", "idql", "dagger")
+"""Kinds of run whose checkpoints hold a whole chunk policy, which a `ChunkExecutor` acts with."""
 
 
 def make_env(
@@ -108,12 +112,16 @@ def task_node(name: str) -> Any:
 
 
 def load_policy(run: Run, which: str = "best") -> Policy:
-    """Return the frozen chunk policy of a BC run.
+    """Return the frozen chunk policy of a run of one of `CHUNK_POLICY_KINDS`.
 
     Raises:
         UserError: the run holds something else, or its checkpoint is damaged.
     """
-    return policy_of(load_bc_checkpoint(run, which))
+    if run.kind not in CHUNK_POLICY_KINDS:
+        raise UserError(
+            f"{run.path} is a {run.kind} run; chunk policies are in {', '.join(CHUNK_POLICY_KINDS)} runs"
+        )
+    return policy_of(run.load_checkpoint(which))
 
 
 def load_bc_checkpoint(run: Run, which: str = "best") -> dict[str, Any]:
@@ -128,8 +136,9 @@ def load_bc_checkpoint(run: Run, which: str = "best") -> dict[str, Any]:
 
 
 def policy_of(checkpoint: Mapping[str, Any]) -> Any:
-    """Return the frozen chunk policy of a BC checkpoint."""
-    policy = build_policy(checkpoint["config"]["policy"], checkpoint["spec"])
+    """Return the frozen chunk policy of a checkpoint: built from its `policy_node`, in BC the config's."""
+    node = checkpoint.get("policy_node") or checkpoint["config"]["policy"]
+    policy = build_policy(node, checkpoint["spec"])
     policy.load_state_dict(checkpoint["policy"])
     return policy.eval().requires_grad_(False)
 
@@ -156,17 +165,24 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
 
 
 def load_agent(
-    run: Run, num_envs: int, which: str = "best", execute: int | None = None
+    run: Run,
+    num_envs: int,
+    which: str = "best",
+    execute: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> ChunkExecutor | ResidualAgent:
     """Return the agent that a run trained, ready for `num_envs` envs.
 
     Raises:
         UserError: the run holds no policy, or `execute` does not fit it.
     """
-    if run.kind == "bc":
-        return ChunkExecutor(load_policy(run, which), num_envs, execute=execute)
+    if run.kind in CHUNK_POLICY_KINDS:
+        policy: Any = load_policy(run, which)
+        return ChunkExecutor(policy.to(device), num_envs, execute=execute, device=device)
     if run.kind == "residual":
-        return ResidualAgent(load_residual(run, which), num_envs, execute=execute)
+        residual = load_residual(run, which).to(device)
+        return ResidualAgent(residual, num_envs, execute=execute, device=device)
     parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
     hint = f": try {' or '.join(parts)}" if parts else ""
-    raise UserError(f"{run.path} is a {run.kind} run; only bc and residual runs can be evaluated{hint}")
+    kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual"))
+    raise UserError(f"{run.path} is a {run.kind} run; those that can be evaluated are {kinds}{hint}")

@@ -67,12 +67,12 @@ class LinearPolicy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = nn.Linear(3, 2)
-        nn.init.constant_(self.net.weight, 0.1)
-        nn.init.zeros_(self.net.bias)
+        self.network = nn.Linear(3, 2)
+        nn.init.constant_(self.network.weight, 0.1)
+        nn.init.zeros_(self.network.bias)
 
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[torch.Tensor, dict]:
-        error = ((self.net(batch.obs["state"]) - batch.action) ** 2).mean(1)
+        error = ((self.network(batch.obs["state"]) - batch.action) ** 2).mean(1)
         return (error * batch.weight).sum() / batch.weight.sum(), {}
 
 

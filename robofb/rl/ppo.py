@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -83,6 +84,7 @@ class PPO:
         grad_clip: largest gradient norm of each network.
         l1_coef, l2_coef: weights of the penalty on mean actions.
         scale_rewards: divide rewards by the running standard deviation of the return, clipped at 5.
+        regulariser: further loss () of the actor, from its inputs (N, F) and its distribution there.
         ranks: processes that learn together, each from a buffer of its own: their gradients, statistics and
             decisions are those of one process with all their rollouts.
     """
@@ -111,6 +113,7 @@ class PPO:
         l1_coef: float = 0.0,
         l2_coef: float = 0.0,
         scale_rewards: bool = False,
+        regulariser: Callable[[Tensor, Any], Tensor] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.actor_critic, self.buffer, self.generator = actor_critic, buffer, generator
@@ -123,6 +126,7 @@ class PPO:
         self.target_kl, self.grad_clip = target_kl, grad_clip
         self.entropy_coef, self.value_coef = entropy_coef, value_coef
         self.l1_coef, self.l2_coef = l1_coef, l2_coef
+        self.regulariser = regulariser
         self.ranks, device = ranks, buffer.reward.device
         scaler = RewardScaler(buffer.num_envs, gamma, device=device, ranks=ranks)
         self.scaler = scaler if scale_rewards else None
@@ -239,6 +243,8 @@ class PPO:
             - self.entropy_coef * entropy
             + magnitude_penalty(distribution.mean, self.l1_coef, self.l2_coef)
         )
+        if self.regulariser is not None:
+            actor_loss = actor_loss + self.regulariser(batch.actor_obs, distribution)
         loss = batch.share * (actor_loss + self.value_coef * critic_loss)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -12,7 +12,7 @@ from robofb.ranks import ALONE, Ranks
 
 
 def generalised_advantages(
-    reward: Tensor, value: Tensor, next_value: Tensor, done: Tensor, gamma: float, lam: float
+    reward: Tensor, value: Tensor, next_value: Tensor, done: Tensor, gamma: float | Tensor, lam: float
 ) -> Tensor:
     """Return advantages (T, B): sums of TD errors weighted by (gamma lam)^k within each episode.
 
@@ -25,7 +25,7 @@ def generalised_advantages(
         next_value: (T, B) of the states reached, before any reset: 0 after a termination, the value of the
             final observation after a time-out.
         done: (T, B) bool, the step ended its episode either way.
-        gamma: discount.
+        gamma: discount; (T, B) where it differs.
         lam: weight decay of longer estimates, lambda.
     """
     delta = reward + gamma * next_value - value

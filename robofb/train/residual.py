@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from robofb import loading
 from robofb.errors import UserError
-from robofb.evaluate import evaluate
 from robofb.normalize import is_image
-from robofb.optimisation import NonFiniteError
-from robofb.policies.residual import ResidualPolicy
 from robofb.policies.residual_agent import ResidualAgent
-from robofb.progress import progress_bar
 from robofb.ranks import Ranks, join_ranks
 from robofb.run import Run
-from robofb.stats import SuccessRate
-from robofb.store.checks import check_same_spec
-from robofb.train.interrupt import InterruptFlag
-from robofb.train.nonfinite import save_cause
-from robofb.train.open_run import keep_config, open_run, own_state
+from robofb.train.open_run import open_run
 from robofb.train.residual_config import FIXED, ResidualConfig, initial_log_std
 from robofb.train.residual_learner import ResidualLearner
-from robofb.train.residual_parts import load_base, make_ppo, make_residual_policy
+from robofb.train.residual_parts import make_ppo, make_residual_policy
+from robofb.train.rl_training import RlTraining, load_base, selection, training_envs
 
 LOG = logging.getLogger(__name__)
 SATURATION_TO_WARN_OF = 0.2  # share of mean residuals beyond +-1, that is of corrections beyond `scale`
@@ -41,130 +28,39 @@ def train(cfg: ResidualConfig) -> Run:
         UserError: a wrong base, an unusable folder, or weights that became NaN.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
-    with join_ranks() as ranks, ExitStack() as stack:
-        return _train(cfg, ranks, stack)
+    with join_ranks() as ranks:
+        return _train(cfg, ranks)
 
 
-def _train(cfg: ResidualConfig, ranks: Ranks, stack: ExitStack) -> Run:
-    num_envs = ranks.share("num_envs", cfg.num_envs)
-    base, base_node = load_base(cfg)
+def _train(cfg: ResidualConfig, ranks: Ranks) -> Run:
+    base, base_node = load_base(cfg, "residual")
     if images := [key for key, array in base.spec.obs.items() if is_image(array)]:
         raise UserError(
             f"base={cfg.base}: sees images ({', '.join(images)}); a residual corrects policies of flat "
             "observations only, such as policy=mlp_diffusion"
         )
-    env = stack.enter_context(closing(loading.make_env(cfg.task, cfg.engine, num_envs)))
-    check_same_spec(base.spec, env.spec.only(base.spec.obs), f"base={cfg.base}")
-    policy = make_residual_policy(cfg, base).to(env.device)
-    judge = _make_judge(cfg, policy, num_envs, stack) if ranks.leads else _never
-
-    run = stack.enter_context(open_run(cfg, "residual", env.spec.task, FIXED, ranks))
-    ppo = make_ppo(cfg, policy, env, ranks)
-    learner = ResidualLearner(policy, env, ppo, seed=cfg.seed, threads=cfg.threads)
-    ResidualTraining(cfg, run, learner, lambda: ranks.lead(judge), base_node).work()
+    with training_envs(cfg, base.spec, ranks=ranks) as (env, select_env):
+        policy = make_residual_policy(cfg, base).to(env.device)
+        agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
+        with open_run(cfg, "residual", env.spec.task, FIXED, ranks) as run:
+            ppo = make_ppo(cfg, policy, env, ranks)
+            learner = ResidualLearner(policy, env, ppo, seed=cfg.seed, threads=cfg.threads)
+            rebuilding = {"residual": policy.settings, "base_policy": base_node}
+            select = selection(cfg, agent, select_env)
+            ResidualTraining(cfg, run, learner, select, rebuilding, ranks).work()
     return run
 
 
-def _make_judge(
-    cfg: ResidualConfig, policy: ResidualPolicy, num_envs: int, stack: ExitStack
-) -> Callable[[], SuccessRate]:
-    """Return what evaluates the policy on the selection's episodes; `stack` closes its env."""
-    env = stack.enter_context(closing(loading.make_env(cfg.task, cfg.engine, num_envs)))
-    agent = ResidualAgent(policy, num_envs, device=env.device)
-    return lambda: evaluate(agent, env, cfg.select_episodes, cfg.select_seed, progress="select").rate
+class ResidualTraining(RlTraining):
+    """The loop of a residual: its exploration may follow a schedule, and saturation is warned of."""
 
-
-def _never() -> SuccessRate:
-    raise RuntimeError("only the first rank evaluates")
-
-
-@dataclass
-class Progress:
-    """What a training has come to beside its weights.
-
-    Attributes:
-        seconds: wall time worked, resumed stretches together.
-        best: success at the best selection so far, None before the first.
-        hits: selections in a row that reached the target.
-        warned: the warning about saturation was given.
-    """
-
-    seconds: float = 0.0
-    best: float | None = None
-    hits: int = 0
-    warned: bool = False
-
-
-class ResidualTraining:
-    """The loop around `ResidualLearner.step`: budget, selection, log, checkpoints, Ctrl-C.
-
-    Args:
-        cfg: budgets and intervals.
-        run: where to log and save; continued from its latest checkpoint where `cfg.resume` is set.
-        learner: what learns.
-        select: evaluates the deterministic policy on the selection's episodes.
-        base_config: the base policy's config node, kept in every checkpoint to rebuild the base from.
-    """
-
-    def __init__(
-        self,
-        cfg: ResidualConfig,
-        run: Run,
-        learner: ResidualLearner,
-        select: Callable[[], SuccessRate],
-        base_config: Mapping[str, Any],
-    ) -> None:
-        self.cfg, self.run, self.learner, self.select = cfg, run, learner, select
-        self.base_config = dict(base_config)
-        self.ranks = learner.ppo.ranks
-        self.progress = Progress()
-        self._saved_at = -1
-        if cfg.resume and run.has_checkpoint:
-            self._restore(run.load_checkpoint("latest"))
-        self._started = time.monotonic() - self.progress.seconds
-        if cfg.resume and not self._why_finished():
-            keep_config(run, cfg)
-
-    def work(self) -> None:
-        """Train until a budget is spent or the target is reached twice in a row."""
-        cfg, learner = self.cfg, self.learner
-        num_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        what = "residual PPO" if self.ranks.leads else None
-        bar = progress_bar(cfg.env_steps, what, "step", learner.env_steps)
-        try:
-            with InterruptFlag(patient=self.ranks.size > 1) as interrupt, bar:
-                if self.progress.best is None:
-                    self.run.log(self._choose(), learner.env_steps)
-                finished = self._why_finished()
-                while not finished:
-                    if self.ranks.any(interrupt.raised):
-                        self._stop()
-                    metrics = self._step()
-                    finished = self._why_finished()
-                    bar.update(learner.env_steps - bar.n)
-                    bar.set_postfix(success=f"{metrics.get('train/success', 0):.2f}", refresh=False)
-                    if learner.ppo.iteration % cfg.select_every == 0 or finished:
-                        metrics |= self._choose()
-                        finished = finished or self._why_finished()
-                    elif learner.ppo.iteration % cfg.save_every == 0:
-                        self._save()
-                    self.run.log(metrics, learner.env_steps)
-        finally:
-            torch.set_num_threads(num_threads)
-        LOG.info("training ends: %s", finished)
-        self._summarise(finished)
-        if self.ranks.any(interrupt.raised):  # in the last iteration: what would come next must not start
-            raise KeyboardInterrupt
+    cfg: ResidualConfig
+    learner: ResidualLearner
+    advice = "a lower actor_lr or critic_lr may help"
 
     def _step(self) -> dict[str, float]:
-        """Do one iteration; save what caused it where a number is no longer finite."""
         self._anneal()
-        try:
-            metrics = self.learner.step()
-        except NonFiniteError as error:
-            advice = "a lower actor_lr or critic_lr may help"
-            raise save_cause(self.run, error, self.learner.env_steps, "env steps", advice) from error
+        metrics = super()._step()
         if metrics["ppo/saturation"] > SATURATION_TO_WARN_OF and not self.progress.warned:
             self.progress.warned = True
             LOG.warning(
@@ -182,88 +78,3 @@ class ResidualTraining:
             share = min(1.0, self.learner.env_steps / self.cfg.env_steps)
             with torch.no_grad():
                 self.learner.policy.actor_critic.actor.log_std.fill_(first + share * (last - first))
-
-    def _choose(self) -> dict[str, float]:
-        """Evaluate on the selection's episodes, save, and keep the best."""
-        start = time.monotonic()
-        success = self.select()
-        progress, target = self.progress, self.cfg.target_success
-        best = progress.best is None or success.rate >= progress.best
-        progress.best = success.rate if best else progress.best
-        progress.hits = progress.hits + 1 if target is not None and success.rate >= target else 0
-        self._save(best=best)
-        LOG.info(
-            "%d env steps: %d of %d selection episodes succeed (%.1f %%)",
-            self.learner.env_steps,
-            success.successes,
-            success.episodes,
-            100 * success.rate,
-        )
-        return {
-            "select/success": success.rate,
-            "select/low": success.low,
-            "select/high": success.high,
-            "seconds/selection": time.monotonic() - start,
-        }
-
-    def _why_finished(self) -> str:
-        """Return why training ends here, nothing while it goes on."""
-        cfg = self.cfg
-        if self.learner.env_steps >= cfg.env_steps:
-            return f"the budget env_steps={cfg.env_steps} is spent"
-        if cfg.time_limit_s is not None and self.ranks.lead(self._seconds) >= cfg.time_limit_s:
-            return f"the time limit time_limit_s={cfg.time_limit_s:g} is over"
-        if self.progress.hits >= 2:
-            return f"two selections in a row reached target_success={cfg.target_success}"
-        return ""
-
-    def _seconds(self) -> float:
-        return time.monotonic() - self._started
-
-    def _stop(self) -> None:
-        """Save after Ctrl-C, say how to go on, and leave."""
-        if self._saved_at != self.learner.env_steps:
-            self._save()
-        LOG.info("saved; continue with: robofb train residual resume=%s", self.run.path)
-        raise KeyboardInterrupt
-
-    def _save(self, best: bool = False) -> None:
-        self.progress.seconds = self._seconds()
-        policy = self.learner.policy
-        learners = self.ranks.gather(self.learner.state_dict())
-        state = {
-            "spec": policy.spec.to_dict(),
-            "policy": policy.state_dict(),
-            "residual": policy.settings,
-            "base_policy": self.base_config,
-            "learner": learners[0],
-            "other_learners": learners[1:],
-            "progress": vars(self.progress).copy(),
-        }
-        self.run.save_checkpoint(state, self.learner.env_steps, best=best)
-        self._saved_at = self.learner.env_steps
-
-    def _restore(self, checkpoint: dict[str, Any]) -> None:
-        self.learner.policy.load_state_dict(checkpoint["policy"])
-        self.learner.load_state_dict(own_state(checkpoint, self.ranks, f"resume={self.cfg.resume}"))
-        self.progress = Progress(**checkpoint["progress"])
-        if checkpoint["config"]["target_success"] != self.cfg.target_success:
-            self.progress.hits = 0
-
-    def _summarise(self, ended: str) -> None:
-        """Write why training ended and its cost; "other" is what is neither of the named parts."""
-        parts = self.learner.clock.seconds
-        total = sum(parts.values())
-        self.run.write_summary(
-            {
-                "residual_training": {
-                    "ended": ended,
-                    "env_steps": self.learner.env_steps,
-                    "iterations": self.learner.ppo.iteration,
-                    "seconds": self._seconds(),
-                    "seconds_by_part": parts,
-                    "share_by_part": {part: seconds / total for part, seconds in parts.items() if total > 0},
-                    "best_selection_success": self.progress.best,
-                }
-            }
-        )

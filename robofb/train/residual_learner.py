@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
@@ -12,16 +11,8 @@ from robofb.policies.residual import ResidualPolicy
 from robofb.policies.residual_agent import ResidualAgent
 from robofb.rl.ppo import PPO
 from robofb.rng import TRAINING_STREAM, derive_seeds
+from robofb.train.episodes import EpisodeCount, Resumable
 from robofb.train.stopwatch import Stopwatch
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """A VecEnv whose running episodes can be saved and continued exactly."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 class ResidualLearner:
@@ -45,29 +36,32 @@ class ResidualLearner:
         self._seed = ppo.ranks.seed(derive_seeds(seed, TRAINING_STREAM))
         self._start_episodes(0)
 
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return self.ppo.iteration
+
     def step(self) -> dict[str, float]:
         """Do one iteration and return its metrics.
 
         Raises:
             NonFiniteError: see `PPO.update`.
         """
-        start, before = time.perf_counter(), dict(self.clock.seconds)
-        metrics = self._collect()
-        with self.clock("ppo_update"):
-            torch.set_num_threads(self.threads)
-            self.ppo.compute_returns(self.agent.features.critic)
-            metrics |= {f"ppo/{key}": value for key, value in self.ppo.update().items()}
-            self._renormalise()
-            torch.set_num_threads(1)
-        spent = {part: total - before.get(part, 0.0) for part, total in self.clock.seconds.items()}
-        other = time.perf_counter() - start - sum(spent.values())
-        self.clock.seconds["other"] = self.clock.seconds.get("other", 0.0) + other
-        return metrics | {f"seconds/{part}": seconds for part, seconds in (spent | {"other": other}).items()}
+        metrics: dict[str, float] = {}
+        with self.clock.iteration(metrics):
+            metrics |= self._collect()
+            with self.clock("ppo_update"):
+                torch.set_num_threads(self.threads)
+                self.ppo.compute_returns(self.agent.features.critic)
+                metrics |= {f"ppo/{key}": value for key, value in self.ppo.update().items()}
+                self._renormalise()
+                torch.set_num_threads(1)
+        return metrics
 
     def _collect(self) -> dict[str, float]:
         """Fill the buffer with one rollout."""
         agent, clock = self.agent, self.clock
-        episodes = successes = torch.zeros((), dtype=torch.int64, device=self.env.device)
+        count = EpisodeCount(self.env.device)
         num_steps, chunked = self.ppo.buffer.num_steps, self.policy.chunked
         for t in range(num_steps):
             with clock("residual_forward"):
@@ -86,13 +80,9 @@ class ResidualLearner:
                 agent.observe(step.obs)
                 if self.policy.running is not None:
                     self.policy.running.watch({key: step.obs[key] for key in self.policy.obs_keys})
-            episodes = episodes + step.done.sum()
-            successes = successes + (step.done & step.info["success"]).sum()
-        ranks = self.ppo.ranks
-        self.env_steps += num_steps * self.env.num_envs * ranks.size
-        ended, succeeded = ranks.gathered(torch.stack([episodes, successes])).sum(0).tolist()
-        metrics: dict[str, float] = {"train/episodes": ended}
-        return metrics | {"train/success": succeeded / ended} if ended else metrics
+            count.add(step)
+        self.env_steps += num_steps * self.env.num_envs * self.ppo.ranks.size
+        return count.metrics(self.ppo.ranks)
 
     def _renormalise(self) -> None:
         """Let a running normaliser count this rollout; a rollout and its update see one and the same."""

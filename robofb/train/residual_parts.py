@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from robofb import loading
 from robofb.interfaces import VecEnv
 from robofb.policies.residual import BasePolicy, ResidualPolicy
 from robofb.ranks import ALONE, Ranks
 from robofb.rl.ppo import PPO
 from robofb.rl.rollout_buffer import RolloutBuffer
 from robofb.rng import EXPLORATION_STREAM, WEIGHTS_STREAM, derive_seeds
-from robofb.run import Run
+from robofb.train.ppo_options import ppo_settings
 from robofb.train.residual_config import ResidualConfig, initial_log_std
-
-
-def load_base(cfg: ResidualConfig) -> tuple[Any, dict[str, Any]]:
-    """Return the base policy and its config node; of a run that is continued, from its own checkpoint."""
-    if cfg.resume and (run := Run.open(cfg.resume)).kind == "residual" and run.has_checkpoint:
-        return loading.load_residual(run, "latest").base, run.load_checkpoint("latest")["base_policy"]
-    checkpoint = loading.load_bc_checkpoint(Run.open(cfg.base), cfg.base_checkpoint)
-    return loading.policy_of(checkpoint), checkpoint["config"]["policy"]
 
 
 def make_residual_policy(cfg: ResidualConfig, base: BasePolicy) -> ResidualPolicy:
@@ -57,28 +46,13 @@ def make_ppo(cfg: ResidualConfig, policy: ResidualPolicy, env: VecEnv, ranks: Ra
         policy.residual_dim,
         device=env.device,
     )
-    iterations = -(-cfg.env_steps // (cfg.rollout_steps * env.num_envs * ranks.size))
     return PPO(
         policy.actor_critic,
         buffer,
         torch.Generator(env.device).manual_seed(ranks.seed(derive_seeds(cfg.seed, EXPLORATION_STREAM))),
-        gamma=cfg.gamma,
-        lam=cfg.lam,
-        clip=cfg.clip,
-        epochs=cfg.epochs,
-        minibatch_size=cfg.minibatch_size,
-        actor_lr=cfg.actor_lr,
-        critic_lr=cfg.critic_lr,
-        lr_warmup_iterations=cfg.lr_warmup_iterations,
-        lr_cosine_iterations=iterations if cfg.lr_cosine else None,
-        lr_end=cfg.lr_end,
-        critic_warmup_iterations=cfg.critic_warmup_iterations,
-        target_kl=cfg.target_kl,
-        entropy_coef=cfg.entropy_coef,
-        value_coef=cfg.value_coef,
-        grad_clip=cfg.grad_clip,
         l1_coef=cfg.l1_coef,
         l2_coef=cfg.l2_coef,
         scale_rewards=cfg.scale_rewards,
         ranks=ranks,
+        **ppo_settings(cfg),
     )
