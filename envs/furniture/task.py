@@ -20,8 +20,7 @@ from robofb.sim.ik import solve_differential_ik
 from robofb.types import ArraySpec
 
 CONTROL_DT_S = 0.1
-PHYSICS_DT_S = 1 / 120
-NUM_SUBSTEPS = 12
+NUM_SUBSTEPS = 12  # of physics in a control step: 120 Hz
 GRIPPER_SPEED_M_S = 0.25  # of the opening width
 WORKSPACE_LOW_M = (0.20, -0.45, 0.005)
 WORKSPACE_HIGH_M = (0.75, 0.45, 0.55)
@@ -117,7 +116,7 @@ class FurnitureTask(ABC):
     def build(self) -> mujoco.MjModel:
         """Compile the scene: arm, table, lights, cameras and the task's parts."""
         spec = mujoco.MjSpec()
-        spec.option.timestep = PHYSICS_DT_S
+        spec.option.timestep = CONTROL_DT_S / self.num_substeps
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
         spec.option.iterations = 20
