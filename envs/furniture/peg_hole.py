@@ -12,16 +12,17 @@ from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
 from robofb.envs.furniture.moves import Move
 from robofb.envs.furniture.parts import BOX, CAPSULE, SLIDING_FRICTION, SPHERE
 from robofb.envs.furniture.plans import DOWN, STANDING, insert, pick
+from robofb.envs.furniture.task import NUM_SUBSTEPS
 
 PEG_START_M = (0.48, -0.12)
 BLOCK_START_M = (0.48, 0.12)
 GRASP_HEIGHT_M = 0.014  # above the mouth of the hole: the fingers end 9 mm below
 STEEL, GREY = (0.70, 0.72, 0.75, 1), (0.36, 0.40, 0.47, 1)
-# Nearly rigid: a light peg sinks 0.03 mm into a wall under 10 N, against a play of 0.08 mm.
-STIFF = {"solref": [0.001, 1], "solimp": [0.999, 0.9999, 0.0002, 0.5, 2]}
+# Nearly rigid, and as quick as 240 Hz allow: the peg sinks 0.03 mm into a wall where the play is 0.08 mm.
+STIFF = {"solref": [1 / 120, 1], "solimp": [0.999, 0.9999, 0.0002, 0.5, 2]}
 # So that soft pads sink into a peg of 62 g no deeper than into a leg of 130 g; solmix: the peg's values count.
 FIRM = {"solref": [0.02, 1], "solimp": [0.98, 0.99, 0.001, 0.5, 2], "solmix": 100}
-CARE = 0.5  # see `Move.care`: the pads are nearly as wide as the peg
+CARE = 0.4  # see `Move.care`: the pads are nearly as wide as the peg
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RectangularPeg:
 
     size_m: tuple[float, float, float] = (0.016, 0.010, 0.050)
     depth_m: float = 0.025  # of it in the hole
-    edge_m: float = 0.0015  # radius of the edges and corners that the hole meets
+    edge_m: float = 0.002  # radius of the edges and corners that the hole meets
     mass_kg: float = 0.062
 
 
@@ -126,7 +127,7 @@ class PegHole(AssemblyTask):
     `AssemblyTask` for the arguments.
     """
 
-    num_substeps = int(__import__("os").environ.get("SUB", 12))
+    num_substeps = 2 * NUM_SUBSTEPS
 
     def __init__(
         self,
