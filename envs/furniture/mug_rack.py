@@ -35,11 +35,10 @@ class Mug:
     radius_m: float = 0.032
     height_m: float = 0.080
     handle_m: tuple[tuple[float, float], ...] = (  # middle of the handle, from top to bottom: x, y
-        (0.030, 0.026),
-        (0.054, 0.026),
-        (0.062, 0.014),
-        (0.062, -0.014),
-        (0.054, -0.026),
+        (0.030, 0.027),
+        (0.058, 0.027),  # here the peg comes to lie: the corner that is farthest from the centre
+        (0.058, 0.010),
+        (0.050, -0.020),
         (0.030, -0.026),
     )
     handle_radius_m: float = 0.004
@@ -54,7 +53,7 @@ class Rack:
     base_m: float = 0.015  # its thickness
     post_radius_m: float = 0.007
     peg_radius_m: float = 0.005
-    peg_height_m: float = 0.270
+    peg_height_m: float = 0.210
     peg_length_m: float = 0.085  # from the middle of the post
     mass_kg: float = 1.5
 
@@ -109,7 +108,7 @@ def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
         **surface,
     )
     reach, level = rack.peg_length_m, rack.peg_height_m
-    for x, y, z in ((0, level, reach), (0, level - 0.06, -reach), (reach, level - 0.03, 0)):
+    for x, y, z in ((0, level, reach), (0, level - 0.04, -reach), (reach, level - 0.02, 0)):
         body.add_geom(
             type=CAPSULE, fromto=[0, y, 0, x, y, z], size=[rack.peg_radius_m, 0, 0], mass=0, **surface
         )
@@ -129,16 +128,18 @@ def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
 
 MUG, RACK = Mug(), Rack()
 TIP_M = 0.030  # of the peg beyond the place where the mug hangs
-# Where the peg's axis is when the mug hangs, in the mug's frame, and the middle of the handle's opening.
-HUNG_M = (0.043, MUG.handle_m[0][1] - MUG.handle_radius_m - RACK.peg_radius_m, 0.0)
-OPENING_M = (0.043, 0.0, 0.0)
+# Where the peg's axis is in the mug's frame: when the mug hangs free, ...
+INSET_M = MUG.handle_radius_m + RACK.peg_radius_m
+HUNG_M = (MUG.handle_m[1][0] - INSET_M, MUG.handle_m[1][1] - INSET_M, 0.0)
+LAID_M = (0.047, HUNG_M[1], 0.0)  # ... when the hand has laid it on the peg, ...
+OPENING_M = (0.045, 0.004, 0.0)  # ... and in the middle of the handle's opening
 
 
 class MugRack(AssemblyTask):
     """Hang a mug on a peg: position and the axis of the handle's hole count, not the turn about it.
 
-    The mug hangs where the peg lies under the top of its handle, 30 mm from the tip; as in ResiP the hand may
-    hold it still. See `AssemblyTask` for the arguments.
+    It is to hang 30 mm from the peg's tip, the peg in the upper corner of the handle, where it stays when it is
+    let go; as in ResiP the hand may still hold it. See `AssemblyTask` for the arguments.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class MugRack(AssemblyTask):
 
     def plan(self) -> Sequence[Move]:
         """Return the scripted expert's moves."""
-        slip, hang = carry(replace(self.pair, plug_seat_m=OPENING_M)), carry(self.pair)
+        slip, hang = (carry(replace(self.pair, plug_seat_m=place)) for place in (OPENING_M, LAID_M))
         return [
             *pick("mug", GRASP_M, BESIDE_HANDLE, DOWN),
             slip(above_m=TIP_M + 0.07, tolerance_m=0.015, most=60),
