@@ -54,8 +54,13 @@ class Rack:
     post_radius_m: float = 0.007
     peg_radius_m: float = 0.005
     peg_height_m: float = 0.210
-    peg_length_m: float = 0.085  # from the middle of the post
+    post_z_m: float = -0.025  # the post stands off the centre, so that the peg stays above the base
     mass_kg: float = 1.5
+
+    @property
+    def tip_z_m(self) -> float:
+        """Middle of the rounded end of the peg that counts."""
+        return self.size_m[2] / 2 - self.peg_radius_m
 
 
 def shape_mug(body: mujoco.MjsBody, mug: Mug) -> None:
@@ -84,7 +89,7 @@ def shape_mug(body: mujoco.MjsBody, mug: Mug) -> None:
 
 
 def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
-    """Give a body the shape of a rack: a base on four feet, a post and three pegs."""
+    """Give a body the shape of a rack: a base on four feet, a post and two pegs."""
     surface = {
         "contype": TOP,
         "conaffinity": 0,
@@ -102,15 +107,18 @@ def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
     )
     body.add_geom(
         type=CYLINDER,
-        fromto=[0, rack.base_m, 0, 0, height, 0],
+        fromto=[0, rack.base_m, rack.post_z_m, 0, height, rack.post_z_m],
         size=[rack.post_radius_m, 0, 0],
         mass=0.2 * rack.mass_kg,
         **surface,
     )
-    reach, level = rack.peg_length_m, rack.peg_height_m
-    for x, y, z in ((0, level, reach), (0, level - 0.04, -reach), (reach, level - 0.02, 0)):
+    level, aside = rack.peg_height_m - 0.03, width / 2 - rack.peg_radius_m
+    for start, end in (
+        ((0, rack.peg_height_m, rack.post_z_m), (0, rack.peg_height_m, rack.tip_z_m)),
+        ((0, level, rack.post_z_m), (aside, level, rack.post_z_m)),
+    ):
         body.add_geom(
-            type=CAPSULE, fromto=[0, y, 0, x, y, z], size=[rack.peg_radius_m, 0, 0], mass=0, **surface
+            type=CAPSULE, fromto=[*start, *end], size=[rack.peg_radius_m, 0, 0], mass=0, **surface
         )
     for x in (foot_m - width / 2, width / 2 - foot_m):
         for z in (foot_m - depth / 2, depth / 2 - foot_m):
@@ -150,7 +158,7 @@ class MugRack(AssemblyTask):
         min_cosine: float = 0.94,
         max_part_overlap_m: float = 0.0015,
     ) -> None:
-        peg_m = (0.0, RACK.peg_height_m, RACK.peg_length_m - TIP_M)
+        peg_m = (0.0, RACK.peg_height_m, RACK.tip_z_m - TIP_M)
         self.pair = Pair("mug", "rack", HUNG_M, peg_m, tip_m=TIP_M)
         super().__init__(
             "mug_rack",

@@ -22,7 +22,7 @@ STEEL, GREY = (0.70, 0.72, 0.75, 1), (0.36, 0.40, 0.47, 1)
 STIFF = {"solref": [1 / 120, 1], "solimp": [0.999, 0.9999, 0.0002, 0.5, 2]}
 # So that soft pads sink into a peg of 62 g no deeper than into a leg of 130 g; solmix: the peg's values count.
 FIRM = {"solref": [0.02, 1], "solimp": [0.98, 0.99, 0.001, 0.5, 2], "solmix": 100}
-CARE = 0.4  # see `Move.care`: the pads are nearly as wide as the peg
+CARE = 0.4  # see `Move.care`: the peg is hardly wider than the pads
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,7 @@ class PegHole(AssemblyTask):
     """
 
     num_substeps = 2 * NUM_SUBSTEPS
+    pad_reach_m = (0.004, 0.0055)  # so that a peg of 16 mm that is gripped 4 mm off is held by all points
 
     def __init__(
         self,
@@ -146,8 +147,8 @@ class PegHole(AssemblyTask):
             (0.0, 0.0, 0.0),
             tip_m=PEG_SHAPE.depth_m,
             symmetry=2,
-            near_m=0.001,
-            far_m=0.01,
+            near_m=0.005,
+            far_m=0.03,
         )
         super().__init__(
             "peg_hole",

@@ -89,6 +89,7 @@ class FurnitureTask(ABC):
     """
 
     num_substeps = NUM_SUBSTEPS
+    pad_reach_m = franka.PAD_REACH_M
 
     def __init__(self, randomness: str) -> None:
         if randomness not in RANDOMNESS:
@@ -123,7 +124,7 @@ class FurnitureTask(ABC):
         spec.option.tolerance = 1e-9  # 1e-6 lets a light part explode: it is relative to the arm's inertia
         _add_looks(spec)
         add_table(spec)
-        franka.add_franka(spec)
+        franka.add_franka(spec, pad_reach_m=self.pad_reach_m)
         self.add_parts(spec)
         return spec.compile()
 
