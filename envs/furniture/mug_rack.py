@@ -22,9 +22,7 @@ RACK_START_M = (0.52, 0.20)
 MUG_START_M = (0.45, -0.14)
 GRASP_M = (0.0, 0.015, 0.0)  # 25 mm below the rim: the palm stays 12 mm above it
 # TCP rotations in the mug's frame: down, the fingers closing along the hole of the handle.
-BESIDE_HANDLE = [
-    torch.tensor([[sign, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, sign, 0.0]]) for sign in (1.0, -1.0)
-]
+BESIDE_HANDLE = [torch.tensor([[sign, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, sign, 0.0]]) for sign in (1.0, -1.0)]
 GLAZE = (0.24, 0.42, 0.60, 1)
 
 
@@ -117,9 +115,7 @@ def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
         ((0, rack.peg_height_m, rack.post_z_m), (0, rack.peg_height_m, rack.tip_z_m)),
         ((0, level, rack.post_z_m), (aside, level, rack.post_z_m)),
     ):
-        body.add_geom(
-            type=CAPSULE, fromto=[*start, *end], size=[rack.peg_radius_m, 0, 0], mass=0, **surface
-        )
+        body.add_geom(type=CAPSULE, fromto=[*start, *end], size=[rack.peg_radius_m, 0, 0], mass=0, **surface)
     for x in (foot_m - width / 2, width / 2 - foot_m):
         for z in (foot_m - depth / 2, depth / 2 - foot_m):
             body.add_geom(
@@ -146,8 +142,8 @@ OPENING_M = (0.045, 0.004, 0.0)  # ... and in the middle of the handle's opening
 class MugRack(AssemblyTask):
     """Hang a mug on a peg: position and the axis of the handle's hole count, not the turn about it.
 
-    It is to hang 30 mm from the peg's tip, the peg in the upper corner of the handle, where it stays when it is
-    let go; as in ResiP the hand may still hold it. See `AssemblyTask` for the arguments.
+    It is to hang 30 mm from the peg's tip, the peg in the upper corner of the handle, where it stays when it
+    is let go; as in ResiP the hand may still hold it. See `AssemblyTask` for the arguments.
     """
 
     def __init__(

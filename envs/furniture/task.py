@@ -81,6 +81,8 @@ class FurnitureTask(ABC):
 
     A subclass sets up its parts before it calls this constructor, which builds the scene.
 
+    A subclass may set `num_substeps` of physics in a control step, and `pad_reach_m`, see `add_franka`.
+
     Args:
         randomness: low, med or high.
 

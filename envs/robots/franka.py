@@ -23,7 +23,7 @@ FINGER_JOINTS = ["finger_left", "finger_right"]
 # The arm's 16 state values, in this order: TCP pose, TCP velocity, opening width.
 STATE_SENSORS = ("tcp_pos_w", "tcp_xaxis_w", "tcp_yaxis_w", "tcp_linvel_w", "tcp_angvel_w", "gripper_width")
 MAX_WIDTH_M = 0.08
-PAD_REACH_M = (0.0065, 0.0055)  # of a pad's four points of contact from its middle: across, and along the finger
+PAD_REACH_M = (0.0065, 0.0055)  # of a pad's four points of contact from its middle: across, along the finger
 FLANGE_M = 0.107
 HAND_TO_TCP_M = 0.1034
 LOWER_RAD = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
@@ -141,6 +141,8 @@ def add_franka(
     spec: mujoco.MjSpec, gains: Gains | None = None, pad_reach_m: tuple[float, float] = PAD_REACH_M
 ) -> None:
     """Add the arm at the origin of the world, its actuators and its TCP sensors to a scene.
+
+    `pad_reach_m` serves parts that are narrower than the pads, see `PAD_REACH_M`.
 
     Actuators integrate their control, a velocity, into a commanded joint angle (or width), kept in
     `act`: one control value ramps the command linearly over the substeps of a control step.

@@ -6,10 +6,10 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from placing import placed, play
 
 from robofb.envs.furniture.mug_rack import HUNG_M, LAID_M, MUG, RACK, TIP_M, UPRIGHT, MugRack
 from robofb.geometry import quat_from_axis_angle, quat_multiply, quat_to_matrix
-from placing import placed, play
 
 RACK_M, STANDING = torch.tensor([0.5, 0.2, 0.0]), torch.tensor(UPRIGHT)
 # The peg's place for a mug: rack's y is up, its z points along -y of the base.
@@ -49,10 +49,6 @@ def test_success_by_hand(shift_m, turn_rad, tilt_rad, hung):
 
 
 def test_hanging_through_the_handle_is_refused():
-    task, engine = scene((0.004, 0, 0))  # towards the robot's far side: the peg inside the upper bar's end
-    score = task.score(engine)
-    inside = score.metrics["part_overlap"].item()
-    assert score.success.item() is (inside <= 0.0015)
     task, engine = scene((0, 0, -0.003))  # the upper bar sinks 3 mm into the peg
     score = task.score(engine)
     assert score.metrics["part_overlap"].item() == pytest.approx(0.003, abs=1e-5)

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from placing import placed, play
 
 from robofb.envs.furniture.peg_hole import BLOCK, PEG_SHAPE, PegHole
 from robofb.geometry import quat_from_axis_angle, quat_multiply
-from placing import placed, play
 
 BLOCK_M = torch.tensor([0.5, 0.1, BLOCK.height_m + BLOCK.clearance_below_m])
 UPRIGHT = torch.tensor([1.0, 0, 0, 0])
