@@ -117,7 +117,7 @@ class AssemblyTask(FurnitureTask):
     `max_part_overlap_m`. An episode succeeds when all pairs are assembled at once.
 
     The state is all in the robot's base frame: robot (16), parts (9 each), obstacle (2, where there is one),
-    and for each pair the way from the TCP to the plug's grasp, in the TCP's frame (3), and its `features` (10).
+    and for each pair the way from the TCP to the plug's grasp, in the TCP's frame (3), and ten `features`.
 
     Args:
         name: of the task.
