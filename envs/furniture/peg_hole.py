@@ -84,14 +84,14 @@ def shape_block(body: mujoco.MjsBody, block: HoleBlock) -> None:
     floor_half = (block.height_m - block.depth_m) / 2
     wide, narrow = (half_side - half_x) / 2, (half_side - half_y) / 2
     boxes = [
-        ((sign * (half_x + wide), 0, -block.depth_m / 2), (wide, half_side, block.depth_m / 2))
+        ((sign * (half_x + wide), 0.0, -block.depth_m / 2), (wide, half_side, block.depth_m / 2))
         for sign in (-1, 1)
     ]
     boxes += [
-        ((0, sign * (half_y + narrow), -block.depth_m / 2), (half_x, narrow, block.depth_m / 2))
+        ((0.0, sign * (half_y + narrow), -block.depth_m / 2), (half_x, narrow, block.depth_m / 2))
         for sign in (-1, 1)
     ]
-    boxes.append(((0, 0, -block.depth_m - floor_half), (half_side, half_side, floor_half)))
+    boxes.append(((0.0, 0.0, -block.depth_m - floor_half), (half_side, half_side, floor_half)))
     for centre, half in boxes:
         body.add_geom(
             type=BOX,
