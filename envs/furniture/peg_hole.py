@@ -79,7 +79,7 @@ def shape_peg(body: mujoco.MjsBody, peg: RectangularPeg) -> None:
 
 
 def shape_block(body: mujoco.MjsBody, block: HoleBlock) -> None:
-    """Give a body the shape of a hole block: four walls, a floor and three feet."""
+    """Give a body the shape of a hole block: four walls, a floor and four feet."""
     half_side, half_x, half_y = block.side_m / 2, block.hole_m[0] / 2, block.hole_m[1] / 2
     floor_half = (block.height_m - block.depth_m) / 2
     wide, narrow = (half_side - half_x) / 2, (half_side - half_y) / 2
