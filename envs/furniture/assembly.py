@@ -101,8 +101,8 @@ class Pair:
     def features(self) -> tuple[str, ...]:
         """Names of the ten relative features, squashed by tanh: where the plug's seat is in the socket's."""
         return (
-            *(f"{self.name}_plug_socket_{axis}_tanh_{1e3 * self.near_m:g}mm" for axis in "xyz"),
-            *(f"{self.name}_plug_socket_{axis}_tanh_{1e3 * self.far_m:g}mm" for axis in "xyz"),
+            *(f"{self.name}_plug_socket_{axis}_tanh_{_in_words(self.near_m)}" for axis in "xyz"),
+            *(f"{self.name}_plug_socket_{axis}_tanh_{_in_words(self.far_m)}" for axis in "xyz"),
             *(f"{self.name}_plug_tilt_socket_{axis}_tanh_100mrad" for axis in "xy"),
             f"{self.name}_plug_heading_socket_cos",
             f"{self.name}_plug_heading_socket_sin_tanh_100mrad",
@@ -302,6 +302,11 @@ class AssemblyTask(FurnitureTask):
         off = torch.remainder(heading * symmetry + math.pi, 2 * math.pi) - math.pi
         turned = (torch.cos(off / symmetry) >= self.min_cosine) | (self._symmetry == 0)
         return ((z_axis[..., 2] >= self.min_cosine) & turned) | self._any_axes
+
+
+def _in_words(length_m: float) -> str:
+    """Return a length as names have it: 5mm, 4cm."""
+    return f"{1e2 * length_m:g}cm" if length_m >= 0.01 else f"{1e3 * length_m:g}mm"
 
 
 def _heading_features(angle: Tensor) -> Tensor:

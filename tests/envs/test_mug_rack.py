@@ -59,7 +59,7 @@ def test_relative_features_by_hand():
     task, engine = scene((0.003, -0.004, 0.010))
     state = dict(zip(task.spec.obs["state"].names, task.observe(engine)["state"][0].tolist(), strict=True))
     for axis, value in (("x", 0.003), ("y", 0.010), ("z", 0.004)):  # the rack's y is up, its z is -y
-        for name, scale in (("10mm", 0.01), ("40mm", 0.04)):
+        for name, scale in (("1cm", 0.01), ("4cm", 0.04)):
             found = state[f"mug_rack_plug_socket_{axis}_tanh_{name}"]
             assert found == pytest.approx(math.tanh(value / scale), abs=1e-4)
     assert state["mug_rack_plug_tilt_socket_x_tanh_100mrad"] == pytest.approx(0.0, abs=1e-5)

@@ -80,7 +80,7 @@ def test_relative_features_by_hand(turns):
     task, engine = scene((0.003, -0.004, 0.010), yaw_rad=0.05 + turns * math.pi)
     state = dict(zip(task.spec.obs["state"].names, task.observe(engine)["state"][0].tolist(), strict=True))
     for axis, value in (("x", 0.003), ("y", -0.004), ("z", 0.010)):
-        for name, scale in (("5mm", 0.005), ("30mm", 0.030)):
+        for name, scale in (("5mm", 0.005), ("3cm", 0.030)):
             found = state[f"peg_block_plug_socket_{axis}_tanh_{name}"]
             assert found == pytest.approx(math.tanh(value / scale), abs=1e-4)
     assert state["peg_block_plug_heading_socket_cos"] == pytest.approx(math.cos(0.1), abs=1e-4)
