@@ -35,13 +35,7 @@ from robofb.types import ArraySpec, EnvSpec, Obs, Score
 PART_SHIFT_SHARE = 0.5  # of the frame's shift, by which each part strays on its own
 LIFTED_M = 0.02  # a part counts as picked up this far above where it started
 NEAR_AXIS_M, NEAR_TIP_M = 0.015, 0.02  # from the hole's axis and mouth: over the hole
-FEATURES = (  # of each pair, relative and squashed by tanh
-    *(f"plug_socket_{axis}_tanh_1cm" for axis in "xyz"),
-    *(f"plug_socket_{axis}_tanh_4cm" for axis in "xyz"),
-    *(f"plug_tilt_socket_{axis}_tanh_100mrad" for axis in "xy"),
-    *(f"plug_heading_socket_{axis}" for axis in ("cos", "sin")),
-)
-FEATURE_SCALES = (*(0.01,) * 3, *(0.04,) * 3, *(0.1,) * 2)
+ANGLE_SCALE = 0.1  # rad of tilt, and sine of heading
 OBSTACLE = "obstacle"
 
 
@@ -82,6 +76,8 @@ class Pair:
         position_only: the axes do not matter.
         thread: how it is screwed, or None.
         tip_radius_m: of the thread's ledge, which carries the tip.
+        near_m: fine scale of the relative features: about ten times the play.
+        far_m: their coarse scale.
     """
 
     plug: str
@@ -93,11 +89,24 @@ class Pair:
     position_only: bool = False
     thread: Thread | None = None
     tip_radius_m: float = 0.006
+    near_m: float = 0.01
+    far_m: float = 0.04
 
     @property
     def name(self) -> str:
         """Name of the pair's sites, sensors and thread."""
         return f"{self.plug}_{self.socket}"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the ten relative features, squashed by tanh: where the plug's seat is in the socket's."""
+        return (
+            *(f"{self.name}_plug_socket_{axis}_tanh_{_in_words(self.near_m)}" for axis in "xyz"),
+            *(f"{self.name}_plug_socket_{axis}_tanh_{_in_words(self.far_m)}" for axis in "xyz"),
+            *(f"{self.name}_plug_tilt_socket_{axis}_tanh_100mrad" for axis in "xy"),
+            f"{self.name}_plug_heading_socket_cos",
+            f"{self.name}_plug_heading_socket_sin_tanh_100mrad",
+        )
 
 
 class AssemblyTask(FurnitureTask):
@@ -108,7 +117,7 @@ class AssemblyTask(FurnitureTask):
     `max_part_overlap_m`. An episode succeeds when all pairs are assembled at once.
 
     The state is all in the robot's base frame: robot (16), parts (9 each), obstacle (2, where there is one),
-    and for each pair the way from the TCP to the plug's grasp, in the TCP's frame (3), and `FEATURES` (10).
+    and for each pair the way from the TCP to the plug's grasp, in the TCP's frame (3), and ten `features`.
 
     Args:
         name: of the task.
@@ -190,7 +199,10 @@ class AssemblyTask(FurnitureTask):
             [sensor_columns(model, part_pose_sensors(part.name)[0])[2:] for part in self.parts]
         )
         self._plug_rows = torch.tensor([self._row(pair.plug) for pair in self.pairs])
-        self._feature_scale = torch.tensor(FEATURE_SCALES, dtype=torch.float64)
+        self._feature_scale = torch.tensor(
+            [[*(pair.near_m,) * 3, *(pair.far_m,) * 3, *(ANGLE_SCALE,) * 2] for pair in self.pairs],
+            dtype=torch.float64,
+        )
         self._symmetry = torch.tensor([float(pair.symmetry) for pair in self.pairs], dtype=torch.float64)
         self._any_axes = torch.tensor([pair.position_only for pair in self.pairs])
         self._tip_m = torch.tensor([pair.tip_m for pair in self.pairs], dtype=torch.float64)
@@ -205,7 +217,7 @@ class AssemblyTask(FurnitureTask):
             names += [f"{OBSTACLE}_pos_base_{axis}" for axis in "xy"]
         for pair in self.pairs:
             names += [f"tcp_to_{pair.plug}_grasp_tcp_{axis}_tanh_2cm_{pair.name}" for axis in "xyz"]
-            names += [f"{pair.name}_{feature}" for feature in FEATURES]
+            names += pair.features
         return tuple(names)
 
     def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
@@ -244,7 +256,8 @@ class AssemblyTask(FurnitureTask):
         grasp, place, z_axis, x_axis, _ = self._pair_values(engine).split([3, 3, 3, 3, 1], -1)
         heading = torch.atan2(x_axis[..., 1], x_axis[..., 0]) * self._symmetry.clamp_min(1.0)
         near = torch.cat([place, place, z_axis[..., :2]], -1) / self._feature_scale
-        features = torch.cat([torch.tanh(torch.cat([grasp / 0.02, near], -1)), _circle(heading)], -1)
+        squashed = torch.tanh(torch.cat([grasp / 0.02, near], -1))
+        features = torch.cat([squashed, _heading_features(heading)], -1)
         obstacle = [] if self.obstacle_m is None else [engine.field("mocap_pos")[:, 0, :2]]
         return {"state": torch.cat([poses, *obstacle, features.flatten(1)], -1).float()}
 
@@ -291,8 +304,14 @@ class AssemblyTask(FurnitureTask):
         return ((z_axis[..., 2] >= self.min_cosine) & turned) | self._any_axes
 
 
-def _circle(angle: Tensor) -> Tensor:
-    return torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+def _in_words(length_m: float) -> str:
+    """Return a length as names have it: 5mm, 4cm."""
+    return f"{1e2 * length_m:g}cm" if length_m >= 0.01 else f"{1e3 * length_m:g}mm"
+
+
+def _heading_features(angle: Tensor) -> Tensor:
+    """Return (..., 2): cosine, and sine squashed so that a keyed plug's milliradians stay visible."""
+    return torch.stack([torch.cos(angle), torch.tanh(torch.sin(angle) / ANGLE_SCALE)], -1)
 
 
 def _add_pair(spec: mujoco.MjSpec, pair: Pair, plug: mujoco.MjsBody, socket: mujoco.MjsBody) -> None:

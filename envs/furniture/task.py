@@ -22,8 +22,7 @@ from robofb.sim.ik import SerialArm, solve_differential_ik
 from robofb.types import ArraySpec
 
 CONTROL_DT_S = 0.1
-PHYSICS_DT_S = 1 / 120
-NUM_SUBSTEPS = 12
+NUM_SUBSTEPS = 12  # of physics in a control step: 120 Hz
 GRIPPER_SPEED_M_S = 0.25  # of the opening width
 WORKSPACE_LOW_M = (0.20, -0.45, 0.005)
 WORKSPACE_HIGH_M = (0.75, 0.45, 0.55)
@@ -84,6 +83,8 @@ class FurnitureTask(ABC):
 
     A subclass sets up its parts before it calls this constructor, which builds the scene.
 
+    A subclass may set `num_substeps` of physics in a control step, and `pad_reach_m`, see `add_franka`.
+
     Args:
         randomness: low, med or high.
 
@@ -92,6 +93,7 @@ class FurnitureTask(ABC):
     """
 
     num_substeps = NUM_SUBSTEPS
+    pad_reach_m = franka.PAD_REACH_M
 
     def __init__(self, randomness: str) -> None:
         if randomness not in RANDOMNESS:
@@ -129,14 +131,14 @@ class FurnitureTask(ABC):
     def build(self) -> mujoco.MjModel:
         """Compile the scene: arm, table, lights, cameras and the task's parts."""
         spec = mujoco.MjSpec()
-        spec.option.timestep = PHYSICS_DT_S
+        spec.option.timestep = CONTROL_DT_S / self.num_substeps
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
         spec.option.iterations = 20
         spec.option.tolerance = 1e-9  # 1e-6 lets a light part explode: it is relative to the arm's inertia
         _add_looks(spec)
         add_table(spec)
-        franka.add_franka(spec)
+        franka.add_franka(spec, pad_reach_m=self.pad_reach_m)
         self.add_parts(spec)
         return spec.compile()
 
