@@ -44,15 +44,15 @@ def rise(pair: Pair) -> Callable[[Scene], Tensor]:
     return measure
 
 
-def carry(pair: Pair) -> Callable[..., Carry]:
-    """Return the move that brings a pair's plug above its socket."""
+def carry(pair: Pair, symmetry: int | None = None) -> Callable[..., Carry]:
+    """Return the move that brings a pair's plug above its socket; `symmetry` replaces the pair's."""
     return partial(
         Carry,
         part=pair.plug,
         to=pair.socket,
         seat_m=pair.plug_seat_m,
         goal_m=pair.socket_seat_m,
-        symmetry=pair.symmetry,
+        symmetry=pair.symmetry if symmetry is None else symmetry,
     )
 
 
@@ -69,15 +69,18 @@ def pick(
     ]
 
 
-def insert(pair: Pair, depth_m: float, slack_m: float = 0.0012) -> list[Move]:
+def insert(
+    pair: Pair, depth_m: float, slack_m: float = 0.0012, symmetry: int | None = None
+) -> list[Move]:
     """Return the moves that bring a held plug over its socket and push it in, again until it is in.
 
     Args:
         pair: plug and socket.
         depth_m: height of the seat above assembled at which the plug is in far enough.
         slack_m: by which it may miss that height.
+        symmetry: headings a turn at which the hand may bring it, where that is not the pair's.
     """
-    bring, height = carry(pair), rise(pair)
+    bring, height = carry(pair, symmetry), rise(pair)
     return [
         bring(above_m=0.10, tolerance_m=0.012, most=60),
         bring(above_m=pair.tip_m + 0.012, speed_m_s=0.12, tolerance_m=0.004, most=30),

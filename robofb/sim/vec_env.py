@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import mujoco
 import torch
 from torch import Tensor
 
-from robofb.interfaces import Engine, Task
-from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
+from robofb.interfaces import Engine, PerturbingTask, Task
+from robofb.rng import PERTURBATION_STREAM, RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.render import ImageObserver
 from robofb.types import SIM_STATE, ArraySpec, Obs, Score, Step
@@ -43,6 +43,7 @@ class SimVecEnv:
         sim_state: bool = False,
     ) -> None:
         self.task, self.num_envs, self.autoreset, self.sim_state = task, num_envs, autoreset, sim_state
+        self._perturbing = cast(PerturbingTask, task) if getattr(task, "perturbation", 0.0) else None
         self.engine = engine(task.build(), num_envs)
         self.images = ImageObserver(self.engine, cameras) if cameras else None
         further = dict(self.images.specs) if self.images else {}
@@ -83,6 +84,7 @@ class SimVecEnv:
             bad = ~torch.isfinite(action).all(-1)
             if bad.any():
                 raise ValueError(f"action is not finite in envs {bad.nonzero().flatten().tolist()}")
+        self._perturb()
         self.task.apply(self.engine, action)
         self.engine.step(self.task.num_substeps)
         score, diverged = self.task.score(self.engine), self.engine.diverged()
@@ -109,6 +111,12 @@ class SimVecEnv:
             self._start(ids)
             obs = self._observe(final_obs, ids)
         return Step(obs, reward, terminated, truncated, final_obs, info)
+
+    def _perturb(self) -> None:
+        """Let a task that perturbs do so, by the episode's seed and the number of the step alone."""
+        if self._perturbing is not None:
+            seeds = derive_seeds(derive_seeds(self.episode_seed, PERTURBATION_STREAM), self.elapsed)
+            self._perturbing.perturb(self.engine, EpisodeRng(seeds))
 
     def _observe(self, before: Obs | None = None, ids: Tensor | None = None) -> Obs:
         """Return the task's observations with the images; of these only worlds `ids` are seen anew."""
