@@ -67,7 +67,7 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
         pos=[0, 0, leg.body_length / 2],
         size=[half, half, leg.body_length / 2],
         contype=LEG,
-        conaffinity=TABLE | TOP | PAD | HAND,
+        conaffinity=TABLE | TOP | PAD | HAND | LEG,
         rgba=WOOD,
         mass=leg.mass_kg,
         **surface,

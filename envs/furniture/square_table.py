@@ -32,6 +32,8 @@ ABOVE_TOP_M = (0.50, 0.05, 0.28)
 class SquareTable(AssemblyTask):
     """Screw four legs into a table top in a corner of bars; see `AssemblyTask` for the arguments."""
 
+    keeps_posture = True
+
     def __init__(
         self,
         randomness: str = "low",

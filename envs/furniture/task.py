@@ -112,6 +112,7 @@ class FurnitureTask(ABC):
     """
 
     num_substeps = NUM_SUBSTEPS
+    keeps_posture = False  # of the arm, near its home; long tasks need it, see `solve_differential_ik`
     push_m_s, push_rad_s = PUSH_M_S, PUSH_RAD_S
 
     def __init__(self, randomness: str, parts: Sequence[str], perturbation: float) -> None:
@@ -165,7 +166,9 @@ class FurnitureTask(ABC):
         action = action.to(engine.device, torch.float64)
         commanded = engine.field("act")[:, :7]  # joint angles, integrated by the actuators
         position = torch.minimum(torch.maximum(action[:, :3], self._low), self._high)
-        joints = solve_differential_ik(self._arm, commanded, position, rot6d_to_matrix(action[:, 3:9]))
+        posture = self._home.to(engine.device) if self.keeps_posture else None
+        rotation = rot6d_to_matrix(action[:, 3:9])
+        joints = solve_differential_ik(self._arm, commanded, position, rotation, posture=posture)
         control = engine.field("ctrl")
         control[:, :7] = (joints - commanded) / CONTROL_DT_S
         control[:, 7] = torch.where(action[:, 9] > 0, -GRIPPER_SPEED_M_S, GRIPPER_SPEED_M_S)
