@@ -124,6 +124,10 @@ class AssemblyTask(FurnitureTask):
         perturbation: chance per part and control step of a push, see `FurnitureTask`.
     """
 
+    # With 4000 N/m the open fingers chatter by millimetres (their discrete servo has an eigenvalue of -1.02:
+    # implicitfast leaves out the damping between the fingers), and throw a part as they close.
+    gains = franka.Gains(gripper_stiffness=3000.0)
+
     def __init__(
         self,
         name: str,

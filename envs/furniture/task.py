@@ -112,6 +112,7 @@ class FurnitureTask(ABC):
     """
 
     num_substeps = NUM_SUBSTEPS
+    gains = franka.Gains()
     keeps_posture = False  # of the arm, near its home; long tasks need it, see `solve_differential_ik`
     push_m_s, push_rad_s = PUSH_M_S, PUSH_RAD_S
 
@@ -153,7 +154,7 @@ class FurnitureTask(ABC):
         spec.option.tolerance = 1e-9  # 1e-6 lets a light part explode: it is relative to the arm's inertia
         _add_looks(spec)
         add_table(spec)
-        franka.add_franka(spec)
+        franka.add_franka(spec, self.gains)
         self.add_parts(spec)
         return spec.compile()
 
