@@ -121,7 +121,7 @@ class FurnitureTask(ABC):
             raise UserError(f"randomness must be one of {', '.join(RANDOMNESS)}, not {randomness!r}")
         if not 0 <= perturbation <= 1:
             raise UserError(f"perturbation={perturbation}: needs a chance, 0 to 1")
-        self.perturbation = perturbation
+        self.part_names, self.perturbation = tuple(parts), perturbation
         self.randomness = RANDOMNESS[randomness]
         self.meta = {
             "robot": "franka",
