@@ -12,10 +12,9 @@ from robofb.provenance import machine, versions
 FOLDER = Path(__file__).parent / "results"
 
 
-def save_result(name: str, figures: dict[str, Any], *, quiet: bool = False) -> None:
-    """Write benchmarks/results/<name>.json and, unless `quiet`, print the same as one JSON line."""
+def save_result(name: str, figures: dict[str, Any]) -> None:
+    """Write benchmarks/results/<name>.json and print the same as one JSON line."""
     result = {**figures, "date": f"{date.today()}", "machine": machine(), "versions": versions()}
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    if not quiet:
-        print(json.dumps(result))
+    print(json.dumps(result))

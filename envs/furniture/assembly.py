@@ -357,7 +357,7 @@ def _add_obstacle(spec: mujoco.MjSpec) -> None:
     body = spec.worldbody.add_body(name=OBSTACLE, mocap=True)
     for centre, half in (
         ((-0.05, 0.011, 0.015), (0.07, 0.011, 0.015)),
-        ((0.011, -0.05, 0.015), (0.011, 0.07, 0.015)),
+        ((0.011, -0.06, 0.015), (0.011, 0.06, 0.015)),
     ):
         body.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX,

@@ -69,9 +69,7 @@ def pick(
     ]
 
 
-def insert(
-    pair: Pair, depth_m: float, slack_m: float = 0.0012, symmetry: int | None = None
-) -> list[Move]:
+def insert(pair: Pair, depth_m: float, slack_m: float = 0.0012, symmetry: int | None = None) -> list[Move]:
     """Return the moves that bring a held plug over its socket and push it in, again until it is in.
 
     Args:

@@ -46,7 +46,11 @@ class SquareTable(AssemblyTask):
         top_m = (*TOP_START_M, TOP.thickness + TOP.clearance_below)
         legs = tuple(
             Part(
-                f"leg{number}", _shape_leg, (*place, LEG.width / 2), ALONG_Y, grasp_m=(0.0, 0.0, GRASP_HEIGHT_M)
+                f"leg{number}",
+                _shape_leg,
+                (*place, LEG.width / 2),
+                ALONG_Y,
+                grasp_m=(0.0, 0.0, GRASP_HEIGHT_M),
             )
             for number, place in enumerate(LEG_STARTS_M, 1)
         )

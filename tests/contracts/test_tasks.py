@@ -18,7 +18,6 @@ from robofb.augment.poses import poses_by_body
 from robofb.augment.state_noise import StateNoise, StateNoiseTransform
 from robofb.deploy.collect import collect
 from robofb.envs import make_task
-from robofb.errors import UserError
 from robofb.interfaces import ScriptedTask
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
@@ -159,7 +158,9 @@ def test_state_noise_reaches_poses_and_features_alike(task, dataset):
     with EpisodeStore.open(dataset) as store:
         state = torch.from_numpy(store[0].obs["state"])[:40, None]  # (B, To, D)
     transform = StateNoiseTransform(task.spec, StateNoise(share=1.0), task.complete)
-    batch = Batch({"state": state}, torch.zeros(40, 1, 10), torch.ones(40, 1, dtype=torch.bool), torch.ones(40))
+    batch = Batch(
+        {"state": state}, torch.zeros(40, 1, 10), torch.ones(40, 1, dtype=torch.bool), torch.ones(40)
+    )
     noisy = transform(batch, torch.Generator().manual_seed(0)).obs["state"]
     torch.testing.assert_close(task.complete(noisy), noisy, atol=1e-5, rtol=0)
     poses = poses_by_body(task.spec.obs["state"])
@@ -169,16 +170,12 @@ def test_state_noise_reaches_poses_and_features_alike(task, dataset):
 
 
 def test_bottlenecks_are_found_and_augmented(task, dataset):
-    """Snippets from the first bottleneck of a real episode arrive, or it is said why none can start."""
+    """A snippet from the first bottleneck of a real episode arrives."""
     with EpisodeStore.open(dataset) as store:
         marks = find_bottlenecks(store[0], store.spec, "gripper")
         assert marks and all(0 <= mark.step <= len(store[0]) for mark in marks)
         env = SimVecEnv(task, 4, autoreset=False, sim_state=True)
-        try:
-            starts = find_starts(store, env, after_change=10, rule="gripper")
-        except UserError as error:
-            assert str(error).count("\n") == 0
-            return
+        starts = find_starts(store, env, after_change=10, rule="gripper")
         augmenter = BackwardAugmenter(str(dataset), starts[:1], env, seed=0, distance_m=(0.05, 0.1))
         with EpisodeStore.create(dataset.parent / "s", store.spec) as out:
             outcome = augmenter.fill(out, 1)

@@ -110,7 +110,7 @@ def test_errors_are_as_large_as_they_say():
 
 
 def test_hesitates_in_its_share_of_the_moves():
-    """35 % of the moves end in a rest of one to three steps, in which the command stands still but for drift."""
+    """35 % of the moves end in a rest of one to three steps; the command stands still then, but for drift."""
     agent = PlanExpert(4000, [Wait(least=1, most=1), Wait(least=50, most=50)], NAMES, (), 1.0)
     agent.reset(torch.ones(4000, dtype=torch.bool), torch.arange(4000))
     state = torch.tensor([0.0, 0, 0, *LEVEL]).repeat(4000, 1)

@@ -118,9 +118,7 @@ def test_carry_brings_the_seat_over_the_goal():
 def test_carry_misses_by_the_aim_in_the_sockets_frame():
     turned = about(z=math.pi / 2)
     seen = scene(aim=(0.001, 0.0), part=((0.4, 0.0, 0.2),), top=((0.5, 0.2, 0.0), turned))
-    check(
-        Carry(part="part", to="top", seat_m=ORIGIN, goal_m=ORIGIN).target(seen), (0.5, 0.201, 0.1), DOWN
-    )
+    check(Carry(part="part", to="top", seat_m=ORIGIN, goal_m=ORIGIN).target(seen), (0.5, 0.201, 0.1), DOWN)
 
 
 def test_carry_turns_a_lying_part_upright():
@@ -135,9 +133,7 @@ def test_carry_turns_a_lying_part_upright():
     torch.testing.assert_close((turn @ DOWN)[:, 2], torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("symmetry", "ends_at"), [(0, 1.0), (1, 0.0), (2, 0.0), (4, math.pi / 2), (3, 0.0)]
-)
+@pytest.mark.parametrize(("symmetry", "ends_at"), [(0, 1.0), (1, 0.0), (2, 0.0), (4, math.pi / 2), (3, 0.0)])
 def test_carry_turns_to_the_nearest_heading_that_serves(symmetry, ends_at):
     """The part is turned by 1 rad against the socket, which is turned by 0.2."""
     seen = scene(part=((0.4, 0.0, 0.2), about(z=1.2)), top=((0.5, 0.2, 0.0), about(z=0.2)))

@@ -190,7 +190,9 @@ def test_is_self_locking():
 
 def test_ledge_carries_what_is_not_turned():
     bench = Bench()
-    for pull_n in range(0, -41, -1):  # little by little: one blow of 10 N sends a leg without a hand through it
+    for pull_n in range(
+        0, -41, -1
+    ):  # little by little: one blow of 10 N sends a leg without a hand through it
         bench.run(1, pull_n=pull_n)
     assert not bench.held
     assert bench.height_m == pytest.approx(THREAD.travel_m, abs=0.0012)  # the ledge is soft
