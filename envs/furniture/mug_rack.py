@@ -153,6 +153,7 @@ class MugRack(AssemblyTask):
         max_offset_m: float = 0.005,
         min_cosine: float = 0.94,
         max_part_overlap_m: float = 0.0015,
+        perturbation: float = 0.0,
     ) -> None:
         peg_m = (0.0, RACK.peg_height_m, RACK.tip_z_m - TIP_M)
         self.pair = Pair("mug", "rack", HUNG_M, peg_m, tip_m=TIP_M)
@@ -169,6 +170,7 @@ class MugRack(AssemblyTask):
             max_offset_m,
             min_cosine,
             max_part_overlap_m,
+            perturbation,
         )
 
     def plan(self) -> Sequence[Move]:

@@ -138,6 +138,7 @@ class PegHole(AssemblyTask):
         max_offset_m: float = 0.005,
         min_cosine: float = 0.94,
         max_part_overlap_m: float = 0.0003,
+        perturbation: float = 0.0,
     ) -> None:
         block_m = (*BLOCK_START_M, BLOCK.height_m + BLOCK.clearance_below_m)
         peg_m = (*PEG_START_M, PEG_SHAPE.depth_m)
@@ -164,6 +165,7 @@ class PegHole(AssemblyTask):
             max_offset_m,
             min_cosine,
             max_part_overlap_m,
+            perturbation,
         )
 
     def plan(self) -> list[Move]:

@@ -44,15 +44,15 @@ def rise(pair: Pair) -> Callable[[Scene], Tensor]:
     return measure
 
 
-def carry(pair: Pair) -> Callable[..., Carry]:
-    """Return the move that brings a pair's plug above its socket."""
+def carry(pair: Pair, symmetry: int | None = None) -> Callable[..., Carry]:
+    """Return the move that brings a pair's plug above its socket; `symmetry` replaces the pair's."""
     return partial(
         Carry,
         part=pair.plug,
         to=pair.socket,
         seat_m=pair.plug_seat_m,
         goal_m=pair.socket_seat_m,
-        symmetry=pair.symmetry,
+        symmetry=pair.symmetry if symmetry is None else symmetry,
     )
 
 
@@ -74,7 +74,12 @@ def pick(
 
 
 def insert(
-    pair: Pair, depth_m: float, slack_m: float = 0.0012, care: float = 1.0, align_steps: int = 3
+    pair: Pair,
+    depth_m: float,
+    slack_m: float = 0.0012,
+    care: float = 1.0,
+    align_steps: int = 3,
+    symmetry: int | None = None,
 ) -> list[Move]:
     """Return the moves that bring a held plug over its socket and push it in, again until it is in.
 
@@ -84,8 +89,9 @@ def insert(
         slack_m: by which it may miss that height.
         care: see `Move.care`.
         align_steps: control steps that aligning over the hole takes at least.
+        symmetry: headings a turn at which the hand may bring it, where that is not the pair's.
     """
-    bring, height = partial(carry(pair), care=care), rise(pair)
+    bring, height = partial(carry(pair, symmetry), care=care), rise(pair)
     return [
         bring(above_m=0.10, tolerance_m=0.012, most=60),
         bring(above_m=pair.tip_m + 0.012, speed_m_s=0.12, tolerance_m=0.004, most=30),
