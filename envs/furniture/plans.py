@@ -57,15 +57,19 @@ def carry(pair: Pair) -> Callable[..., Carry]:
 
 
 def pick(
-    part: str, grasp_m: tuple[float, float, float], headings: list[Tensor], like: Tensor | None
+    part: str,
+    grasp_m: tuple[float, float, float],
+    headings: list[Tensor],
+    like: Tensor | None,
+    height_m: float = CARRY_HEIGHT_M,
 ) -> list[Move]:
-    """Return the moves that grip a part and lift it."""
+    """Return the moves that grip a part and lift the hand to a height."""
     reach = partial(Reach, part=part, grasp_m=grasp_m, headings=headings, like=like)
     return [
         reach(stand_off_m=0.08, tolerance_m=0.012),
         reach(speed_m_s=0.15, tolerance_m=0.004, most=25),
         Wait(),
-        Shift(to_height_m=CARRY_HEIGHT_M, tolerance_m=0.02, most=20),
+        Shift(to_height_m=height_m, tolerance_m=0.02, most=20),
     ]
 
 
