@@ -15,7 +15,7 @@ import mujoco
 from robofb.envs.contact_bits import HAND, HOLE, LEG, PAD, TABLE, TOP
 from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
 from robofb.envs.furniture.moves import Move, about_z
-from robofb.envs.furniture.plans import DOWN, LYING, STANDING, insert, let_go, over, pick, screw_in
+from robofb.envs.furniture.plans import DOWN, LYING, STANDING, carry, insert, let_go, over, pick, screw_in
 from robofb.envs.furniture.screws import (
     BOX,
     CYLINDER,
@@ -32,7 +32,7 @@ HALF = math.sqrt(0.5)
 ALONG_Y = (HALF, -HALF, 0.0, 0.0)  # the leg's axis, from its lower pin to its upper one, along +y
 TOP_START_M = (0.50, 0.16)
 LEG_START_M = (0.56, -0.13)
-BASE_START_M = (0.42, -0.28)
+BASE_START_M = (0.38, -0.17)
 OBSTACLE_GAP_M = 0.012
 
 
@@ -78,8 +78,7 @@ class CrossBase:
 
 
 ROUND_TOP, ROUND_LEG, CROSS_BASE, THREAD = RoundTop(), RoundLeg(), CrossBase(), Thread()
-LEG_GRASP_M = (0.0, 0.0, ROUND_LEG.body_length / 2)
-LEG_SCREW_M = (0.0, 0.0, 0.041)  # higher, so that the hand stays above the upper pin
+LEG_GRASP_M = (0.0, 0.0, 0.041)  # high: the hand passes over the top's rim, and stays above the upper pin
 HUB_GRASP_M = (0.0, 0.0, 0.029)
 
 
@@ -210,10 +209,11 @@ class RoundTable(AssemblyTask):
         """Return the scripted expert's moves."""
         return [
             *pick("leg", LEG_GRASP_M, LYING, about_z([-90])[0] @ DOWN),
+            carry(self.leg_pair)(above_m=0.10, speed_m_s=0.15, turn_rad_s=0.8, tolerance_m=0.02, most=60),
             *insert(self.leg_pair, depth_m=THREAD.travel_m),
             *let_go(along_tcp_m=0.09, up_m=0.12),
             over((0.5, 0.05, 0.28), heading_deg=45.0),
-            *screw_in(self.leg_pair, LEG_SCREW_M, STANDING),
+            *screw_in(self.leg_pair, LEG_GRASP_M, STANDING),
             over((0.45, -0.15, 0.22)),
             *pick("table_base", HUB_GRASP_M, STANDING, DOWN),
             *insert(self.base_pair, depth_m=THREAD.travel_m),
