@@ -73,7 +73,7 @@ class Bulb:
     neck: float = 0.035  # side
     neck_low: float = 0.062
     body_length: float = 0.105  # 121 mm with the pin
-    mass_kg: float = 0.10  # most of it in the neck: far from the grip it would turn in the pads
+    mass_kg: float = 0.16  # most of it in the neck: far from the grip it would turn in the pads
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ class Hood:
 
     width: float = 0.088  # across opposite sides
     height: float = 0.100
-    wall: float = 0.004
+    wall: float = 0.010
     plate_low: float = 0.068  # below the fingertips that grip the rim
     plate_side: float = 0.026
     clearance_below: float = 0.001
-    mass_kg: float = 0.10
+    mass_kg: float = 0.20  # a lighter one is thrown by the first finger that meets it
 
 
 LAMP_BASE, BULB, HOOD, THREAD = LampBase(), Bulb(), Hood(), Thread()

@@ -31,6 +31,7 @@ LYING = [turn @ torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]) for turn in a
 STANDING = [turn @ DOWN for turn in about_z(QUARTERS_DEG)]  # ... and on one that stands
 STROKE_DEG = 90.0  # of a screwing hand, from half of it to the left to half of it to the right
 CARRY_HEIGHT_M = 0.20
+LOST_M = 0.06  # below the hand that lifted it: a part that slipped away
 
 
 def rise(pair: Pair) -> Callable[[Scene], Tensor]:
@@ -63,13 +64,17 @@ def pick(
     like: Tensor | None,
     height_m: float = CARRY_HEIGHT_M,
 ) -> list[Move]:
-    """Return the moves that grip a part and lift the hand to a height."""
+    """Return the moves that grip a part and lift it to a height, again until it comes along."""
+
+    def in_hand(scene: Scene) -> Tensor:
+        return scene.parts[part].at(torch.tensor(grasp_m))[:, 2] > height_m - LOST_M
+
     reach = partial(Reach, part=part, grasp_m=grasp_m, headings=headings, like=like)
     return [
         reach(stand_off_m=0.08, tolerance_m=0.012),
         reach(speed_m_s=0.15, tolerance_m=0.004, most=25),
         Wait(),
-        Shift(to_height_m=height_m, tolerance_m=0.02, most=20),
+        Shift(to_height_m=height_m, tolerance_m=0.02, most=25, check=in_hand, back=3),
     ]
 
 
