@@ -41,8 +41,8 @@ HALF = math.sqrt(0.5)
 ALONG_Y = (HALF, -HALF, 0.0, 0.0)  # the bulb's axis, from its pin to its neck, along +y
 BASE_START_M = (0.52, 0.16)
 BULB_START_M = (0.55, -0.15)
-HOOD_START_M = (0.38, -0.15)
-OBSTACLE_GAP_M = 0.012
+HOOD_START_M = (0.38, -0.20)
+OBSTACLE_GAP_M = 0.016
 ABOVE_M = 0.11  # the hood's seat passes this high above the bulb's end: its rim clears it
 STONE, GLASS, BRASS, LINEN = (0.30, 0.33, 0.38, 1), (0.96, 0.93, 0.78, 1), (0.72, 0.58, 0.32, 1), (0.86, 0.80, 0.70, 1)
 
@@ -73,7 +73,7 @@ class Bulb:
     neck: float = 0.035  # side
     neck_low: float = 0.062
     body_length: float = 0.105  # 121 mm with the pin
-    mass_kg: float = 0.16  # most of it in the neck: far from the grip it would turn in the pads
+    mass_kg: float = 0.16  # half of it in the neck: far from the grip it would turn in the pads
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def shape_bulb(body: mujoco.MjsBody, bulb: Bulb) -> None:
         pos=[0, 0, bulb.collar / 2],
         size=[bulb.collar_radius, bulb.collar / 2, 0],
         rgba=BRASS,
-        mass=0.1 * bulb.mass_kg,
+        mass=0.15 * bulb.mass_kg,
         **solid,
     )
     body.add_geom(
@@ -137,13 +137,13 @@ def shape_bulb(body: mujoco.MjsBody, bulb: Bulb) -> None:
         contype=LEG,
         conaffinity=TOP | PAD | HAND,
         rgba=GLASS,
-        mass=0.3 * bulb.mass_kg,
+        mass=0.35 * bulb.mass_kg,
         **FRICTION,
     )
     body.add_geom(
         type=BOX,
-        pos=[0, 0, bulb.globe_at],
-        size=[bulb.globe_radius, bulb.globe_radius, 0.02],
+        pos=[0, 0, bulb.globe_at + 0.007],  # under the centre of mass, too
+        size=[bulb.globe_radius, bulb.globe_radius, 0.023],
         contype=FOOT,
         conaffinity=TABLE,
         group=3,
@@ -156,7 +156,7 @@ def shape_bulb(body: mujoco.MjsBody, bulb: Bulb) -> None:
         pos=[0, 0, (bulb.neck_low + bulb.body_length) / 2],
         size=[bulb.neck / 2, bulb.neck / 2, (bulb.body_length - bulb.neck_low) / 2],
         rgba=GLASS,
-        mass=0.6 * bulb.mass_kg,
+        mass=0.5 * bulb.mass_kg,
         **solid,
     )
     add_pin(body, bulb.pin_radius, 0.0, -bulb.pin_length)
@@ -217,7 +217,7 @@ class Lamp(AssemblyTask):
                 "lamp_base",
                 lambda body: shape_lamp_base(body, base),
                 base_m,
-                shift_share=0.25,
+                shift_share=0.15,
                 yaw_share=0.2,
             ),
             Part(

@@ -33,7 +33,7 @@ ALONG_Y = (HALF, -HALF, 0.0, 0.0)  # the leg's axis, from its lower pin to its u
 TOP_START_M = (0.50, 0.16)
 LEG_START_M = (0.56, -0.13)
 BASE_START_M = (0.38, -0.17)
-OBSTACLE_GAP_M = 0.012
+OBSTACLE_GAP_M = 0.016
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class RoundTable(AssemblyTask):
         top, leg, base = ROUND_TOP, ROUND_LEG, CROSS_BASE
         top_m = (*TOP_START_M, top.thickness + top.clearance_below)
         parts = (
-            Part("top", lambda body: shape_round_top(body, top), top_m, shift_share=0.25, yaw_share=0.2),
+            Part("top", lambda body: shape_round_top(body, top), top_m, shift_share=0.15, yaw_share=0.2),
             Part(
                 "leg",
                 lambda body: shape_round_leg(body, leg),

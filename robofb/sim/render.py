@@ -56,7 +56,8 @@ class Renderer:
         model = self.engine.model
         check_camera(model, camera)
         self._data.qpos[:] = self.engine.field("qpos")[world].cpu().numpy()
-        self._data.mocap_pos[:] = self.engine.field("mocap_pos")[world].cpu().numpy()
+        if model.nmocap:
+            self._data.mocap_pos[:] = self.engine.field("mocap_pos")[world].cpu().numpy()
         mujoco.mj_kinematics(model, self._data)
         mujoco.mj_comPos(model, self._data)  # lights and cameras may follow a centre of mass
         mujoco.mj_camlight(model, self._data)
