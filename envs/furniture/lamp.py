@@ -44,7 +44,8 @@ BULB_START_M = (0.55, -0.15)
 HOOD_START_M = (0.38, -0.20)
 OBSTACLE_GAP_M = 0.016
 ABOVE_M = 0.11  # the hood's seat passes this high above the bulb's end: its rim clears it
-STONE, GLASS, BRASS, LINEN = (0.30, 0.33, 0.38, 1), (0.96, 0.93, 0.78, 1), (0.72, 0.58, 0.32, 1), (0.86, 0.80, 0.70, 1)
+STONE, GLASS = (0.30, 0.33, 0.38, 1), (0.96, 0.93, 0.78, 1)
+BRASS, LINEN = (0.72, 0.58, 0.32, 1), (0.86, 0.80, 0.70, 1)
 
 
 @dataclass(frozen=True)

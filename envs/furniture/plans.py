@@ -78,25 +78,28 @@ def pick(
     ]
 
 
-def insert(pair: Pair, depth_m: float, slack_m: float = 0.0012) -> list[Move]:
+def insert(pair: Pair, depth_m: float, slack_m: float = 0.0012, wander: float = 0.5) -> list[Move]:
     """Return the moves that bring a held plug over its socket and push it in, again until it is in.
 
     Args:
         pair: plug and socket.
         depth_m: height of the seat above assembled at which the plug is in far enough.
         slack_m: by which it may miss that height.
+        wander: of the hand at the hole; twice that on the way down.
     """
     bring, height = carry(pair), rise(pair)
     return [
         bring(above_m=0.10, tolerance_m=0.012, most=60),
-        bring(above_m=pair.tip_m + 0.012, speed_m_s=0.12, tolerance_m=0.004, most=30),
-        bring(above_m=pair.tip_m + 0.004, speed_m_s=0.06, tolerance_m=0.0015, least=3, most=20, wander=0.5),
+        bring(above_m=pair.tip_m + 0.012, speed_m_s=0.12, tolerance_m=0.004, most=30, wander=2 * wander),
+        bring(
+            above_m=pair.tip_m + 0.004, speed_m_s=0.06, tolerance_m=0.0015, least=3, most=20, wander=wander
+        ),
         bring(
             above_m=depth_m - 0.003,
             speed_m_s=0.05,
             tolerance_m=0.0,
             most=10,
-            wander=0.5,
+            wander=wander,
             check=lambda scene: height(scene) < depth_m + slack_m,
             back=1,
         ),

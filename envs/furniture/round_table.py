@@ -58,7 +58,7 @@ class RoundLeg:
     body_length: float = 0.059
     pin_length: float = 0.016  # 91 mm in all
     pin_radius: float = 0.0075
-    mass_kg: float = 0.12
+    mass_kg: float = 0.16
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class CrossBase:
     hole_radius: float = 0.0080
     hole_depth: float = 0.0165
     clearance_below: float = 0.001
-    mass_kg: float = 0.12
+    mass_kg: float = 0.24  # a light part sinks deep into the pads and springs out of them
 
 
 ROUND_TOP, ROUND_LEG, CROSS_BASE, THREAD = RoundTop(), RoundLeg(), CrossBase(), Thread()
@@ -190,7 +190,13 @@ class RoundTable(AssemblyTask):
         end_m, no_offset = (0.0, 0.0, leg.body_length), (0.0, 0.0, 0.0)
         self.leg_pair = Pair("leg", "top", no_offset, no_offset, tip_m=leg.pin_length, thread=THREAD)
         self.base_pair = Pair(
-            "table_base", "leg", no_offset, end_m, tip_m=leg.pin_length, thread=THREAD, rest_m=-base.hole_depth
+            "table_base",
+            "leg",
+            no_offset,
+            end_m,
+            tip_m=leg.pin_length,
+            thread=THREAD,
+            rest_m=-base.hole_depth,
         )
         to_edge = top.radius + OBSTACLE_GAP_M
         super().__init__(
@@ -216,7 +222,7 @@ class RoundTable(AssemblyTask):
             *screw_in(self.leg_pair, LEG_GRASP_M, STANDING),
             over((0.45, -0.15, 0.22)),
             *pick("table_base", HUB_GRASP_M, STANDING, DOWN),
-            *insert(self.base_pair, depth_m=THREAD.travel_m),
+            *insert(self.base_pair, depth_m=THREAD.travel_m, wander=0.2),
             *let_go(along_tcp_m=0.06, up_m=0.02),
             *screw_in(self.base_pair, HUB_GRASP_M, STANDING),
         ]

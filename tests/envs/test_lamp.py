@@ -109,9 +109,10 @@ def test_hung_up_the_hood_stays():
     task, engine = assembled(bulb=(0, 0, 0.007), hood=(0.002, 0.001, 0.0075))
     engine.step(240)
     assert task.score(engine).metrics["part_overlap"].item() < 0.001
-    place = engine.field("qpos")[0, free_joint_slices(task.model, "hood")[0]][:3] - engine.field("qpos")[0][
-        free_joint_slices(task.model, "bulb")[0]
-    ][:3]
+    place = (
+        engine.field("qpos")[0, free_joint_slices(task.model, "hood")[0]][:3]
+        - engine.field("qpos")[0][free_joint_slices(task.model, "bulb")[0]][:3]
+    )
     np.testing.assert_allclose(place, [0.002, 0.001, 0.105 - 0.068], atol=1.5e-3)
 
 
