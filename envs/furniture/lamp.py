@@ -1,8 +1,8 @@
 """FurnitureBench's lamp: screw a bulb into its base and put the hood over it.
 
 The base and the hood stand, the bulb lies. The gripper takes the bulb by its neck, the flat-sided end beyond
-the globe, lying as well as standing; and the hood from above by its wall, one finger inside. The hood hangs
-on the bulb: a plate below its upper rim rests on the end of the neck.
+the globe, lying as well as standing; and the hood from above by a lug in its wall, one finger inside. The
+hood hangs on the bulb: a plate below its upper rim rests on the end of the neck.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class Hood:
 
     width: float = 0.088  # across opposite sides
     height: float = 0.100
-    wall: float = 0.010
+    wall: float = 0.006
+    lug: float = 0.022  # thickness of the wall where it is gripped: fingers push through a thin one
+    lug_low: float = 0.074
     plate_low: float = 0.068  # below the fingertips that grip the rim
     plate_side: float = 0.026
     clearance_below: float = 0.001
@@ -93,7 +95,7 @@ class Hood:
 LAMP_BASE, BULB, HOOD, THREAD = LampBase(), Bulb(), Hood(), Thread()
 NECK_GRASP_M = (0.0, 0.0, 0.077)
 NECK_SCREW_M = (0.0, 0.0, 0.090)  # from above, where it stands
-WALL_GRASP_M = (0.0, (HOOD.width - HOOD.wall) / 2, HOOD.height - 0.013)
+LUG_GRASP_M = (0.0, (HOOD.width - HOOD.lug) / 2, HOOD.height - 0.013)
 ACROSS_WALL = [turn @ DOWN for turn in about_z([0, 180])]  # TCP rotations in the hood's frame
 
 
@@ -174,9 +176,17 @@ def shape_hood(body: mujoco.MjsBody, hood: Hood) -> None:
             quat=[math.cos(angle / 2), 0, 0, math.sin(angle / 2)],
             size=[hood.wall / 2, half_side, hood.height / 2],
             conaffinity=LEG | TABLE | TOP | PAD | HAND,
-            mass=0.11 * hood.mass_kg,
+            mass=0.1 * hood.mass_kg,
             **solid,
         )
+    body.add_geom(
+        name=f"{body.name}_lug",
+        pos=[0, (hood.width - hood.lug) / 2, (hood.lug_low + hood.height) / 2],
+        size=[half_side, hood.lug / 2, (hood.height - hood.lug_low) / 2],
+        conaffinity=PAD | HAND,
+        mass=0.1 * hood.mass_kg,
+        **solid,
+    )
     for angle in (math.pi / 4, -math.pi / 4):  # two bars carry the plate; they touch nothing
         body.add_geom(
             pos=[0, 0, hood.plate_low + 0.002],
@@ -191,7 +201,7 @@ def shape_hood(body: mujoco.MjsBody, hood: Hood) -> None:
         pos=[0, 0, hood.plate_low + 0.002],
         size=[hood.plate_side / 2, hood.plate_side / 2, 0.002],
         conaffinity=LEG,
-        mass=0.1 * hood.mass_kg,
+        mass=0.08 * hood.mass_kg,
         **solid,
     )
     add_feet(body, at, -hood.clearance_below)
@@ -232,7 +242,7 @@ class Lamp(AssemblyTask):
                 "hood",
                 lambda body: shape_hood(body, hood),
                 (*HOOD_START_M, hood.clearance_below),
-                grasp_m=WALL_GRASP_M,
+                grasp_m=LUG_GRASP_M,
             ),
         )
         no_offset = (0.0, 0.0, 0.0)
@@ -271,7 +281,7 @@ class Lamp(AssemblyTask):
             over((0.5, 0.05, 0.32), heading_deg=45.0),
             *screw_in(self.bulb_pair, NECK_SCREW_M, STANDING),
             over((0.45, -0.05, 0.30)),
-            *pick("hood", WALL_GRASP_M, ACROSS_WALL, DOWN, height_m=0.32),
+            *pick("hood", LUG_GRASP_M, ACROSS_WALL, DOWN, height_m=0.32),
             hang(above_m=ABOVE_M, tolerance_m=0.006, most=60),
             hang(above_m=0.01, speed_m_s=0.12, tolerance_m=0.003, most=30, wander=0.5),
             hang(above_m=-0.001, speed_m_s=0.05, tolerance_m=0.002, most=10, wander=0.5),
