@@ -78,6 +78,8 @@ class Pair:
         position_only: the axes do not matter.
         thread: how it is screwed, or None.
         tip_radius_m: of the thread's ledge, which carries the tip.
+        rest_m: depth below the plug's seat at which the ledge carries it; None: at the tip. Negative where
+            the plug has the hole and the socket the pin: there its ceiling rests on the pin.
         near_m: fine scale of the relative features: about ten times the play.
         far_m: their coarse scale.
     """
@@ -91,6 +93,7 @@ class Pair:
     position_only: bool = False
     thread: Thread | None = None
     tip_radius_m: float = 0.006
+    rest_m: float | None = None
     near_m: float = 0.01
     far_m: float = 0.04
 
@@ -365,9 +368,10 @@ def _add_pair(spec: mujoco.MjSpec, pair: Pair, plug: mujoco.MjsBody, socket: muj
     add_frame_sensor(spec, f"{pair.name}_xaxis", kinds.mjSENS_FRAMEXAXIS, seat, goal)
     add_overlap_sensor(spec, f"{pair.name}_overlap", pair.plug, pair.socket)
     if pair.thread is not None:
-        depth_m = pair.tip_m - pair.thread.travel_m  # of the thread's mouth below the seat
+        rest_m = pair.tip_m if pair.rest_m is None else pair.rest_m
+        depth_m = rest_m - pair.thread.travel_m  # of the thread's mouth below the seat
         mouth = (*pair.socket_seat_m[:2], pair.socket_seat_m[2] - depth_m)
-        tip = (*pair.plug_seat_m[:2], pair.plug_seat_m[2] - pair.tip_m)
+        tip = (*pair.plug_seat_m[:2], pair.plug_seat_m[2] - rest_m)
         add_thread(spec, pair.thread, pair.name, socket, mouth, plug, tip, pair.tip_radius_m)
 
 
