@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from robofb.errors import UserError, check_at_least
+from robofb.train.device import check_threads
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (
@@ -117,6 +118,7 @@ class ResidualConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "num_envs", "rollout_steps", "epochs", "threads")
+        check_threads(self.threads)
         check_at_least(self, 1, "select_every", "select_episodes", "save_every")
         check_at_least(self, 0, "lr_warmup_iterations", "critic_warmup_iterations")
         if self.minibatch_size is not None and self.minibatch_size < 1:
