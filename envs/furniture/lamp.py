@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import mujoco
 
 from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, TABLE, TOP
-from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
+from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import OPEN, Move, Relax, Shift, Wait, about_z
+from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.plans import (
     DOWN,
     LYING,

@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from robofb.envs.furniture.assembly import Pair
 from robofb.envs.furniture.moves import (
     OPEN,
     Carry,
@@ -23,6 +22,7 @@ from robofb.envs.furniture.moves import (
     Wait,
     about_z,
 )
+from robofb.envs.furniture.pairs import Pair
 
 DOWN = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # the TCP looks down, its fingers open along y
 QUARTERS_DEG = (0, 90, 180, 270)

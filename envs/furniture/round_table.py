@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import mujoco
 
 from robofb.envs.contact_bits import HAND, HOLE, LEG, PAD, TABLE, TOP
-from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
+from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move, about_z
+from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.plans import DOWN, LYING, STANDING, carry, insert, let_go, over, pick, screw_in
 from robofb.envs.furniture.screws import (
     BOX,
