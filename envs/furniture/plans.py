@@ -63,8 +63,18 @@ def pick(
     headings: list[Tensor],
     like: Tensor | None,
     height_m: float = CARRY_HEIGHT_M,
+    closing: int = 4,
 ) -> list[Move]:
-    """Return the moves that grip a part and lift it to a height, again until it comes along."""
+    """Return the moves that grip a part and lift it to a height, again until it comes along.
+
+    Args:
+        part: its name.
+        grasp_m: where to grip, in its frame.
+        headings: TCP rotations in its frame that serve.
+        like: which of them is liked best; see `Reach`.
+        height_m: of the hand in the end.
+        closing: control steps that the fingers get.
+    """
 
     def in_hand(scene: Scene) -> Tensor:
         return scene.parts[part].at(torch.tensor(grasp_m))[:, 2] > height_m - LOST_M
@@ -73,7 +83,7 @@ def pick(
     return [
         reach(stand_off_m=0.08, tolerance_m=0.012),
         reach(speed_m_s=0.15, tolerance_m=0.004, most=25),
-        Wait(),
+        Wait(least=closing, most=closing),
         Shift(to_height_m=height_m, tolerance_m=0.02, most=25, check=in_hand, back=3),
     ]
 
