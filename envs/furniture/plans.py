@@ -64,8 +64,19 @@ def pick(
     like: Tensor | None,
     care: float = 1.0,
     height_m: float = CARRY_HEIGHT_M,
+    closing: int = 4,
 ) -> list[Move]:
-    """Return the moves that grip a part and lift it, again until it comes along; see `Move.care`."""
+    """Return the moves that grip a part and lift it to a height, again until it comes along.
+
+    Args:
+        part: its name.
+        grasp_m: where to grip, in its frame.
+        headings: TCP rotations in its frame that serve.
+        like: which of them is liked best; see `Reach`.
+        care: see `Move.care`.
+        height_m: of the hand in the end.
+        closing: control steps that the fingers get.
+    """
 
     def in_hand(scene: Scene) -> Tensor:
         return scene.parts[part].at(torch.tensor(grasp_m))[:, 2] > height_m - LOST_M
@@ -74,7 +85,7 @@ def pick(
     return [
         reach(stand_off_m=0.08, tolerance_m=0.012),
         reach(speed_m_s=0.15, tolerance_m=0.004 * care, most=25),
-        Wait(),
+        Wait(least=closing, most=closing),
         Shift(to_height_m=height_m, tolerance_m=0.02, most=25, check=in_hand, back=3),
     ]
 

