@@ -26,9 +26,10 @@ from robofb.envs.furniture.thread import Thread, ThreadSwitch, add_thread
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.errors import UserError
-from robofb.geometry import quat_from_yaw, quat_multiply
+from robofb.geometry import quat_from_yaw, quat_multiply, quat_to_matrix
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
+from robofb.sim.bank_kinds import Joining, kinds_of
 from robofb.sim.engine import free_joint_slices, sensor_columns
 from robofb.types import ArraySpec, EnvSpec, Obs, Score
 
@@ -43,6 +44,7 @@ FEATURES = (  # of each pair, relative and squashed by tanh
 )
 FEATURE_SCALES = (*(0.01,) * 3, *(0.04,) * 3, *(0.1,) * 2)
 OBSTACLE = "obstacle"
+UPRIGHT_COSINE = 0.99
 
 
 @dataclass(frozen=True)
@@ -255,10 +257,8 @@ class AssemblyTask(FurnitureTask):
         seated = (place.abs().amax(-1) <= self.max_offset_m) & self._axes_fit(z_axis, x_axis)
         assembled = seated & (overlap <= self.max_part_overlap_m)
         height = engine.field("sensordata")[:, self._height_columns]  # (B, parts)
-        rise = (height - self._start_m[:, 2])[:, self._plug_rows]
-        over = torch.hypot(place[..., 0], place[..., 1]) < NEAR_AXIS_M
-        over &= place[..., 2] < self._tip_m + NEAR_TIP_M
-        progress = torch.where(assembled, 3, torch.where(over, 2, (rise > LIFTED_M).long()))
+        lifted, over = self._carried(height, place)
+        progress = torch.where(assembled, 3, torch.where(over, 2, lifted.long()))
         done_before = torch.cumprod(assembled.long(), -1)
         counted = torch.cat([torch.ones_like(done_before[:, :1]), done_before[:, :-1]], -1)
         success = assembled.all(-1)
@@ -272,6 +272,38 @@ class AssemblyTask(FurnitureTask):
                 "refused": (seated & ~assembled).any(-1) & ~success,
             },
         )
+
+    def _carried(self, height: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, P) bool: each plug is lifted; it is over or in its socket."""
+        rise = (height - self._start_m[:, 2])[:, self._plug_rows]
+        over = torch.hypot(place[..., 0], place[..., 1]) < NEAR_AXIS_M
+        return rise > LIFTED_M, over & (place[..., 2] < self._tip_m + NEAR_TIP_M)
+
+    def bank_kinds(self, engine: Engine) -> Tensor:
+        """Return (B,) int64, the kind of each present state; see `BankTask`."""
+        grasp, place, _ = self._pair_values(engine).split([3, 3, 7], -1)
+        lifted, over = self._carried(engine.field("sensordata")[:, self._height_columns], place)
+        return kinds_of(grasp.norm(dim=-1), lifted, over, self.gripper_closes(engine))
+
+    def joinings(self) -> list[Joining]:
+        """Return the pairs whose socket stands upright at the start; see `BankTask`."""
+        from robofb.envs.furniture.plans import LYING, STANDING  # it imports this module
+
+        return [
+            Joining(
+                pair.plug,
+                pair.socket,
+                pair.plug_seat_m,
+                pair.socket_seat_m,
+                0.0 if pair.thread is None else pair.thread.travel_m,
+                pair.tip_m,
+                self.parts[self._row(pair.plug)].grasp_m,
+                [*STANDING, *LYING],
+                pair.symmetry == 0,
+            )
+            for pair in self.pairs
+            if quat_to_matrix(self._start_quat[self._row(pair.socket)])[2, 2] > UPRIGHT_COSINE
+        ]
 
     @abstractmethod
     def plan(self) -> Sequence[Move]:

@@ -25,6 +25,7 @@ from robofb.rng import EXPLORATION_STREAM, WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
+from robofb.train.bank_env import make_training_env
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
 from robofb.train.open_run import keep_config, open_run
@@ -48,7 +49,7 @@ def train(cfg: ResidualConfig) -> Run:
             f"base={cfg.base}: sees images ({', '.join(images)}); a residual corrects policies of flat "
             "observations only, such as policy=mlp_diffusion"
         )
-    with closing(loading.make_env(cfg.task, cfg.engine, cfg.num_envs)) as env:
+    with closing(make_training_env(cfg)) as env:
         check_same_spec(base.spec, env.spec.only(base.spec.obs), f"base={cfg.base}")
         policy = make_residual_policy(cfg, base).to(env.device)
         with closing(loading.make_env(cfg.task, cfg.engine, cfg.num_envs)) as select_env:

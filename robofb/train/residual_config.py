@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from robofb.errors import UserError, check_at_least
+from robofb.sim.reset_bank import EQUAL_SHARES
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (
@@ -28,6 +29,9 @@ class ResidualConfig:
         engine: what simulates it.
         base: run folder of the behaviour-cloned base policy.
         base_checkpoint: "best", "latest" or a path.
+        bank: reset bank (robofb data bank) in whose states some training episodes start; none where null.
+        bank_share: chance that an episode does.
+        bank_kinds: weight of each kind of its states.
         num_envs: environments in lock step, B.
         rollout_steps: control steps of each env in one iteration, T.
         env_steps: budget of control steps, all envs together.
@@ -75,6 +79,9 @@ class ResidualConfig:
     engine: Any = MISSING
     base: str = MISSING
     base_checkpoint: str = "best"
+    bank: str | None = None
+    bank_share: float = 0.5
+    bank_kinds: dict[str, float] = field(default_factory=lambda: dict(EQUAL_SHARES))
     num_envs: int = 64
     rollout_steps: int = 80
     env_steps: int = 1_000_000

@@ -11,6 +11,7 @@ from robofb.interfaces import VecEnv
 from robofb.policies.residual import ResidualAgent, ResidualPolicy
 from robofb.rl.ppo import PPO
 from robofb.rng import TRAINING_STREAM, derive_seeds
+from robofb.train.episode_tally import EpisodeTally
 from robofb.train.stopwatch import Stopwatch
 
 
@@ -63,7 +64,7 @@ class ResidualLearner:
     def _collect(self) -> dict[str, float]:
         """Fill the buffer with one rollout."""
         agent, clock = self.agent, self.clock
-        episodes = successes = torch.zeros((), dtype=torch.int64, device=self.env.device)
+        tally = EpisodeTally(self.env.device)
         for _ in range(self.ppo.buffer.num_steps):
             with clock("residual_forward"):
                 action = agent.apply(self.ppo.act(*agent.features))
@@ -77,11 +78,9 @@ class ResidualLearner:
             with clock("base_policy"):
                 agent.reset(step.done, self.env.episode_seed)
                 agent.observe(step.obs)
-            episodes = episodes + step.done.sum()
-            successes = successes + (step.done & step.info["success"]).sum()
+            tally.add(step)
         self.env_steps += self.ppo.buffer.num_steps * self.env.num_envs
-        metrics: dict[str, float] = {"train/episodes": int(episodes)}
-        return metrics | {"train/success": int(successes) / int(episodes)} if episodes else metrics
+        return tally.metrics()
 
     def _start_episodes(self, stretch: int) -> None:
         """Start new episodes everywhere, others for every `stretch` of a run."""
