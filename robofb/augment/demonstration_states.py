@@ -18,6 +18,8 @@ from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SIM_STATE
 
+MOST_CREEP_M = 0.003  # in a second: a part that people gripped off its middle also turns between the pads
+
 
 class DemonstrationStates:
     """Bring states along successful episodes to rest, and keep those that are sound.
@@ -32,7 +34,7 @@ class DemonstrationStates:
     """
 
     def __init__(self, store: EpisodeStore, env: SimVecEnv, seed: int) -> None:
-        self.env, self.settler, self._path = env, Settler(env), store.path
+        self.env, self.settler, self._path = env, Settler(env, MOST_CREEP_M), store.path
         states, closed, shown = _steps_of(store, pose_key(env.spec))
         size = env.spec.obs[SIM_STATE].shape[0]
         if states.shape[1] != size:

@@ -29,7 +29,10 @@ FORMAT, VERSION = "robofb-reset-bank", 1
 MAX_BYTES = 8_000_000_000
 EQUAL_SHARES = dict.fromkeys(KINDS, 1 / len(KINDS))
 _MEMBERS = {f"{name}.npy" for name in ("header", "states", "kind")}
-_DAMAGED = (ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    *(ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ class ResetBank:
         except OSError as error:
             raise UserError(explain(error, f"{path}: the bank cannot be read")) from None
         except _DAMAGED as error:
-            raise UserError(f"{path} is no sound reset bank: {str(error).splitlines()[:1]}") from None
+            raise UserError(
+                f"{path} is no sound reset bank: {(str(error).splitlines() or [type(error).__name__])[0]}"
+            ) from None
 
     def check(self, spec: EnvSpec, model: mujoco.MjModel) -> None:
         """Raise UserError unless the bank's states are of this task and this compiled scene."""
