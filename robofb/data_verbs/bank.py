@@ -75,7 +75,7 @@ def bank(
             meta = {} if randomness is None else {"randomness": randomness}
             env = stack.enter_context(closing(env_of_task(str(task), num_envs, meta)))
             source = Disassembler(env, seed)
-            facts |= {"method": "disassembly", "randomness": env.task.meta.get("randomness")}
+            facts |= {"method": "disassembly", "randomness": getattr(env.task, "meta", {}).get("randomness")}
         _make(source, out, min(states, DRY_RUN_STATES) if dry_run else states, weights, facts, dry_run)
 
 

@@ -18,7 +18,11 @@ class BankConfig(Protocol):
     num_envs: int
     bank: str | None
     bank_share: float
-    bank_kinds: Mapping[str, float]
+
+    @property
+    def bank_kinds(self) -> Mapping[str, float]:
+        """Weight of each kind."""
+        ...
 
 
 def make_training_env(cfg: BankConfig) -> TaskEnv:
