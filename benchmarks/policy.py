@@ -5,6 +5,8 @@ python benchmarks/policy.py [--threads 1] [--budget-s 2] [--unet-batch-sizes 1 6
 The plain loop is that of diffusers' documentation: set_timesteps, then for every timestep the network and
 DDIMScheduler.step. Network, normalisation and numbers are the same; both end in environment units, and
 their results are compared first. `ratio_batch1` is the quickstart's policy with 4 steps at batch 1.
+`ratio_batch1024_bfloat16` is the same at batch 1,024 with `base_precision=bfloat16`, which rounds; the plain
+loop stays in float32.
 """
 
 from __future__ import annotations
@@ -83,13 +85,20 @@ def compare(name: str, num_inference_steps: int, batch_size: int, budget_s: floa
     rng.load_state_dict(streams)
     plain = partial(plain_sampling, policy, scheduler, num_inference_steps, state)
     torch.testing.assert_close(policy.act({"state": state}, rng), plain(noise), rtol=1e-4, atol=1e-4)
+
+    def in_bfloat16() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return policy.act({"state": state}, rng)
+
     ways: dict[str, Callable[[], Tensor]] = {
         "plain": lambda: plain(torch.randn(batch_size, policy.horizon, 10)),
         "ours": lambda: policy.act({"state": state}, rng),
+        "bfloat16": in_bfloat16,
     }
     seconds = medians_in_turns(ways, budget_s=budget_s)
     figures = {f"{way}_ms": 1e3 * seconds[way] for way in ways}
-    return {**figures, "ratio": seconds["plain"] / seconds["ours"]}
+    ratios = {"ratio": seconds["plain"] / seconds["ours"]}
+    return {**figures, **ratios, "ratio_bfloat16": seconds["plain"] / seconds["bfloat16"]}
 
 
 def main() -> None:
@@ -115,6 +124,8 @@ def main() -> None:
     headline = {
         "ratio_batch1": figures["mlp_ddim4_batch1"]["ratio"],
         "ratio_batch1_unet": figures["unet_ddim16_batch1"]["ratio"],
+        "ratio_batch1024": figures["mlp_ddim4_batch1024"]["ratio"],
+        "ratio_batch1024_bfloat16": figures["mlp_ddim4_batch1024"]["ratio_bfloat16"],
     }
     save_result("policy", {**headline, "threads": torch.get_num_threads(), "chunks": figures})
 

@@ -105,7 +105,7 @@ def _call(verb: Verb, cfg: Any) -> None:
 
     _log_to_console()
     result = load_object(verb.entry)(cfg)
-    if isinstance(result, Run):
+    if isinstance(result, Run) and result.rank == 0:
         typer.echo(f"run {result.path}")
 
 

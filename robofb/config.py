@@ -148,12 +148,14 @@ def _shown_default(cfg: DictConfig, key: str, chosen: Mapping[str, Any]) -> str:
 
 
 def _documented(verb: Verb) -> list[KeyHelp]:
-    """Read the sentences of the "Attributes:" section of the dataclass's docstring."""
+    """Read the sentences of the "Attributes:" sections of the docstrings of the dataclass and its bases."""
     schema = load_object(verb.schema)
     names = [field.name for field in fields(schema)]
     docs = dict.fromkeys(names, "")
     current = ""
-    for line in (inspect.getdoc(schema) or "").partition("Attributes:")[2].splitlines():
+    texts = [inspect.cleandoc(vars(base).get("__doc__") or "") for base in inspect.getmro(schema)[::-1]]
+    lines = [line for text in texts for line in text.partition("Attributes:")[2].splitlines()]
+    for line in lines:
         name, colon, text = line.strip().partition(":")
         listed = [word.strip() for word in name.split(",")]
         if colon and listed[0] in docs and len(line) - len(line.lstrip()) <= 4:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from robofb.errors import UserError, check_at_least
+from robofb.evaluation import Evaluation
 from robofb.files import append_line
 from robofb.interfaces import Agent, VecEnv
-from robofb.loading import load_agent, make_env
+from robofb.loading import load_agent, make_env, task_node
+from robofb.policies.executor import ChunkExecutor
 from robofb.progress import progress_bar
 from robofb.provenance import describe, origin
 from robofb.report import PolicyResult, ReportData, write_report
@@ -31,60 +33,14 @@ from robofb.store.checks import check_same_spec
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Outcome of N numbered episodes; entry n belongs to episode n of `seed`.
-
-    Attributes:
-        task: name of the task.
-        seed: of the episodes' start states and of every random draw in them.
-        success: (N,) bool.
-        stage: (N,) int64, how many of `stages` each episode reached at its best.
-        length: (N,) int64, control steps.
-        metrics: further (N,) values read at each episode's last step.
-        stages: names of the task's stages.
-        control_dt_s: time of one control step.
-        seconds: wall time of the evaluation.
-    """
-
-    task: str
-    seed: int
-    success: np.ndarray
-    stage: np.ndarray
-    length: np.ndarray
-    metrics: dict[str, np.ndarray]
-    stages: tuple[str, ...]
-    control_dt_s: float
-    seconds: float
+@runtime_checkable
+class Drifting(Protocol):
+    """An agent that knows how far it has come from the policy it was fine-tuned from."""
 
     @property
-    def rate(self) -> SuccessRate:
-        """Successes with their Wilson interval."""
-        return SuccessRate(int(self.success.sum()), len(self.success))
-
-    @property
-    def failures(self) -> dict[str, int]:
-        """Return how many episodes failed at each stage: the first one they did not reach."""
-        missed = self.stage[~self.success]
-        return {name: int((missed == index).sum()) for index, name in enumerate(self.stages)}
-
-    @property
-    def successes_per_10_min(self) -> float:
-        """Return the rate of successes per ten minutes of robot time, resets not counted."""
-        return float(self.success.sum()) * 600.0 / (float(self.length.sum()) * self.control_dt_s)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready facts: {successes, episodes, low, high} and what explains them."""
-        return {
-            **self.rate.to_dict(),
-            "task": self.task,
-            "seed": self.seed,
-            "failures": self.failures,
-            "mean_steps_of_success": float(self.length[self.success].mean()) if self.success.any() else None,
-            "successes_per_10_min": self.successes_per_10_min,
-            "means": {name: float(values.mean()) for name, values in self.metrics.items()},
-            "seconds": self.seconds,
-        }
+    def kl_to_base(self) -> Tensor:
+        """(B,) KL of the last action's distribution from the base's, in nats."""
+        ...
 
 
 def evaluate(
@@ -106,15 +62,22 @@ def evaluate(
     obs = env.reset(seed)
     agent.reset(torch.ones(env.num_envs, dtype=torch.bool, device=env.device), env.episode_seed)
     results: dict[str, Tensor] = {}
+    drift = torch.zeros(env.num_envs, device=env.device)  # (B,) of each running episode
     finished = 0
     with progress_bar(episodes, progress, "episode") as bar:
         while finished < episodes:
             step = env.step(agent.next(obs))
             obs = step.obs
+            if isinstance(agent, Drifting):
+                drift = drift + agent.kl_to_base
             if not step.done.any():
                 continue
             counted = step.done & (step.info["episode"] < episodes)
-            for name, values in step.info.items():
+            info = dict(step.info)
+            if isinstance(agent, Drifting):
+                info["kl_to_base"] = drift / info["length"]
+                drift = drift.masked_fill(step.done, 0.0)
+            for name, values in info.items():
                 results.setdefault(name, values.new_zeros(episodes))[step.info["episode"][counted]] = values[
                     counted
                 ]
@@ -140,13 +103,16 @@ class EvalConfig:
     """What `robofb eval` reads.
 
     Attributes:
-        run: run folder of a bc or residual policy.
+        run: run folder of any `robofb train`.
         checkpoint: latest, best, or a checkpoint's path.
         episodes: number of episodes; 256 or more for a figure to be quoted.
         seed: of the episodes; choose another than training's.
         num_envs: simulated together; changes the speed, not the result.
         execute: actions executed per chunk; null takes the policy's own.
         task: the task; null takes the one that the run was trained on.
+        compare_base: also evaluate the frozen base of a residual run, on the same episodes.
+        also: further tasks to evaluate on, by the names of their configs: what fine-tuning forgot there. With
+            compare_base=true, the base as well.
         engine: the simulator.
         video: also film the first episodes.
         threads: torch's CPU threads.
@@ -159,6 +125,8 @@ class EvalConfig:
     num_envs: int = 64
     execute: int | None = None
     task: Any = None
+    compare_base: bool = False
+    also: list[str] = field(default_factory=list)
     engine: Any = field(default_factory=dict)
     video: bool = True
     threads: int = 1
@@ -180,29 +148,80 @@ def main(cfg: EvalConfig) -> Evaluation:
     task = cfg.task or OmegaConf.create(run.config.get("task"))
     if not task:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")
-    seen = agent.policy.spec
-    with closing(make_env(task, cfg.engine, cfg.num_envs, cameras_of(seen))) as env:
-        check_same_spec(seen, env.spec.only(seen.obs), f"the policy in {run.path}")
-        result = evaluate(agent, env, cfg.episodes, cfg.seed, progress="evaluate")
-    facts = plain({**result.to_dict(), "checkpoint": cfg.checkpoint, "execute": agent.execute})
-    append_line(run.path / "evaluations.jsonl", json.dumps(facts))
+    agents: dict[str, Any] = {
+        "": agent,
+        **({"base": _base_agent(run, agent, cfg)} if cfg.compare_base else {}),
+    }
+    results = _evaluate_all(cfg, run, agents, task)
+    others = {name: _evaluate_all(cfg, run, agents, task_node(name), other=True) for name in cfg.also}
+    facts = {**_facts(results), "checkpoint": cfg.checkpoint, "execute": agent.execute}
+    if others:
+        facts["also"] = {name: _facts(theirs) for name, theirs in others.items()}
+    append_line(run.path / "evaluations.jsonl", json.dumps(plain(facts)))
     run.write_summary({"eval": facts})
+    result = results[""]
     print(f"success {result.rate}")
     print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
+    further = _further_facts(results)
+    for name, theirs in others.items():
+        further |= {f"on {name}: {key}": value for key, value in _further_facts(theirs).items()}
+        further[f"on {name}: success"] = f"{theirs[''].rate}"
+    for key, value in further.items():
+        print(f"{key} {value}")
     rollout = film(run, task, cfg.engine, cfg.checkpoint, cfg.execute, seed=cfg.seed) if cfg.video else None
-    print(f"report {write_report(run.path / 'report.html', _report_data(run, result, rollout))}")
+    print(f"report {write_report(run.path / 'report.html', _report_data(run, result, rollout, further))}")
     return result
 
 
-def _report_data(run: Run, result: Evaluation, rollout: Film | None) -> ReportData:
+def _base_agent(run: Run, agent: Any, cfg: EvalConfig) -> ChunkExecutor:
+    """Return the frozen base of a residual run, replanning as often as its residual does."""
+    if not hasattr(agent.policy, "base"):
+        raise UserError(f"compare_base=true: {run.path} is a {run.kind} run, which has no base; leave it out")
+    return ChunkExecutor(agent.policy.base, cfg.num_envs, execute=agent.execute)
+
+
+def _evaluate_all(
+    cfg: EvalConfig, run: Run, agents: Mapping[str, Any], task: Any, other: bool = False
+) -> dict[str, Evaluation]:
+    """Evaluate agents on the same episodes of a task.
+
+    Args:
+        agents: by name; the first one, "", is the run's own.
+        other: the task is not the one that the policy was trained on, but must look the same to it.
+    """
+    seen = agents[""].policy.spec
+    with closing(make_env(task, cfg.engine, cfg.num_envs, cameras_of(seen))) as env:
+        expected = replace(seen, task=env.spec.task) if other else seen
+        check_same_spec(expected, env.spec.only(seen.obs), f"the policy in {run.path}")
+        where = f" on {env.spec.task}" if other else ""
+        return {
+            name: evaluate(agent, env, cfg.episodes, cfg.seed, progress=f"evaluate {name}{where}".rstrip())
+            for name, agent in agents.items()
+        }
+
+
+def _facts(results: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """Return the run's own outcome as a dictionary, in which the base's is another."""
+    return {**results[""].to_dict(), **{name: each.to_dict() for name, each in results.items() if name}}
+
+
+def _further_facts(results: Mapping[str, Evaluation]) -> dict[str, str]:
+    """Return what is told beside success, by its name."""
+    result = results[""]
+    told = {"successes per 10 min of robot time": f"{result.successes_per_10_min:.1f}"}
+    if result.kl_to_base is not None:
+        told["KL to base"] = f"{result.kl_to_base:.4g} nats a step"
+    return told | {f"{name} success": f"{each.rate}" for name, each in results.items() if name}
+
+
+def _report_data(
+    run: Run, result: Evaluation, rollout: Film | None, further: Mapping[str, str]
+) -> ReportData:
     return ReportData(
         title=f"{run.kind} policy on {result.task}",
         policies=[policy_result(run.kind, result, rollout)],
         seconds={"evaluation": result.seconds},
-        facts={
-            "run": str(run.path),
-            "successes per 10 min of robot time": f"{result.successes_per_10_min:.1f}",
-        },
+        facts={"run": str(run.path), **further},
         configs={run.kind: (run.path / "config.yaml").read_text()},
         versions=origin(describe(), "evaluation") | origin(run.meta, "training"),
     )

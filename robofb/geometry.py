@@ -127,3 +127,8 @@ def rotate(q: Tensor, vector: Tensor) -> Tensor:
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
     """Return the angle (...) [rad] in [0, pi] between rotation matrices (..., 3, 3)."""
     return matrix_to_rotvec(a.transpose(-1, -2) @ b).norm(dim=-1)
+
+
+def seen_from(rotation: Tensor, vector: Tensor) -> Tensor:
+    """Turn vectors (..., 3) into the frame whose axes are the columns of `rotation` (..., 3, 3)."""
+    return (vector.unsqueeze(-2) @ rotation).squeeze(-2)

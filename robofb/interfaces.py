@@ -118,6 +118,16 @@ class ScriptedTask(Task, Protocol):
         ...
 
 
+class PerturbingTask(Task, Protocol):
+    """A task that may disturb what it shows while an episode runs."""
+
+    perturbation: float  # chance per part and control step; 0 for none
+
+    def perturb(self, engine: Engine, rng: EpisodeRng) -> None:
+        """Disturb the worlds at the start of a control step, drawing from `rng` (B rows), new every step."""
+        ...
+
+
 @runtime_checkable
 class VecEnv(Protocol):
     """B environments in lock step, each reset by itself when its episode ends.

@@ -7,18 +7,24 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
+import torch
 import yaml
+from omegaconf import OmegaConf
 
 from robofb.build import build
 from robofb.errors import UserError
 from robofb.interfaces import Policy, TaskEnv
 from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualPolicy
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.run import Run, is_run, plain
 from robofb.sim.render import cameras_of
 from robofb.sim.reset_bank import BankDraw
 from robofb.sim.vec_env import SimVecEnv
 from robofb.types import EnvSpec
+
+CHUNK_POLICY_KINDS = ("bc", "ppo", "dsrl", "idql", "dagger")
+"""Kinds of run whose checkpoints hold a whole chunk policy, which a `ChunkExecutor` acts with."""
 
 
 def make_env(
@@ -98,13 +104,30 @@ def _default_engine() -> Any:
     return yaml.safe_load(files("robofb.configs").joinpath("engine/mujoco.yaml").read_text())
 
 
+def task_node(name: str) -> Any:
+    """Return the config of a task by its name.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    folder = files("robofb.configs") / "task"
+    names = sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in names:
+        raise UserError(f"task {name!r} is not known; valid: {', '.join(names)}")
+    return OmegaConf.create((folder / f"{name}.yaml").read_text())
+
+
 def load_policy(run: Run, which: str = "best") -> Policy:
-    """Return the frozen chunk policy of a BC run.
+    """Return the frozen chunk policy of a run of one of `CHUNK_POLICY_KINDS`.
 
     Raises:
         UserError: the run holds something else, or its checkpoint is damaged.
     """
-    return policy_of(load_bc_checkpoint(run, which))
+    if run.kind not in CHUNK_POLICY_KINDS:
+        raise UserError(
+            f"{run.path} is a {run.kind} run; chunk policies are in {', '.join(CHUNK_POLICY_KINDS)} runs"
+        )
+    return policy_of(run.load_checkpoint(which))
 
 
 def load_bc_checkpoint(run: Run, which: str = "best") -> dict[str, Any]:
@@ -119,8 +142,9 @@ def load_bc_checkpoint(run: Run, which: str = "best") -> dict[str, Any]:
 
 
 def policy_of(checkpoint: Mapping[str, Any]) -> Any:
-    """Return the frozen chunk policy of a BC checkpoint."""
-    policy = build_policy(checkpoint["config"]["policy"], checkpoint["spec"])
+    """Return the frozen chunk policy of a checkpoint: built from its `policy_node`, in BC the config's."""
+    node = checkpoint.get("policy_node") or checkpoint["config"]["policy"]
+    policy = build_policy(node, checkpoint["spec"])
     policy.load_state_dict(checkpoint["policy"])
     return policy.eval().requires_grad_(False)
 
@@ -147,17 +171,24 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
 
 
 def load_agent(
-    run: Run, num_envs: int, which: str = "best", execute: int | None = None
+    run: Run,
+    num_envs: int,
+    which: str = "best",
+    execute: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> ChunkExecutor | ResidualAgent:
     """Return the agent that a run trained, ready for `num_envs` envs.
 
     Raises:
         UserError: the run holds no policy, or `execute` does not fit it.
     """
-    if run.kind == "bc":
-        return ChunkExecutor(load_policy(run, which), num_envs, execute=execute)
+    if run.kind in CHUNK_POLICY_KINDS:
+        policy: Any = load_policy(run, which)
+        return ChunkExecutor(policy.to(device), num_envs, execute=execute, device=device)
     if run.kind == "residual":
-        return ResidualAgent(load_residual(run, which), num_envs, execute=execute)
+        residual = load_residual(run, which).to(device)
+        return ResidualAgent(residual, num_envs, execute=execute, device=device)
     parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
     hint = f": try {' or '.join(parts)}" if parts else ""
-    raise UserError(f"{run.path} is a {run.kind} run; only bc and residual runs can be evaluated{hint}")
+    kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual"))
+    raise UserError(f"{run.path} is a {run.kind} run; those that can be evaluated are {kinds}{hint}")

@@ -14,6 +14,7 @@ from torch import Tensor
 # Indices under which the streams of one seed are derived, one for each purpose.
 RESET_STREAM, SAMPLER_STREAM, TRAINING_STREAM, EXPERT_STREAM, WEIGHTS_STREAM, EXPLORATION_STREAM = range(1, 7)
 SNIPPET_STREAM = 17  # of backward augmentation
+PERTURBATION_STREAM = 18  # of a task that disturbs what it shows
 DOMAIN_STREAM, POSE_NOISE_STREAM = 23, 24  # of physical constants and of noise on observed poses
 BANK_STREAM, BANK_MAKING_STREAM = 41, 42  # of starts in a reset bank, and of making one
 

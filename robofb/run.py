@@ -80,6 +80,8 @@ def _merge(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 class Run:
     """One run folder, open for logging. Use `create` or `open`; leave the `with` block to close."""
 
+    rank = 0  # of the process, where several train together: the first one writes
+
     def __init__(self, path: Path, config: dict[str, Any], kind: str) -> None:
         self.path = path
         self.config = config

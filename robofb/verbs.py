@@ -58,6 +58,30 @@ VERBS = {
             "robofb.train.residual:train",
         ),
         Verb(
+            "train_ppo",
+            "Train a cloned chunk regression directly by PPO, held near what was cloned.",
+            "robofb.train.ppo:PpoConfig",
+            "robofb.train.ppo:train",
+        ),
+        Verb(
+            "train_dsrl",
+            "Steer a frozen diffusion policy by reinforcement learning in its noise (DSRL).",
+            "robofb.train.dsrl:DsrlConfig",
+            "robofb.train.dsrl:train",
+        ),
+        Verb(
+            "train_idql",
+            "Train critics that choose among the chunks a frozen diffusion policy proposes (IDQL).",
+            "robofb.train.idql:IdqlConfig",
+            "robofb.train.idql:train",
+        ),
+        Verb(
+            "train_dagger",
+            "Teach a chunk policy what an expert run would do where the policy itself goes (DAgger).",
+            "robofb.train.dagger:DaggerConfig",
+            "robofb.train.dagger:train",
+        ),
+        Verb(
             "eval",
             "Evaluate a run: success with its interval, failures by stage, video, report.",
             "robofb.evaluate:EvalConfig",

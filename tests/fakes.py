@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -134,6 +136,76 @@ class CountingPolicy(FakePolicy):
         newest, oldest = obs["state"][:, -1, 0], obs["state"][:, 0, 0]
         rows = newest[:, None] + torch.arange(self.horizon)
         return torch.stack([rows, oldest[:, None].expand_as(rows)], dim=2)
+
+
+class NoisyPolicy(FakePolicy):
+    """Head for where the goal shows, shifted by 0.1 m times the first row of its noise."""
+
+    def encode(self, obs: Obs) -> Tensor:
+        return self.normalizer(obs["state"], "state").flatten(1)
+
+    def act_from_noise(self, cond: Tensor, noise: Tensor) -> Tensor:
+        shown = self.normalizer.inverse(cond[:, -4:], "state")[:, 2:]
+        return (shown + 0.1 * noise[:, 0])[:, None].expand(-1, self.horizon, -1).clone()
+
+    def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
+        return self.act_from_noise(self.encode(obs), rng.normal(self.horizon, 2))
+
+
+class NoisyPolicyOfSpec(NoisyPolicy):
+    """The same as a checkpoint rebuilds it."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+
+class AimingPolicy(FakePolicy):
+    """Predict chunks by one linear map of the state, at first: head for where the goal shows."""
+
+    clip = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(4, 2 * self.horizon), nn.Unflatten(1, (self.horizon, 2)))
+        with torch.no_grad():
+            self.network[0].weight.copy_(torch.eye(4)[2:].repeat(self.horizon, 1))
+            self.network[0].bias.zero_()
+
+    def encode(self, obs: Obs) -> Tensor:
+        return self.normalizer(obs["state"], "state").flatten(1)
+
+    def set_stats(self, stats: Any) -> None:
+        """Keep the range of +-1 m."""
+
+    def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        error = (self.predict(batch.obs) - self.normalizer(batch.action, "action")) ** 2
+        loss = error.mean()
+        return loss, {"loss": loss.detach()}
+
+    def predict(self, obs: Obs) -> Tensor:
+        return self.network(self.encode(obs))
+
+    @torch.no_grad()
+    def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
+        return self.normalizer.inverse(self.predict(obs).clamp(-self.clip, self.clip), "action")
+
+
+class KnowingPolicy(AimingPolicy):
+    """The same, but it knows where the goal lies: an expert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.network[0].bias.copy_(HIDDEN_OFFSET.repeat(self.horizon))
+
+
+class AimingPolicyOfSpec(AimingPolicy):
+    """The same as a checkpoint rebuilds it."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        super().__init__()
+        self.spec = spec
 
 
 class BiasedPolicyOfSpec(BiasedPolicy):

@@ -17,7 +17,7 @@ from robofb.run import Run
 from robofb.verbs import VERBS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-REQUIRED = {"data": "data/x", "base": "runs/x", "run": "runs/x"}
+REQUIRED = {"data": "data/x", "base": "runs/x", "run": "runs/x", "expert": "runs/x"}
 
 
 def names(group: str) -> list[str]:

@@ -6,13 +6,16 @@ import torch
 from fakes import PointEnv
 from torch import Tensor
 
+from robofb import evaluate as evaluation
+from robofb.config import compose
 from robofb.envs import make_task
 from robofb.errors import UserError
-from robofb.evaluate import Evaluation, evaluate
+from robofb.evaluate import Evaluation, evaluate, main
 from robofb.loading import load_agent, load_policy, load_residual
 from robofb.nets.mlp import MlpDenoiser
 from robofb.policies.diffusion import DiffusionPolicy
 from robofb.policies.executor import ChunkExecutor
+from robofb.policies.residual import ResidualPolicy
 from robofb.run import Run
 from robofb.sim.vec_env import SimVecEnv
 
@@ -113,9 +116,91 @@ def test_real_evaluation_repeats_bit_for_bit_whatever_the_batch():
 
 def test_wrong_kinds_of_run_are_refused(tmp_path):
     run = Run.create(tmp_path / "r", {}, "tgrl")
-    with pytest.raises(UserError, match="is a tgrl run; a base policy comes from a bc run"):
+    with pytest.raises(UserError, match="is a tgrl run; chunk policies are in bc, "):
         load_policy(run)
     with pytest.raises(UserError, match="is a tgrl run, not a residual run"):
         load_residual(run)
-    with pytest.raises(UserError, match="only bc and residual runs can be evaluated"):
+    with pytest.raises(UserError, match="those that can be evaluated are bc, .*, residual"):
         load_agent(run, 1)
+
+
+class Drifter(ToGoal):
+    """Is half its step's number away from its base, in nats."""
+
+    steps = torch.zeros(3)
+
+    def reset(self, mask, seeds):
+        super().reset(mask, seeds)
+        self.steps = self.steps.masked_fill(mask, 0.0)
+
+    def next(self, obs):
+        self.steps = self.steps + 1
+        return super().next(obs)
+
+    @property
+    def kl_to_base(self):
+        return self.steps / 2
+
+
+def test_divergence_is_the_mean_over_the_steps_of_counted_episodes():
+    result = evaluate(Drifter(torch.tensor([0.04, -0.03])), PointEnv(3), 10, seed=5)
+    assert result.metrics["kl_to_base"] == pytest.approx((result.length + 1) / 4)  # of 1/2, 2/2, ..., n/2
+    assert len(set(result.length)) > 1
+    steps = np.concatenate([np.arange(1, n + 1) / 2 for n in result.length])
+    assert result.kl_to_base == pytest.approx(steps.mean())
+    assert result.to_dict()["kl_to_base"] == pytest.approx(steps.mean())
+    assert evaluate(ToGoal(torch.zeros(2)), PointEnv(3), 4, seed=5).to_dict()["kl_to_base"] is None
+
+
+@pytest.fixture
+def residual_run(tmp_path):
+    """Save a residual run on one_leg_insert whose correction is not zero."""
+    env = SimVecEnv(make_task("one_leg_insert", max_steps=10), 1)
+    base, policy_node = diffusion_policy(env), {"_target_": "robofb.policies.diffusion.DiffusionPolicy"}
+    policy_node |= {"_partial_": True, "horizon": 16, "execute": 8, "denoiser": DENOISER}
+    policy = ResidualPolicy(base, hidden=[8], init_log_std=-1.0, correction=[0.0] * 10)
+    torch.nn.init.constant_(policy.actor_critic.actor.mean[0].bias, 1.0)
+    torch.nn.init.constant_(policy.actor_critic.actor.mean[-1].weight, 0.01)
+    with Run.create(tmp_path / "run", {"task": TASK}, "residual") as run:
+        state = {"spec": policy.spec.to_dict(), "policy": policy.state_dict()}
+        state |= {"residual": policy.settings, "base_policy": policy_node}
+        run.save_checkpoint(state, step=1, best=True)
+    return run
+
+
+TASK = {"_target_": "robofb.envs.furniture.one_leg_insert.OneLegInsert", "max_steps": 10}
+DENOISER = {"_target_": "robofb.nets.mlp.MlpDenoiser", "_partial_": True, "width": 64, "num_blocks": 2}
+
+
+def test_reports_rates_divergence_base_and_other_tasks(residual_run, monkeypatch, capsys):
+    """The correction is worth nothing in metres: success is the base's, and the KL is not zero."""
+    words = [f"run={residual_run.path}", "episodes=2", "num_envs=2", "video=false", "compare_base=true"]
+    monkeypatch.setattr(evaluation, "task_node", lambda name: {**TASK, "max_steps": 5})
+    main(compose("eval", [*words, "also=[one_leg_insert]"]))
+    said = capsys.readouterr().out
+    facts = residual_run.summary()["eval"]
+    assert facts["kl_to_base"] > 0
+    assert facts["base"]["kl_to_base"] is None
+    assert facts["base"]["successes"] == facts["successes"] == 0
+    other = facts["also"]["one_leg_insert"]
+    assert (other["episodes"], other["base"]["episodes"]) == (2, 2)
+    assert other["kl_to_base"] != facts["kl_to_base"]
+    for line in ("successes per 10 min of robot time 0.0", "KL to base ", "base success 0.0 %"):
+        assert f"\n{line}" in said
+    assert "\non one_leg_insert: base success" in said
+    report = (residual_run.path / "report.html").read_text()
+    assert "successes per 10 min of robot time" in report and "KL to base" in report
+
+
+def test_names_of_tasks_and_bases_are_checked(residual_run, tmp_path):
+    with pytest.raises(UserError, match="task 'two_legs' is not known; valid: .*one_leg_insert"):
+        main(compose("eval", [f"run={residual_run.path}", "episodes=1", "also=[two_legs]"]))
+    run = Run.create(tmp_path / "bc", {"task": TASK}, "bc")
+    env = SimVecEnv(make_task("one_leg_insert", max_steps=10), 1)
+    node = {"_target_": "robofb.policies.diffusion.DiffusionPolicy", "_partial_": True, "denoiser": DENOISER}
+    base = diffusion_policy(env)
+    state = {"spec": base.spec.to_dict(), "policy": base.state_dict(), "config": {"policy": node}}
+    run.save_checkpoint(state, step=1, best=True)
+    run.close()
+    with pytest.raises(UserError, match="compare_base=true: .* is a bc run, which has no base"):
+        main(compose("eval", [f"run={run.path}", "compare_base=true"]))

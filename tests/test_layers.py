@@ -12,11 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [  # a module imports only from its own layer and those above this line
     {"types", "checked_json", "geometry", "rng", "errors", "progress", "provenance"},
-    {"interfaces", "normalize", "optimisation"},
+    {"interfaces", "normalize", "optimisation", "ranks", "moments"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},
     {
         "evaluate",
+        "evaluation",
         "loading",
         "build",
         "run",
@@ -45,7 +46,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
     "hydra": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
-    "omegaconf": {"build", "evaluate", "config", "config_errors", "cli", "quickstart", "train"},
+    "omegaconf": {"build", "loading", "evaluate", "config", "config_errors", "cli", "quickstart", "train"},
     "wandb": {"wandb_mirror"},
     "warp": {"sim.warp_setup", "sim.warp_kernels"},
     "mujoco_warp": {"sim.warp_setup"},

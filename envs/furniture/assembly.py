@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import mujoco
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robofb.envs.contact_bits import TOP
@@ -26,7 +27,7 @@ from robofb.envs.furniture.thread import Thread, ThreadSwitch, add_thread
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.errors import UserError
-from robofb.geometry import quat_from_yaw, quat_multiply, quat_to_matrix
+from robofb.geometry import quat_from_yaw, quat_multiply, quat_to_matrix, rot6d_to_matrix, seen_from
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.bank_kinds import Joining, kinds_of
@@ -36,13 +37,8 @@ from robofb.types import ArraySpec, EnvSpec, Obs, Score
 PART_SHIFT_SHARE = 0.5  # of the frame's shift, by which each part strays on its own
 LIFTED_M = 0.02  # a part counts as picked up this far above where it started
 NEAR_AXIS_M, NEAR_TIP_M = 0.015, 0.02  # from the hole's axis and mouth: over the hole
-FEATURES = (  # of each pair, relative and squashed by tanh
-    *(f"plug_socket_{axis}_tanh_1cm" for axis in "xyz"),
-    *(f"plug_socket_{axis}_tanh_4cm" for axis in "xyz"),
-    *(f"plug_tilt_socket_{axis}_tanh_100mrad" for axis in "xy"),
-    *(f"plug_heading_socket_{axis}" for axis in ("cos", "sin")),
-)
-FEATURE_SCALES = (*(0.01,) * 3, *(0.04,) * 3, *(0.1,) * 2)
+ANGLE_SCALE = 0.1  # rad of tilt, and sine of heading
+GRASP_SCALE_M = 0.02
 OBSTACLE = "obstacle"
 UPRIGHT_COSINE = 0.99
 
@@ -84,6 +80,8 @@ class Pair:
         position_only: the axes do not matter.
         thread: how it is screwed, or None.
         tip_radius_m: of the thread's ledge, which carries the tip.
+        near_m: fine scale of the relative features: about ten times the play.
+        far_m: their coarse scale.
     """
 
     plug: str
@@ -95,11 +93,24 @@ class Pair:
     position_only: bool = False
     thread: Thread | None = None
     tip_radius_m: float = 0.006
+    near_m: float = 0.01
+    far_m: float = 0.04
 
     @property
     def name(self) -> str:
         """Name of the pair's sites, sensors and thread."""
         return f"{self.plug}_{self.socket}"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the ten relative features, squashed by tanh: where the plug's seat is in the socket's."""
+        return (
+            *(f"{self.name}_plug_socket_{axis}_tanh_{_in_words(self.near_m)}" for axis in "xyz"),
+            *(f"{self.name}_plug_socket_{axis}_tanh_{_in_words(self.far_m)}" for axis in "xyz"),
+            *(f"{self.name}_plug_tilt_socket_{axis}_tanh_100mrad" for axis in "xy"),
+            f"{self.name}_plug_heading_socket_cos",
+            f"{self.name}_plug_heading_socket_sin_tanh_100mrad",
+        )
 
 
 class AssemblyTask(FurnitureTask):
@@ -110,7 +121,7 @@ class AssemblyTask(FurnitureTask):
     `max_part_overlap_m`. An episode succeeds when all pairs are assembled at once.
 
     The state is all in the robot's base frame: robot (16), parts (9 each), obstacle (2, where there is one),
-    and for each pair the way from the TCP to the plug's grasp, in the TCP's frame (3), and `FEATURES` (10).
+    and for each pair the way from the TCP to the plug's grasp, in the TCP's frame (3), and ten `features`.
 
     Args:
         name: of the task.
@@ -122,7 +133,12 @@ class AssemblyTask(FurnitureTask):
         max_offset_m: see above.
         min_cosine: see above.
         max_part_overlap_m: see above.
+        perturbation: chance per part and control step of a push, see `FurnitureTask`.
     """
+
+    # With 4000 N/m the open fingers chatter by millimetres (their discrete servo has an eigenvalue of -1.02:
+    # implicitfast leaves out the damping between the fingers), and throw a part as they close.
+    gains = franka.Gains(gripper_stiffness=3000.0)
 
     def __init__(
         self,
@@ -135,11 +151,12 @@ class AssemblyTask(FurnitureTask):
         max_offset_m: float,
         min_cosine: float,
         max_part_overlap_m: float,
+        perturbation: float,
     ) -> None:
         if max_steps < 1:
             raise UserError(f"max_steps={max_steps}: needs at least 1")
         self.parts, self.pairs, self.obstacle_m = parts, pairs, obstacle_m
-        super().__init__(randomness)
+        super().__init__(randomness, [part.name for part in parts], perturbation)
         self.max_offset_m, self.min_cosine = max_offset_m, min_cosine
         self.max_part_overlap_m = max_part_overlap_m
         self._threads = [ThreadSwitch(self.model, p.name, p.thread) for p in pairs if p.thread is not None]
@@ -192,11 +209,13 @@ class AssemblyTask(FurnitureTask):
             [sensor_columns(model, part_pose_sensors(part.name)[0])[2:] for part in self.parts]
         )
         self._plug_rows = torch.tensor([self._row(pair.plug) for pair in self.pairs])
-        self._feature_scale = torch.tensor(FEATURE_SCALES, dtype=torch.float64)
+        self._feature_scale = torch.tensor(
+            [[*(pair.near_m,) * 3, *(pair.far_m,) * 3, *(ANGLE_SCALE,) * 2] for pair in self.pairs],
+            dtype=torch.float64,
+        )
         self._symmetry = torch.tensor([float(pair.symmetry) for pair in self.pairs], dtype=torch.float64)
         self._any_axes = torch.tensor([pair.position_only for pair in self.pairs])
         self._tip_m = torch.tensor([pair.tip_m for pair in self.pairs], dtype=torch.float64)
-        self._all_ids: Tensor | None = None
 
     def _row(self, name: str) -> int:
         return [part.name for part in self.parts].index(name)
@@ -207,7 +226,7 @@ class AssemblyTask(FurnitureTask):
             names += [f"{OBSTACLE}_pos_base_{axis}" for axis in "xy"]
         for pair in self.pairs:
             names += [f"tcp_to_{pair.plug}_grasp_tcp_{axis}_tanh_2cm_{pair.name}" for axis in "xyz"]
-            names += [f"{pair.name}_{feature}" for feature in FEATURES]
+            names += pair.features
         return tuple(names)
 
     def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
@@ -224,10 +243,12 @@ class AssemblyTask(FurnitureTask):
         pose = torch.cat([position, quat_multiply(turn, self._start_quat.expand_as(turn))], -1)
         qpos = engine.field("qpos")
         for part, place in enumerate(self._part_q):
-            qpos[ids, place] = pose[:, part]
+            qpos[ids, place] = pose[:, part].to(qpos.dtype)
         if self.obstacle_m is not None:
-            corner = torch.tensor([*self.obstacle_m, 0.0], dtype=torch.float64)
-            engine.field("mocap_pos")[ids, 0] = corner + torch.nn.functional.pad(reach_m * frame, (0, 1))
+            place = frame.new_tensor([*self.obstacle_m, 0.0]) + F.pad(reach_m * frame, (0, 1))
+            mocap = engine.field("mocap_pos")
+            mocap[ids, 0] = place.to(mocap.dtype)
+        self.push_at_reset(engine, ids, rng)
         engine.forward(ids)
 
     def apply(self, engine: Engine, action: Tensor) -> None:
@@ -244,11 +265,41 @@ class AssemblyTask(FurnitureTask):
         """Return {"state": (B, D) float32}."""
         poses = engine.field("sensordata")[:, self._pose_columns]
         grasp, place, z_axis, x_axis, _ = self._pair_values(engine).split([3, 3, 3, 3, 1], -1)
-        heading = torch.atan2(x_axis[..., 1], x_axis[..., 0]) * self._symmetry.clamp_min(1.0)
-        near = torch.cat([place, place, z_axis[..., :2]], -1) / self._feature_scale
-        features = torch.cat([torch.tanh(torch.cat([grasp / 0.02, near], -1)), _circle(heading)], -1)
+        features = self._features(grasp, place, z_axis, x_axis)
         obstacle = [] if self.obstacle_m is None else [engine.field("mocap_pos")[:, 0, :2]]
-        return {"state": torch.cat([poses, *obstacle, features.flatten(1)], -1).float()}
+        return {"state": torch.cat([poses, *obstacle, features], -1).float()}
+
+    def _features(self, grasp: Tensor, place: Tensor, z_axis: Tensor, x_axis: Tensor) -> Tensor:
+        """Squash what relates the pairs' parts, (..., P, 3) each, to features (..., P * 13)."""
+        heading = torch.atan2(x_axis[..., 1], x_axis[..., 0]) * self._symmetry.to(place).clamp_min(1.0)
+        near = torch.cat([place, place, z_axis[..., :2]], -1) / self._feature_scale.to(place)
+        squashed = torch.tanh(torch.cat([grasp / GRASP_SCALE_M, near], -1))
+        return torch.cat([squashed, _heading_features(heading)], -1).flatten(-2)
+
+    def complete(self, state: Tensor) -> Tensor:
+        """Return states (..., D) whose relative features are computed anew from their poses."""
+        names = self.spec.obs["state"].names
+        relations = [self._relate(state, names, pair) for pair in self.pairs]
+        grasp, place, z_axis, x_axis = (torch.stack(values, -2) for values in zip(*relations, strict=True))
+        features = self._features(grasp, place, z_axis, x_axis).to(state.dtype)
+        return torch.cat([state[..., : state.shape[-1] - features.shape[-1]], features], -1)
+
+    def _relate(self, state: Tensor, names: tuple[str, ...], pair: Pair) -> tuple[Tensor, ...]:
+        """Return what a pair's sensors measure (..., 3) each, from the poses of states (..., D)."""
+        columns = [names.index(f"{body}_pos_base_x") for body in ("ee", pair.plug, pair.socket)]
+        tcp, plug, socket = (state[..., at : at + 3].double() for at in columns)
+        turns = [rot6d_to_matrix(state[..., at + 3 : at + 9].double()) for at in columns]
+        tcp_turn, plug_turn, socket_turn = turns
+        grasp_m = self.parts[self._row(pair.plug)].grasp_m
+        grasp = plug + plug_turn @ plug.new_tensor(grasp_m) - tcp
+        seat = plug + plug_turn @ plug.new_tensor(pair.plug_seat_m)
+        goal = socket + socket_turn @ plug.new_tensor(pair.socket_seat_m)
+        return (
+            seen_from(tcp_turn, grasp),
+            seen_from(socket_turn, seat - goal),
+            seen_from(socket_turn, plug_turn[..., 2]),
+            seen_from(socket_turn, plug_turn[..., 0]),
+        )
 
     def score(self, engine: Engine) -> Score:
         """Judge every pair; `metrics` holds the deepest overlaps [m] and what was refused for them."""
@@ -323,8 +374,14 @@ class AssemblyTask(FurnitureTask):
         return ((z_axis[..., 2] >= self.min_cosine) & turned) | self._any_axes
 
 
-def _circle(angle: Tensor) -> Tensor:
-    return torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+def _in_words(length_m: float) -> str:
+    """Return a length as names have it: 5mm, 4cm."""
+    return f"{1e2 * length_m:g}cm" if length_m >= 0.01 else f"{1e3 * length_m:g}mm"
+
+
+def _heading_features(angle: Tensor) -> Tensor:
+    """Return (..., 2): cosine, and sine squashed so that a keyed plug's milliradians stay visible."""
+    return torch.stack([torch.cos(angle), torch.tanh(torch.sin(angle) / ANGLE_SCALE)], -1)
 
 
 def _add_pair(spec: mujoco.MjSpec, pair: Pair, plug: mujoco.MjsBody, socket: mujoco.MjsBody) -> None:
@@ -351,7 +408,7 @@ def _add_obstacle(spec: mujoco.MjSpec) -> None:
     body = spec.worldbody.add_body(name=OBSTACLE, mocap=True)
     for centre, half in (
         ((-0.05, 0.011, 0.015), (0.07, 0.011, 0.015)),
-        ((0.011, -0.05, 0.015), (0.011, 0.07, 0.015)),
+        ((0.011, -0.06, 0.015), (0.011, 0.06, 0.015)),
     ):
         body.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX,

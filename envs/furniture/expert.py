@@ -73,8 +73,9 @@ class PlanExpert:
             for name, (p, r) in self._place.items()
         }
         self._begin(poses["ee"])
-        for phase in self.phase.unique().tolist():
-            rows = (self.phase == phase).nonzero().squeeze(-1)
+        present = self.phase.clone()  # a row that goes on to its next move waits for the next step
+        for phase in present.unique().tolist():
+            rows = (present == phase).nonzero().squeeze(-1)
             self._follow(self.plan[phase], rows, poses)
         draw = self._rng.normal(3)
         scale = (1 - DRIFT_KEPT**2) ** 0.5 * DRIFT_M * self.noise * self._wander

@@ -70,6 +70,7 @@ class Move:
         least: control steps that it takes at least.
         most: and at most; it ends then, reached or not.
         wander: share of the hand's usual wander: people are steadier where they take care.
+        care: share of the usual errors of grasping and aiming: smaller parts are met more closely.
         check: whether rows (n,) bool may go on; others go back `back` moves.
         back: see `check`.
     """
@@ -81,6 +82,7 @@ class Move:
     least: int = 1
     most: int = 40
     wander: float = 1.0
+    care: float = 1.0
     check: Callable[[Scene], Tensor] | None = None
     back: int = 0
 
@@ -125,7 +127,7 @@ class Reach(Move):
         part = scene.parts[self.part]
         wanted = scene.command.rotation if self.like is None else self.like.expand_as(part.rotation)
         rotation = nearest(part.rotation, self.headings, wanted)
-        place = Pose(part.at(torch.tensor(self.grasp_m)), rotation).at(scene.grasp_error)
+        place = Pose(part.at(torch.tensor(self.grasp_m)), rotation).at(self.care * scene.grasp_error)
         place = place - self.stand_off_m * rotation[:, :, 2]
         return Target(Pose(place, rotation), (place - scene.tcp.position).norm(dim=-1))
 
@@ -194,7 +196,7 @@ class Carry(Move):
         """Return the TCP pose that brings the part there as it lies in the hand now."""
         part, other, tcp = scene.parts[self.part], scene.parts[self.to], scene.tcp
         goal = torch.tensor(self.goal_m).repeat(len(tcp.position), 1)
-        goal[:, :2] += scene.aim_error
+        goal[:, :2] += self.care * scene.aim_error
         goal[:, 2] += self.above_m
         place, normal = other.at(goal), other.rotation[:, :, 2]
         seat = part.at(torch.tensor(self.seat_m))

@@ -31,6 +31,7 @@ class OneLeg(AssemblyTask):
         max_offset_m: float = 0.005,
         min_cosine: float = 0.94,
         max_part_overlap_m: float = 0.0015,
+        perturbation: float = 0.0,
     ) -> None:
         top_m = (*TOP_START_M, TOP.thickness + TOP.clearance_below)
         leg_m = (*LEG_START_M, LEG.width / 2)
@@ -53,6 +54,7 @@ class OneLeg(AssemblyTask):
             max_offset_m,
             min_cosine,
             max_part_overlap_m,
+            perturbation,
         )
 
     def plan(self) -> list[Move]:

@@ -25,7 +25,7 @@ from robofb.envs.furniture.task import (
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.errors import UserError
-from robofb.geometry import quat_from_yaw, quat_to_matrix, rot6d_to_matrix
+from robofb.geometry import quat_from_yaw, quat_to_matrix, rot6d_to_matrix, seen_from
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.bank_kinds import Joining, kinds_of
@@ -59,7 +59,10 @@ class OneLegInsert(FurnitureTask):
         min_depth_share: success needs this share of the peg below the surface.
         max_part_overlap_m: success is refused while leg and top overlap deeper than this.
         max_pad_overlap_m: the same for leg and pads; these are soft and sink 1.2 mm in a plain grip.
+        perturbation: chance per part and control step of a push, see `FurnitureTask`.
     """
+
+    push_m_s, push_rad_s = 0.1, 1.0  # the leg stands on its 15 mm peg: a harder push topples it
 
     def __init__(
         self,
@@ -70,11 +73,12 @@ class OneLegInsert(FurnitureTask):
         min_depth_share: float = 0.6,
         max_part_overlap_m: float = 0.001,
         max_pad_overlap_m: float = 0.003,
+        perturbation: float = 0.0,
     ) -> None:
         if max_steps < 1:
             raise UserError(f"max_steps={max_steps}: needs at least 1")
         self.leg, self.top = Leg(), TableTop()
-        super().__init__(randomness)
+        super().__init__(randomness, ("leg", "top"), perturbation)
         self.min_tilt_cosine, self.max_off_axis_m = min_tilt_cosine, max_off_axis_m
         self.min_depth_m = min_depth_share * self.leg.peg_length
         self.max_part_overlap_m, self.max_pad_overlap_m = max_part_overlap_m, max_pad_overlap_m
@@ -142,6 +146,7 @@ class OneLegInsert(FurnitureTask):
         pose = torch.cat([position, quat_from_yaw(parts[..., 2] * self.randomness.part_yaw_rad)], -1)
         qpos = engine.field("qpos")
         qpos[ids, self._leg_q], qpos[ids, self._top_q] = pose.to(qpos.dtype).unbind(1)
+        self.push_at_reset(engine, ids, rng)
         engine.forward(ids)
 
     def observe(self, engine: Engine) -> Obs:
@@ -158,9 +163,9 @@ class OneLegInsert(FurnitureTask):
         tcp_rotation, leg_rotation, top_rotation = rotations
         axis = leg_rotation[..., 2]
         hole = top + self.top.hole_xy * (top_rotation[..., 0] + top_rotation[..., 1])
-        to_grasp = _seen_from(tcp_rotation, leg + GRASP_HEIGHT_M * axis - tcp)
-        tip = _seen_from(top_rotation, leg - self.leg.peg_length * axis - hole)
-        tilt = _seen_from(top_rotation, axis)[..., :2]
+        to_grasp = seen_from(tcp_rotation, leg + GRASP_HEIGHT_M * axis - tcp)
+        tip = seen_from(top_rotation, leg - self.leg.peg_length * axis - hole)
+        tilt = seen_from(top_rotation, axis)[..., :2]
         features = torch.cat([to_grasp, tip, tip, tilt], -1) / self._feature_scale.to(state.device)
         poses = state[..., : len(STATE_NAMES) - len(FEATURE_NAMES)]
         return torch.cat([poses, torch.tanh(features).to(state.dtype)], -1)
@@ -224,8 +229,3 @@ class OneLegInsert(FurnitureTask):
         from robofb.envs.furniture.one_leg_insert_expert import OneLegInsertExpert  # it imports this module
 
         return OneLegInsertExpert(num_envs, noise)
-
-
-def _seen_from(rotation: Tensor, vector: Tensor) -> Tensor:
-    """Turn vectors (..., 3) into the frame whose axes are the columns of `rotation` (..., 3, 3)."""
-    return (vector.unsqueeze(-2) @ rotation).squeeze(-2)

@@ -67,7 +67,7 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
         pos=[0, 0, leg.body_length / 2],
         size=[half, half, leg.body_length / 2],
         contype=LEG,
-        conaffinity=TABLE | TOP | PAD | HAND,
+        conaffinity=TABLE | TOP | PAD | HAND | LEG,
         rgba=WOOD,
         mass=leg.mass_kg,
         **surface,
@@ -111,12 +111,7 @@ def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> mujo
 
 def shape_table_top(body: mujoco.MjsBody, top: TableTop) -> None:
     """Give a body the shape of a table top."""
-    surface = {
-        "contype": TOP,
-        "conaffinity": 0,
-        "friction": [SLIDING_FRICTION, 0.005, 0.0001],
-        "rgba": PALE_WOOD,
-    }
+    surface = _top_surface()
     half_side, half_thickness, edge = top.side / 2, top.thickness / 2, top.hole_xy - top.cell / 2
     total_area = top.side**2
     for x0, x1, y0, y1 in (
@@ -130,19 +125,8 @@ def shape_table_top(body: mujoco.MjsBody, top: TableTop) -> None:
             mass=top.mass_kg * (x1 - x0) * (y1 - y0) / total_area,
             **surface,
         )
-    _add_hole(body, top, surface)
-    for x in (-half_side + 0.01, half_side - 0.01):
-        for y in (-half_side + 0.01, half_side - 0.01):
-            body.add_geom(
-                type=SPHERE,
-                pos=[x, y, -top.thickness + 0.006 - top.clearance_below],
-                size=[0.006, 0, 0],
-                contype=FOOT,
-                conaffinity=TABLE,
-                group=3,
-                mass=0,
-                friction=[0.4, 0.005, 0.0001],
-            )
+    _add_hole(body, top, (top.hole_xy, top.hole_xy), surface)
+    _add_feet(body, top)
     for x, y in ((-1, -1), (-1, 1), (1, -1)):
         body.add_geom(
             type=CYLINDER,
@@ -155,7 +139,56 @@ def shape_table_top(body: mujoco.MjsBody, top: TableTop) -> None:
         )
 
 
-def _add_hole(body: mujoco.MjsBody, top: TableTop, surface: dict) -> None:
+def shape_four_hole_top(body: mujoco.MjsBody, top: TableTop) -> None:
+    """Give a body the shape of a table top with a real hole in every corner."""
+    surface = _top_surface()
+    half_side, half_thickness, edge = top.side / 2, top.thickness / 2, top.hole_xy - top.cell / 2
+    middle_kg = top.mass_kg * (1 - 4 * (top.cell / top.side) ** 2)
+    area = (top.side**2 - 4 * top.cell**2) / 4  # of a quarter of what is not a hole's cell
+    for x, half_x, half_y in (
+        (0.0, edge, half_side),
+        (-(half_side + edge) / 2, top.cell / 2, edge),
+        ((half_side + edge) / 2, top.cell / 2, edge),
+    ):
+        body.add_geom(
+            type=BOX,
+            pos=[x, 0, -half_thickness],
+            size=[half_x, half_y, half_thickness],
+            mass=middle_kg * half_x * half_y / area,
+            **surface,
+        )
+    for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
+        _add_hole(body, top, (x * top.hole_xy, y * top.hole_xy), surface)
+    _add_feet(body, top)
+
+
+def _top_surface() -> dict:
+    return {
+        "contype": TOP,
+        "conaffinity": 0,
+        "friction": [SLIDING_FRICTION, 0.005, 0.0001],
+        "rgba": PALE_WOOD,
+    }
+
+
+def _add_feet(body: mujoco.MjsBody, top: TableTop) -> None:
+    """Add a small ball below each corner, on which the top slides."""
+    reach = top.side / 2 - 0.01
+    for x in (-reach, reach):
+        for y in (-reach, reach):
+            body.add_geom(
+                type=SPHERE,
+                pos=[x, y, -top.thickness + 0.006 - top.clearance_below],
+                size=[0.006, 0, 0],
+                contype=FOOT,
+                conaffinity=TABLE,
+                group=3,
+                mass=0,
+                friction=[0.4, 0.005, 0.0001],
+            )
+
+
+def _add_hole(body: mujoco.MjsBody, top: TableTop, centre: tuple[float, float], surface: dict) -> None:
     """Add an octagonal hole: four walls and four turned corner boxes around the axis."""
     outer = top.cell / 2
     depth = top.thickness / 2
@@ -164,7 +197,7 @@ def _add_hole(body: mujoco.MjsBody, top: TableTop, surface: dict) -> None:
     for sx, sy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         body.add_geom(
             type=BOX,
-            pos=[top.hole_xy + sx * wall_centre, top.hole_xy + sy * wall_centre, -depth],
+            pos=[centre[0] + sx * wall_centre, centre[1] + sy * wall_centre, -depth],
             size=[wall_half if sx else outer, wall_half if sy else outer, depth],
             mass=top.mass_kg * 0.01,
             **surface,
@@ -175,8 +208,8 @@ def _add_hole(body: mujoco.MjsBody, top: TableTop, surface: dict) -> None:
         body.add_geom(
             type=BOX,
             pos=[
-                top.hole_xy + sx * reach * math.sqrt(0.5),
-                top.hole_xy + sy * reach * math.sqrt(0.5),
+                centre[0] + sx * reach * math.sqrt(0.5),
+                centre[1] + sy * reach * math.sqrt(0.5),
                 -depth,
             ],
             quat=[math.cos(math.pi / 8), 0, 0, math.sin(math.pi / 8)],

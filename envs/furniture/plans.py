@@ -44,44 +44,65 @@ def rise(pair: Pair) -> Callable[[Scene], Tensor]:
     return measure
 
 
-def carry(pair: Pair) -> Callable[..., Carry]:
-    """Return the move that brings a pair's plug above its socket."""
+def carry(pair: Pair, symmetry: int | None = None) -> Callable[..., Carry]:
+    """Return the move that brings a pair's plug above its socket; `symmetry` replaces the pair's."""
     return partial(
         Carry,
         part=pair.plug,
         to=pair.socket,
         seat_m=pair.plug_seat_m,
         goal_m=pair.socket_seat_m,
-        symmetry=pair.symmetry,
+        symmetry=pair.symmetry if symmetry is None else symmetry,
     )
 
 
 def pick(
-    part: str, grasp_m: tuple[float, float, float], headings: list[Tensor], like: Tensor | None
+    part: str,
+    grasp_m: tuple[float, float, float],
+    headings: list[Tensor],
+    like: Tensor | None,
+    care: float = 1.0,
 ) -> list[Move]:
-    """Return the moves that grip a part and lift it."""
-    reach = partial(Reach, part=part, grasp_m=grasp_m, headings=headings, like=like)
+    """Return the moves that grip a part and lift it; see `Move.care`."""
+    reach = partial(Reach, part=part, grasp_m=grasp_m, headings=headings, like=like, care=care)
     return [
         reach(stand_off_m=0.08, tolerance_m=0.012),
-        reach(speed_m_s=0.15, tolerance_m=0.004, most=25),
+        reach(speed_m_s=0.15, tolerance_m=0.004 * care, most=25),
         Wait(),
         Shift(to_height_m=CARRY_HEIGHT_M, tolerance_m=0.02, most=20),
     ]
 
 
-def insert(pair: Pair, depth_m: float, slack_m: float = 0.0012) -> list[Move]:
+def insert(
+    pair: Pair,
+    depth_m: float,
+    slack_m: float = 0.0012,
+    care: float = 1.0,
+    align_steps: int = 3,
+    symmetry: int | None = None,
+) -> list[Move]:
     """Return the moves that bring a held plug over its socket and push it in, again until it is in.
 
     Args:
         pair: plug and socket.
         depth_m: height of the seat above assembled at which the plug is in far enough.
         slack_m: by which it may miss that height.
+        care: see `Move.care`.
+        align_steps: control steps that aligning over the hole takes at least.
+        symmetry: headings a turn at which the hand may bring it, where that is not the pair's.
     """
-    bring, height = carry(pair), rise(pair)
+    bring, height = partial(carry(pair, symmetry), care=care), rise(pair)
     return [
         bring(above_m=0.10, tolerance_m=0.012, most=60),
         bring(above_m=pair.tip_m + 0.012, speed_m_s=0.12, tolerance_m=0.004, most=30),
-        bring(above_m=pair.tip_m + 0.004, speed_m_s=0.06, tolerance_m=0.0015, least=3, most=20, wander=0.5),
+        bring(
+            above_m=pair.tip_m + 0.004,
+            speed_m_s=0.06,
+            tolerance_m=0.0015,
+            least=align_steps,
+            most=20,
+            wander=0.5,
+        ),
         bring(
             above_m=depth_m - 0.003,
             speed_m_s=0.05,

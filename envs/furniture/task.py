@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,15 +16,15 @@ from torch import Tensor
 from robofb.envs.furniture.parts import add_table
 from robofb.envs.robots import franka
 from robofb.errors import UserError
-from robofb.geometry import matrix_to_quat, rot6d_to_matrix
+from robofb.geometry import matrix_to_quat, quat_to_matrix, rot6d_to_matrix, seen_from
 from robofb.interfaces import Engine
-from robofb.sim.engine import joint_indices
+from robofb.rng import EpisodeRng
+from robofb.sim.engine import free_joint_slices, joint_indices
 from robofb.sim.ik import SerialArm, solve_differential_ik
 from robofb.types import ArraySpec
 
 CONTROL_DT_S = 0.1
-PHYSICS_DT_S = 1 / 120
-NUM_SUBSTEPS = 12
+NUM_SUBSTEPS = 12  # of physics in a control step: 120 Hz
 GRIPPER_SPEED_M_S = 0.25  # of the opening width
 WORKSPACE_LOW_M = (0.20, -0.45, 0.005)
 WORKSPACE_HIGH_M = (0.75, 0.45, 0.55)
@@ -71,6 +72,23 @@ RANDOMNESS = {
 }
 
 
+# Perturbation: a push adds a velocity of up to this much, along the table in any direction, and a spin about
+# the vertical. A lying leg slides up to 15 mm on from it (friction 0.3), one in a firm grip hardly moves.
+PUSH_M_S, PUSH_RAD_S = 0.3, 3.0
+
+
+def draw_pushes(rng: EpisodeRng, parts: int, most_m_s: float, most_rad_s: float) -> tuple[Tensor, Tensor]:
+    """Return velocities (n, parts, 3) [m/s] and spins (n, parts, 3) [rad/s] in the base frame.
+
+    Speed and spin are uniform up to the most, headings uniform.
+    """
+    speed, heading, spin = rng.uniform(3, parts).double().unbind(1)
+    angle = 2 * math.pi * heading
+    level = torch.zeros_like(speed)
+    linear = most_m_s * speed.unsqueeze(-1) * torch.stack([torch.cos(angle), torch.sin(angle), level], -1)
+    return linear, torch.stack([level, level, most_rad_s * (2 * spin - 1)], -1)
+
+
 def pose_names(part: str) -> tuple[str, ...]:
     """Return the names of a part's nine pose values: position, then 6D rotation."""
     return (
@@ -84,22 +102,35 @@ class FurnitureTask(ABC):
 
     A subclass sets up its parts before it calls this constructor, which builds the scene.
 
+    A subclass may set `num_substeps` of physics in a control step, and `pad_reach_m`, see `add_franka`.
+
     Args:
         randomness: low, med or high.
+        parts: names of the free parts.
+        perturbation: chance per part and control step of a push; where it is not 0, every part is also
+            pushed at reset. See `PUSH_M_S`.
 
     Raises:
-        UserError: the randomness has another name.
+        UserError: the randomness has another name, or the chance is no chance.
     """
 
     num_substeps = NUM_SUBSTEPS
+    gains = franka.Gains()
+    pad_reach_m = franka.PAD_REACH_M
+    keeps_posture = False  # of the arm, near its home; long tasks need it, see `solve_differential_ik`
+    push_m_s, push_rad_s = PUSH_M_S, PUSH_RAD_S
 
-    def __init__(self, randomness: str) -> None:
+    def __init__(self, randomness: str, parts: Sequence[str], perturbation: float) -> None:
         if randomness not in RANDOMNESS:
             raise UserError(f"randomness must be one of {', '.join(RANDOMNESS)}, not {randomness!r}")
+        if not 0 <= perturbation <= 1:
+            raise UserError(f"perturbation={perturbation}: needs a chance, 0 to 1")
+        self.part_names, self.perturbation = tuple(parts), perturbation
         self.randomness = RANDOMNESS[randomness]
         self.meta = {
             "robot": "franka",
             "randomness": randomness,
+            **({"perturbation": perturbation} if perturbation else {}),
             "rotation": "6D, first two columns",
             "frame": "robot base",
         }
@@ -111,6 +142,7 @@ class FurnitureTask(ABC):
         arm_q, _ = joint_indices(self.model, franka.ARM_JOINTS)
         finger_q, _ = joint_indices(self.model, franka.FINGER_JOINTS)
         self._arm_q, self._finger_q = torch.from_numpy(arm_q).long(), torch.from_numpy(finger_q).long()
+        self._pushes = [free_joint_slices(self.model, part) for part in parts]
 
     def to(self, device: torch.device) -> Self:
         """Return this task with all its tensors on another device; itself where that is the CPU."""
@@ -129,14 +161,14 @@ class FurnitureTask(ABC):
     def build(self) -> mujoco.MjModel:
         """Compile the scene: arm, table, lights, cameras and the task's parts."""
         spec = mujoco.MjSpec()
-        spec.option.timestep = PHYSICS_DT_S
+        spec.option.timestep = CONTROL_DT_S / self.num_substeps
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
         spec.option.iterations = 20
         spec.option.tolerance = 1e-9  # 1e-6 lets a light part explode: it is relative to the arm's inertia
         _add_looks(spec)
         add_table(spec)
-        franka.add_franka(spec)
+        franka.add_franka(spec, self.gains, self.pad_reach_m)
         self.add_parts(spec)
         return spec.compile()
 
@@ -149,10 +181,37 @@ class FurnitureTask(ABC):
         action = action.to(engine.device, torch.float64)
         commanded = engine.field("act")[:, :7].double()  # joint angles, integrated by the actuators
         position = torch.minimum(torch.maximum(action[:, :3], self._low), self._high)
-        joints = solve_differential_ik(self._arm, commanded, position, rot6d_to_matrix(action[:, 3:9]))
+        posture = self._home.to(engine.device) if self.keeps_posture else None
+        rotation = rot6d_to_matrix(action[:, 3:9])
+        joints = solve_differential_ik(self._arm, commanded, position, rotation, posture=posture)
         control = engine.field("ctrl")
         control[:, :7] = (joints - commanded) / CONTROL_DT_S
         control[:, 7] = torch.where(action[:, 9] > 0, -GRIPPER_SPEED_M_S, GRIPPER_SPEED_M_S)
+
+    def perturb(self, engine: Engine, rng: EpisodeRng) -> None:
+        """Push every part with the chance `perturbation`; for the start of a control step.
+
+        Args:
+            rng: (B rows) of this step of each episode.
+        """
+        if self.perturbation:
+            chance = rng.uniform(len(self._pushes)) < self.perturbation
+            self._push(engine, torch.arange(engine.num_worlds, device=engine.device), rng, chance)
+
+    def push_at_reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
+        """Push every part of the worlds `ids` (n,) once, where there is perturbation."""
+        if self.perturbation:
+            every = torch.ones(len(ids), len(self._pushes), dtype=torch.bool, device=engine.device)
+            self._push(engine, ids, rng, every)
+
+    def _push(self, engine: Engine, ids: Tensor, rng: EpisodeRng, chosen: Tensor) -> None:
+        """Add a push to the parts' velocities where `chosen` (n, parts)."""
+        linear, angular = draw_pushes(rng, len(self._pushes), self.push_m_s, self.push_rad_s)
+        qpos, qvel = engine.field("qpos"), engine.field("qvel")
+        for part, (q, v) in enumerate(self._pushes):
+            turn = quat_to_matrix(qpos[ids, q.start + 3 : q.stop].double())
+            push = torch.cat([linear[:, part], seen_from(turn, angular[:, part])], -1)  # own frame: as qvel
+            qvel[ids, v] += (push * chosen[:, part : part + 1]).to(qvel.dtype)
 
     def reset_arm(self, engine: Engine, ids: Tensor, draw: Tensor) -> None:
         """Put the arm near its home pose, gripper open, at rest.

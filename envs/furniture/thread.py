@@ -36,7 +36,8 @@ class Thread:
     Attributes:
         pitch_m: sinking of one turn.
         travel_m: from the mouth of the thread to its end.
-        friction_nm: torque that turns the free nut.
+        friction_nm: torque that turns the free nut; pull and push move it from 2 pi friction / pitch on,
+            with these values 54 N.
         max_off_axis_m: of the plug's tip from the hole's axis, to engage.
         max_tilt_rad: between plug and hole, to engage.
         max_gap_m: between the tip and the ledge, to engage.
@@ -45,7 +46,7 @@ class Thread:
 
     pitch_m: float = 0.007
     travel_m: float = 0.007
-    friction_nm: float = 0.03
+    friction_nm: float = 0.06
     max_off_axis_m: float = 0.0015
     max_tilt_rad: float = 0.1
     max_gap_m: float = 0.001
@@ -72,6 +73,7 @@ def add_thread(
         tip_m: the screw's tip in the frame of `plug`.
         tip_radius_m: of the ledge that carries it.
     """
+    turn_per_m = 2 * math.pi / thread.pitch_m
     slide = socket.add_body(name=f"{name}_slide", pos=place_m, gravcomp=1)
     slide.add_joint(name=f"{name}_slide", type=JOINT.mjJNT_SLIDE, axis=[0, 0, 1], armature=1.0)
     slide.add_geom(
@@ -92,7 +94,7 @@ def add_thread(
         armature=0.01,
         frictionloss=thread.friction_nm,
         limited=True,
-        range=[-2 * math.pi * thread.travel_m / thread.pitch_m, 0.0],
+        range=[-thread.travel_m * turn_per_m, thread.max_gap_m * turn_per_m],
     )
     phase = _add_light_body(turning, f"{name}_phase")
     phase.add_joint(
@@ -109,7 +111,7 @@ def add_thread(
         name2=f"{name}_slide",
         solref=[0.01, 1],
     )
-    helix.data[:5] = [0, 2 * math.pi / thread.pitch_m, 0, 0, 0]
+    helix.data[:5] = [0, turn_per_m, 0, 0, 0]
     weld = spec.add_equality(
         name=name,
         type=mujoco.mjtEq.mjEQ_WELD,
@@ -192,7 +194,8 @@ class ThreadSwitch:
 
     def _place(self, engine: Engine, ids: Tensor, depth_m: Tensor, yaw_rad: Tensor) -> None:
         """Put the nuts of the worlds `ids` where their plugs are, at rest."""
-        slide = depth_m[ids].clamp(-self.thread.travel_m, 0.0)
+        slide = depth_m[ids].clamp(-self.thread.travel_m, self.thread.max_gap_m)
         turn = slide * (2 * math.pi / self.thread.pitch_m)
-        engine.field("qpos")[ids[:, None], self._q] = torch.stack([slide, turn, yaw_rad[ids] - turn], -1)
+        qpos = engine.field("qpos")
+        qpos[ids[:, None], self._q] = torch.stack([slide, turn, yaw_rad[ids] - turn], -1).to(qpos.dtype)
         engine.field("qvel")[ids[:, None], self._v] = 0.0

@@ -23,6 +23,7 @@ FINGER_JOINTS = ["finger_left", "finger_right"]
 # The arm's 16 state values, in this order: TCP pose, TCP velocity, opening width.
 STATE_SENSORS = ("tcp_pos_w", "tcp_xaxis_w", "tcp_yaxis_w", "tcp_linvel_w", "tcp_angvel_w", "gripper_width")
 MAX_WIDTH_M = 0.08
+PAD_REACH_M = (0.0065, 0.0055)  # of a pad's four points of contact from its middle: across, along the finger
 FLANGE_M = 0.107
 HAND_TO_TCP_M = 0.1034
 LOWER_RAD = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
@@ -74,8 +75,12 @@ def serial_arm() -> SerialArm:
     )
 
 
-def add_franka(spec: mujoco.MjSpec, gains: Gains | None = None) -> None:
+def add_franka(
+    spec: mujoco.MjSpec, gains: Gains | None = None, pad_reach_m: tuple[float, float] = PAD_REACH_M
+) -> None:
     """Add the arm at the origin of the world, its actuators and its TCP sensors to a scene.
+
+    `pad_reach_m` serves parts that are narrower than the pads, see `PAD_REACH_M`.
 
     Actuators integrate their control, a velocity, into a commanded joint angle (or width), kept in
     `act`: one control value ramps the command linearly over the substeps of a control step.
@@ -107,7 +112,7 @@ def add_franka(spec: mujoco.MjSpec, gains: Gains | None = None) -> None:
         )
         _add_shapes(body, index + 1)
         _add_arm_servo(spec, index, gains)
-    _add_hand(spec, body, gains)
+    _add_hand(spec, body, gains, pad_reach_m)
 
 
 def _add_shapes(body: mujoco.MjsBody, link: int) -> None:
@@ -144,7 +149,9 @@ def _add_arm_servo(spec: mujoco.MjSpec, index: int, gains: Gains) -> None:
     actuator.biasprm[1], actuator.biasprm[2] = -kp, -kv
 
 
-def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody, gains: Gains) -> None:
+def _add_hand(
+    spec: mujoco.MjSpec, flange: mujoco.MjsBody, gains: Gains, pad_reach_m: tuple[float, float]
+) -> None:
     eighth = -math.pi / 8
     hand = flange.add_body(
         name="hand",
@@ -169,7 +176,7 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody, gains: Gains) -> None
     tcp = hand.add_site(name="tcp", pos=[0, 0, HAND_TO_TCP_M], size=[0.004, 0, 0], group=4)
     hand.add_camera(name="wrist", pos=[0.07, 0, 0.02], quat=_look_along_z(), fovy=75)
     for side, name in ((1, FINGER_JOINTS[0]), (-1, FINGER_JOINTS[1])):
-        _add_finger(hand, name, side)
+        _add_finger(hand, name, side, pad_reach_m)
     mirror = spec.add_equality(
         type=mujoco.mjtEq.mjEQ_JOINT,
         objtype=mujoco.mjtObj.mjOBJ_JOINT,
@@ -222,7 +229,7 @@ def _look_along_z() -> list[float]:
     return [0.0, math.sqrt(0.5), math.sqrt(0.5), 0.0]
 
 
-def _add_finger(hand: mujoco.MjsBody, name: str, side: int) -> None:
+def _add_finger(hand: mujoco.MjsBody, name: str, side: int, pad_reach_m: tuple[float, float]) -> None:
     finger = hand.add_body(
         name=name,
         pos=[0, 0, 0.0584],
@@ -260,8 +267,9 @@ def _add_finger(hand: mujoco.MjsBody, name: str, side: int) -> None:
         conaffinity=0,
         mass=0,
     )
-    for x in (-0.0065, 0.0065):
-        for z in (-0.0055, 0.0055):
+    across, along = pad_reach_m
+    for x in (-across, across):
+        for z in (-along, along):
             finger.add_geom(
                 type=mujoco.mjtGeom.mjGEOM_SPHERE,
                 pos=[x, side * 0.005, 0.045 + z],

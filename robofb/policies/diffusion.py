@@ -69,12 +69,16 @@ class DiffusionPolicy(ChunkPolicy):
 
     def act(self, obs: Obs, rng: EpisodeRng) -> Tensor:
         """Return chunks (B, H, A) in environment units for histories (B, To, ...)."""
-        with torch.inference_mode():  # less work per operation than no_grad, which counts at batch 1
+        with torch.inference_mode():
             cond = self.encode(obs)
-            noise = rng.normal(self.horizon, self.action_dim).to(cond)
+        return self.act_from_noise(cond, rng.normal(self.horizon, self.action_dim))
+
+    def act_from_noise(self, cond: Tensor, noise: Tensor) -> Tensor:
+        """Return chunks (B, H, A) in environment units, denoised from `noise` (B, H, A) for `cond` (B, C)."""
+        with torch.inference_mode():  # less work per operation than no_grad, which counts at batch 1
             contexts = self._contexts(cond)
             chunk = self.schedule.denoise(
-                noise, lambda noisy, step: self.denoiser.denoise(noisy, next(contexts))
+                noise.to(cond), lambda noisy, step: self.denoiser.denoise(noisy, next(contexts))
             )
             chunk = self.normalizer.inverse(chunk, "action")
         return chunk.clone()  # an ordinary tensor, of which autograd may keep a reference

@@ -107,6 +107,27 @@ class ChunkExecutor:
         self._index += 1
         return action
 
+    @property
+    def chunk(self) -> Tensor:
+        """(B, Ta, A) the actions being executed, in environment units."""
+        return self._chunk
+
+    def replan(self) -> None:
+        """Drop what is left of every chunk: all envs plan anew in the next `next`."""
+        self._index.fill_(self.execute)
+
+    @torch.no_grad()
+    def peek_chunk(self, obs: Obs, rows: Tensor) -> Tensor:
+        """Return the chunks (n, Ta, A) that `rows` (n,) int64, n >= 1, would plan now, changing nothing.
+
+        Args:
+            obs: observations of all envs (B, ...); only `rows` are read.
+        """
+        streams = self._rng.state_dict()
+        chunk = self._plan(self._histories(obs), rows)
+        self._rng.load_state_dict(streams)
+        return chunk
+
     @torch.no_grad()
     def peek(self, obs: Obs, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `next(obs)` would give for `rows` (n,) int64, changing nothing.
@@ -123,9 +144,7 @@ class ChunkExecutor:
         index = self._index[rows]
         empty = index >= self.execute
         if empty.any():
-            streams = self._rng.state_dict()
-            action[empty] = self._plan(self._histories(obs), rows[empty])[:, 0]
-            self._rng.load_state_dict(streams)
+            action[empty] = self.peek_chunk(obs, rows[empty])[:, 0]
         return action, torch.where(empty, 0, index) / self.execute
 
     def state_dict(self) -> dict[str, Tensor | dict[str, Tensor]]:
@@ -168,4 +187,4 @@ class ChunkExecutor:
             self.policy.act({key: value[tile] for key, value in history.items()}, self._rng.select(tile))
             for tile in tiles_of(rows, self.tile)
         ]
-        return torch.cat(chunks)[: len(rows), : self.execute]
+        return torch.cat(chunks)[: len(rows), : self.execute].to(self._chunk.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robofb.errors import UserError
 from robofb.interfaces import Policy
-from robofb.policies.executor import ChunkExecutor, forward_in_tiles
+from robofb.moments import RunningNormalizer
 from robofb.policies.residual_networks import ResidualActorCritic
 from robofb.types import EnvSpec, Obs
 
@@ -56,8 +56,17 @@ class ResidualPolicy(nn.Module):
         correction: (A,) what one unit of residual adds to the action, in environment units; None for the
             paper's choice, `scale` times half the range that the base's normaliser knows.
         hidden, scale, init_log_std, learn_std, generator: see `ResidualActorCritic`.
+        chunked: decide once per chunk, for all its actions, on the observation and the chunk at its start.
+        open_loop: let the actor see the observation at its chunk's start in every step of the chunk; the
+            critic, which does not act, still sees the present one.
+        running_obs_stats: normalise what the residual sees by the statistics of its own training, which the
+            trainer keeps in `running`, instead of the base's.
+        base_precision: "float32", or "bfloat16" for the products of the base's network, in training and ever
+            after: faster, and another policy by the rounding.
 
     Attributes:
+        residual_dim: numbers per decision: A, or Ta * A where `chunked`.
+        running: normalises observations; None where the base's normaliser does.
         settings: the plain keyword arguments that rebuild this policy around an equal base.
     """
 
@@ -73,9 +82,14 @@ class ResidualPolicy(nn.Module):
         correction: Sequence[float] | None = None,
         init_log_std: float = -1.0,
         learn_std: bool = False,
+        chunked: bool = False,
+        open_loop: bool = False,
+        running_obs_stats: bool = False,
+        base_precision: str = "float32",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        check_base(base)
         self.base: Any = base
         self.base.eval().requires_grad_(False)
         self.spec: EnvSpec = self.base.spec
@@ -91,13 +105,22 @@ class ResidualPolicy(nn.Module):
             "correction": None if correction is None else list(correction),
             "init_log_std": init_log_std,
             "learn_std": learn_std,
+            "chunked": chunked,
+            "open_loop": open_loop,
+            "running_obs_stats": running_obs_stats,
+            "base_precision": base_precision,
         }
         action_dim = self.spec.action.shape[0]
         check_correction(correction, action_dim)
-        obs_dim = sum(math.prod(self.spec.obs[key].shape) for key in self.obs_keys) + action_dim + 1
+        self.chunked, self.open_loop = chunked, open_loop
+        self.base_dtype: torch.dtype = getattr(torch, base_precision)
+        self.residual_dim = action_dim * (self.execute if chunked else 1)
+        shapes = {key: self.spec.obs[key].shape for key in self.obs_keys}
+        self.running = RunningNormalizer(shapes) if running_obs_stats else None
+        obs_dim = sum(map(math.prod, shapes.values())) + self.residual_dim + 1
         self.actor_critic = ResidualActorCritic(
             obs_dim,
-            action_dim,
+            self.residual_dim,
             critic_obs_dim=obs_dim + critic_sees_time,
             hidden=hidden,
             scale=scale,
@@ -112,21 +135,28 @@ class ResidualPolicy(nn.Module):
         self.base.eval()
         return self
 
-    def features(self, obs: Obs, base_action: Tensor, phase: Tensor, time_left: Tensor) -> Features:
+    def features(
+        self, obs: Obs, plan: Tensor, phase: Tensor, time_left: Tensor, seen: Obs | None = None
+    ) -> Features:
         """Build the networks' inputs.
 
         Args:
             obs: environment observations, (B, ...) each.
-            base_action: (B, A) environment units.
+            plan: what is to be corrected, in environment units: the base's action (B, A), or its chunk
+                (B, Ta, A) where `chunked`.
             phase: (B,) in [0, 1), where in its chunk the base action stands.
             time_left: (B,) in [0, 1], share of the episode's time limit that is left.
+            seen: what the actor sees instead of `obs`.
         """
-        normalizer = self.base.normalizer
-        parts = [normalizer(obs[key], key).flatten(1) for key in self.obs_keys]
-        parts += [normalizer(base_action, "action"), phase[:, None]]
-        actor = torch.cat(parts, dim=1)
-        critic = torch.cat([actor, time_left[:, None]], dim=1) if self.critic_sees_time else actor
+        context = [self.base.normalizer(plan, "action").flatten(1), phase[:, None]]
+        present = torch.cat([*self._normalised(obs), *context], dim=1)
+        actor = present if seen is None else torch.cat([*self._normalised(seen), *context], dim=1)
+        critic = torch.cat([present, time_left[:, None]], dim=1) if self.critic_sees_time else present
         return Features(actor, critic)
+
+    def _normalised(self, obs: Obs) -> list[Tensor]:
+        normalizer = self.base.normalizer if self.running is None else self.running
+        return [normalizer(obs[key], key).flatten(1) for key in self.obs_keys]
 
     def correct(self, base_action: Tensor, residual: Tensor) -> Tensor:
         """Return the corrected action (B, A) in environment units.
@@ -142,6 +172,14 @@ class ResidualPolicy(nn.Module):
         return base_action + self.actor_critic.scale * residual * units_per_normalised
 
 
+def check_base(base: Any) -> None:
+    """Refuse a base policy that cannot say in which units its residual works."""
+    if not hasattr(base, "normalizer"):
+        raise UserError(
+            f"base policy {type(base).__name__} has no `normalizer`: a residual works in its units"
+        )
+
+
 def check_correction(correction: Sequence[float] | None, action_dim: int) -> None:
     """Refuse a correction that does not have one number for each of the A actions."""
     if correction is not None and len(correction) != action_dim:
@@ -149,111 +187,3 @@ def check_correction(correction: Sequence[float] | None, action_dim: int) -> Non
             f"correction has {len(correction)} numbers for {action_dim} actions: give one each, "
             "or correction=null to use scale"
         )
-
-
-class ResidualAgent:
-    """Act in B envs with the base policy plus its residual. Implements `interfaces.Agent`.
-
-    `next` is deterministic. Training calls its two halves instead, with exploration in between:
-    `observe` asks the base and leaves the networks' inputs in `features`; `apply` turns a residual into
-    the action.
-
-    Args:
-        policy: the residual policy.
-        num_envs: B.
-        execute: replanning horizon; only the one that the residual was trained with is allowed.
-        device: where observations and actions live.
-        tile: rows per network call, see `ChunkExecutor`.
-
-    Raises:
-        UserError: `execute` differs from training's.
-    """
-
-    def __init__(
-        self,
-        policy: ResidualPolicy,
-        num_envs: int,
-        *,
-        execute: int | None = None,
-        device: torch.device | str = "cpu",
-        tile: int | None = None,
-    ) -> None:
-        if execute is not None and execute != policy.execute:
-            raise UserError(
-                f"execute={execute}: this residual was trained to replan every {policy.execute} actions "
-                f"and corrects no other plan: use execute={policy.execute} or train a residual for {execute}"
-            )
-        self.policy = policy
-        self.num_envs = num_envs
-        self.device = torch.device(device)
-        self.executor = ChunkExecutor(policy.base, num_envs, execute=policy.execute, device=device, tile=tile)
-        self.base_action = torch.zeros(num_envs, policy.spec.action.shape[0], device=self.device)
-        self.features = Features(torch.empty(0), torch.empty(0))
-        self._num_actions = torch.zeros(num_envs, device=self.device)  # (B,) in this episode
-
-    @property
-    def execute(self) -> int:
-        """Actions executed per chunk, as in training."""
-        return self.policy.execute
-
-    @property
-    def phase(self) -> Tensor:
-        """(B,) in [0, 1), where in its chunk the present base action stands."""
-        return self.executor.phase
-
-    def reset(self, mask: Tensor, seeds: Tensor) -> None:
-        """Forget everything about the envs in `mask` (B,) bool; reseed the base's noise from `seeds` (B,)."""
-        self.executor.reset(mask, seeds)
-        self._num_actions.masked_fill_(mask.to(self.device), 0.0)
-
-    @torch.no_grad()
-    def observe(self, obs: Obs) -> None:
-        """Ask the base for this step's action and build `features`."""
-        self.base_action = self.executor.next(obs)
-        time_left = self._time_left(self._num_actions)
-        self.features = self.policy.features(obs, self.base_action, self.executor.phase, time_left)
-        self._num_actions += 1
-
-    @torch.no_grad()
-    def apply(self, residual: Tensor) -> Tensor:
-        """Return the base action corrected by `residual` (B, A), in environment units."""
-        return self.policy.correct(self.base_action, residual)
-
-    @torch.no_grad()
-    def next(self, obs: Obs) -> Tensor:
-        """Return the action (B, A) of this control step: the base's, corrected by the mean residual."""
-        self.observe(obs)
-        actor = self.policy.actor_critic.actor
-        return self.apply(forward_in_tiles(actor.mean, self.features.actor, self.executor.tile))
-
-    @torch.no_grad()
-    def final_features(self, final_obs: Obs, rows: Tensor) -> Features:
-        """Build the features of `rows` (n,) at final observations that nobody acts on, changing nothing.
-
-        Args:
-            final_obs: observations of all envs (B, ...); only `rows` are read.
-        """
-        base_action, phase = self.executor.peek(final_obs, rows)
-        time_left = self._time_left(self._num_actions[rows])
-        obs = {key: final_obs[key][rows] for key in self.policy.obs_keys}
-        return self.policy.features(obs, base_action, phase, time_left)
-
-    def _time_left(self, num_actions: Tensor) -> Tensor:
-        return (1.0 - num_actions / self.policy.spec.max_steps).clamp(min=0.0)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that acting depends on except the policy's weights, for an exact resume."""
-        return {
-            "executor": self.executor.state_dict(),
-            "base_action": self.base_action,
-            "actor_features": self.features.actor,
-            "critic_features": self.features.critic,
-            "num_actions": self._num_actions.clone(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned, from an agent of the same size."""
-        self.executor.load_state_dict(state["executor"])
-        self.base_action = state["base_action"].to(self.device)
-        self.features = Features(*(state[f"{name}_features"].to(self.device) for name in Features._fields))
-        self._num_actions.copy_(state["num_actions"])

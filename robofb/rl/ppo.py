@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from robofb.optimisation import NonFiniteError, learning_rate_factor
+from robofb.ranks import ALONE, Ranks
 from robofb.rl.ppo_losses import (
     clipped_surrogate_loss,
     explained_variance,
@@ -19,6 +21,12 @@ from robofb.rl.ppo_losses import (
 )
 from robofb.rl.rollout_buffer import Minibatch, RolloutBuffer
 from robofb.rl.running_stats import RewardScaler
+
+METRICS = (
+    *("policy_loss", "value_loss", "entropy", "kl", "clip_fraction"),
+    *("grad_norm_actor", "grad_norm_critic"),
+)
+"""What each gradient step measures, in this order."""
 
 
 class Distribution(Protocol):
@@ -76,6 +84,9 @@ class PPO:
         grad_clip: largest gradient norm of each network.
         l1_coef, l2_coef: weights of the penalty on mean actions.
         scale_rewards: divide rewards by the running standard deviation of the return, clipped at 5.
+        regulariser: further loss () of the actor, from its inputs (N, F) and its distribution there.
+        ranks: processes that learn together, each from a buffer of its own: their gradients, statistics and
+            decisions are those of one process with all their rollouts.
     """
 
     def __init__(
@@ -102,6 +113,8 @@ class PPO:
         l1_coef: float = 0.0,
         l2_coef: float = 0.0,
         scale_rewards: bool = False,
+        regulariser: Callable[[Tensor, Any], Tensor] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.actor_critic, self.buffer, self.generator = actor_critic, buffer, generator
         self.gamma, self.lam, self.clip = gamma, lam, clip
@@ -113,16 +126,21 @@ class PPO:
         self.target_kl, self.grad_clip = target_kl, grad_clip
         self.entropy_coef, self.value_coef = entropy_coef, value_coef
         self.l1_coef, self.l2_coef = l1_coef, l2_coef
-        device = buffer.reward.device
-        self.scaler = RewardScaler(buffer.num_envs, gamma, device=device) if scale_rewards else None
+        self.regulariser = regulariser
+        self.ranks, device = ranks, buffer.reward.device
+        scaler = RewardScaler(buffer.num_envs, gamma, device=device, ranks=ranks)
+        self.scaler = scaler if scale_rewards else None
         self.iteration = 0
         self._networks = (list(actor_critic.actor.parameters()), list(actor_critic.critic.parameters()))
         groups = [{"params": network} for network in self._networks]
-        self.optimizer = torch.optim.AdamW(groups, lr=actor_lr, eps=1e-5, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(groups, lr=actor_lr, eps=1e-5, weight_decay=0.0, fused=True)
 
     @torch.no_grad()
-    def act(self, actor_obs: Tensor, critic_obs: Tensor) -> Tensor:
+    def act(self, actor_obs: Tensor, critic_obs: Tensor, decides: Tensor | None = None) -> Tensor:
         """Draw actions (B, A) for inputs (B, F) and (B, Fc), and remember how likely they were.
+
+        Args:
+            decides: (B,) bool, where the action will be used; everywhere where None.
 
         Raises:
             NonFiniteError: an action became NaN or infinite.
@@ -137,6 +155,7 @@ class PPO:
             distribution.mean,
             distribution.log_prob(action),
             self.actor_critic.value(critic_obs),
+            decides,
         )
         return action
 
@@ -178,19 +197,17 @@ class PPO:
         )
         for group, peak_lr in zip(self.optimizer.param_groups, self.peak_lrs, strict=True):
             group["lr"] = factor * peak_lr
-        history: list[dict[str, float]] = []
+        history: list[Tensor] = []
         num_epochs = 0
         for _ in range(self.epochs):
-            steps = [
-                self._descend(batch, old_log_std)
-                for batch in self.buffer.minibatches(self.minibatch_size, self.generator)
-            ]
+            batches = self.buffer.minibatches(self.minibatch_size, self.generator, self.ranks)
+            steps = [self._descend(batch, old_log_std) for batch in batches]
             history += steps
             num_epochs += 1
-            if sum(step["kl"] for step in steps) / len(steps) > self.target_kl:
+            if float(torch.stack(steps).mean(0)[METRICS.index("kl")]) > self.target_kl:
                 break
         self._require_finite(nn.utils.parameters_to_vector(self._networks[0] + self._networks[1]), "a weight")
-        metrics = {key: sum(step[key] for step in history) / len(history) for key in history[0]}
+        metrics = dict(zip(METRICS, torch.stack(history).mean(0).tolist(), strict=True))
         metrics |= self._rollout_metrics() | {"epochs": num_epochs, "lr_actor": factor * self.peak_lrs[0]}
         self.iteration += 1
         self.buffer.clear()
@@ -213,52 +230,58 @@ class PPO:
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
 
-    def _descend(self, batch: Minibatch, old_log_std: Tensor) -> dict[str, float]:
-        """Take one gradient step on a minibatch; return its metrics, measured before the step."""
+    def _descend(self, batch: Minibatch, old_log_std: Tensor) -> Tensor:
+        """Take one gradient step on a minibatch; return its `METRICS`, measured before the step."""
         distribution = self.actor_critic.distribution(batch.actor_obs)
         log_prob = distribution.log_prob(batch.action)
         entropy = distribution.entropy().mean()
-        policy_loss = clipped_surrogate_loss(log_prob, batch.log_prob, normalised(batch.advantage), self.clip)
+        advantage = normalised(batch.advantage, self.ranks, batch.share)
+        policy_loss = clipped_surrogate_loss(log_prob, batch.log_prob, advantage, self.clip)
         critic_loss = value_loss(self.actor_critic.value(batch.critic_obs), batch.returns)
         actor_loss = (
             policy_loss
             - self.entropy_coef * entropy
             + magnitude_penalty(distribution.mean, self.l1_coef, self.l2_coef)
         )
-        loss = actor_loss + self.value_coef * critic_loss
-        self._require_finite(loss.detach(), "the loss", batch._asdict())
+        if self.regulariser is not None:
+            actor_loss = actor_loss + self.regulariser(batch.actor_obs, distribution)
+        loss = batch.share * (actor_loss + self.value_coef * critic_loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
         with torch.no_grad():
             kl = gaussian_kl(batch.mean, old_log_std, distribution.mean, distribution.log_std).mean()
             clipped = ((log_prob - batch.log_prob).exp() - 1).abs() > self.clip
-        metrics = {
-            "policy_loss": float(policy_loss.detach()),
-            "value_loss": float(critic_loss.detach()),
-            "entropy": float(entropy.detach()),
-            "kl": float(kl),
-            "clip_fraction": float(clipped.float().mean()),
-        }
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            means = torch.stack([policy_loss, critic_loss, entropy, kl, clipped.float().mean()])
+            total, means = loss.detach()[None], batch.share * means.detach()
+        gradients = [p.grad for network in self._networks for p in network if p.grad is not None]
+        self.ranks.average_([*gradients, total, means])
         norms = torch.stack([nn.utils.clip_grad_norm_(network, self.grad_clip) for network in self._networks])
-        self._require_finite(norms, "a gradient", batch._asdict())
+        self._check_step(total, norms, batch)
         if self.iteration < self.critic_warmup_iterations:
             for parameter in self._networks[0]:
                 parameter.grad = None
         self.optimizer.step()
-        return metrics | {"grad_norm_actor": float(norms[0]), "grad_norm_critic": float(norms[1])}
+        return torch.cat([means, norms])
+
+    def _check_step(self, loss: Tensor, norms: Tensor, batch: Minibatch) -> None:
+        """Raise NonFiniteError unless a step's loss (1,) and its gradients' norms are finite."""
+        if not torch.cat([loss, norms]).isfinite().all():
+            self._require_finite(loss, "the loss", batch._asdict())
+            self._require_finite(norms, "a gradient", batch._asdict())
 
     def _rollout_metrics(self) -> dict[str, float]:
         """Describe the rollout that was learnt from."""
-        buffer = self.buffer
-        std = self.actor_critic.distribution(buffer.actor_obs[0]).log_std.detach().exp()
-        return {
-            "explained_variance": explained_variance(buffer.value, buffer.returns),
-            "mean_magnitude": float(buffer.mean.abs().mean()),
-            "saturation": float((buffer.mean.abs() > 1).float().mean()),
-            "std": float(std.mean()),
-        }
+        rows = self.buffer.decisions()
+        std = self.actor_critic.distribution(rows.actor_obs[:1]).log_std.detach().exp()
+        explained = explained_variance(rows.value, rows.returns)
+        magnitude = rows.mean.abs()
+        saturated = (magnitude > 1).float().mean()
+        values = torch.stack([magnitude.new_tensor(explained), magnitude.mean(), saturated, std.mean()])
+        self.ranks.average_([values])
+        names = ("explained_variance", "mean_magnitude", "saturation", "std")
+        return dict(zip(names, values.tolist(), strict=True))
 
-    def _require_finite(self, values: Tensor, what: str, inputs: dict[str, Tensor] | None = None) -> None:
+    def _require_finite(self, values: Tensor, what: str, inputs: dict[str, Any] | None = None) -> None:
         """Raise NonFiniteError, with all that is needed to study the cause, unless every value is finite."""
         if values.isfinite().all():
             return

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from robofb.ranks import ALONE, Ranks
+
 
 def clipped_surrogate_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """Return minus the mean of min(r A, clip(r, 1 - clip, 1 + clip) A), r = new / old probability (eq. 7)."""
@@ -24,9 +26,19 @@ def magnitude_penalty(mean_action: Tensor, l1: float, l2: float) -> Tensor:
     return l1 * mean_action.abs().mean() + l2 * (mean_action**2).mean()
 
 
-def normalised(advantage: Tensor) -> Tensor:
-    """Return advantages with zero mean and unit standard deviation."""
-    return (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
+def normalised(advantage: Tensor, ranks: Ranks = ALONE, weight: float = 1.0) -> Tensor:
+    """Return advantages (N,) with zero mean and unit standard deviation over all ranks' rows.
+
+    Args:
+        ranks: who normalise together.
+        weight: N over the mean number of rows of a rank.
+    """
+    wide = advantage.double()
+    mean = weight * wide.mean(0, keepdim=True)
+    ranks.average_([mean])
+    variance = weight * ((wide - mean) ** 2).mean(0, keepdim=True)
+    ranks.average_([variance])
+    return ((wide - mean) / (variance.sqrt() + 1e-8)).to(advantage)
 
 
 def explained_variance(value: Tensor, returns: Tensor) -> float:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from robofb.ranks import ALONE, Ranks
+
 
 def generalised_advantages(
-    reward: Tensor, value: Tensor, next_value: Tensor, done: Tensor, gamma: float, lam: float
+    reward: Tensor, value: Tensor, next_value: Tensor, done: Tensor, gamma: float | Tensor, lam: float
 ) -> Tensor:
     """Return advantages (T, B): sums of TD errors weighted by (gamma lam)^k within each episode.
 
@@ -23,7 +25,7 @@ def generalised_advantages(
         next_value: (T, B) of the states reached, before any reset: 0 after a termination, the value of the
             final observation after a time-out.
         done: (T, B) bool, the step ended its episode either way.
-        gamma: discount.
+        gamma: discount; (T, B) where it differs.
         lam: weight decay of longer estimates, lambda.
     """
     delta = reward + gamma * next_value - value
@@ -36,8 +38,46 @@ def generalised_advantages(
     return advantage
 
 
+def chunk_advantages(
+    reward: Tensor,
+    value: Tensor,
+    bootstrap: Tensor,
+    last_value: Tensor,
+    done: Tensor,
+    decides: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """Return advantages (T, B) of decisions that hold for several steps, 0 where none is made.
+
+    A decision at t that holds for n steps has delta_t = sum_k<n gamma^k r_t+k + gamma^n V(s_t+n) - V(s_t) and
+    A_t = delta_t + gamma^n lam A_t+n, where the episode's end cuts both off: n steps are one of a semi-Markov
+    process. With a decision in every step these are `generalised_advantages`.
+
+    Args:
+        reward, value, done, gamma, lam: as there; only the values of decisions count.
+        bootstrap: (T, B) value of the final observation where the episode timed out, 0 elsewhere.
+        last_value: (B,) of the observations after the last step, where all decide anew.
+        decides: (T, B) bool, a decision is made; true where an episode begins.
+    """
+    advantage = torch.zeros_like(reward)
+    earned = torch.zeros_like(last_value)  # from the next step until the next decision
+    discount = torch.ones_like(last_value)  # of the next decision's value, as seen from the next step
+    next_value, next_advantage = last_value, torch.zeros_like(last_value)
+    for t in reversed(range(len(reward))):
+        earned = reward[t] + gamma * torch.where(done[t], bootstrap[t], earned)
+        discount = gamma * discount.masked_fill(done[t], 0.0)
+        delta = earned + discount * next_value - value[t]
+        advantage[t] = torch.where(decides[t], delta + discount * lam * next_advantage, 0.0)
+        next_value = torch.where(decides[t], value[t], next_value)
+        next_advantage = torch.where(decides[t], advantage[t], next_advantage)
+        earned = earned.masked_fill(decides[t], 0.0)
+        discount = discount.masked_fill(decides[t], 1.0)
+    return advantage
+
+
 class Minibatch(NamedTuple):
-    """Some of a rollout's steps, N in number."""
+    """Some of a rollout's decisions, N in number."""
 
     actor_obs: Tensor  # (N, F)
     critic_obs: Tensor  # (N, Fc)
@@ -47,6 +87,10 @@ class Minibatch(NamedTuple):
     value: Tensor  # (N,) predicted then
     advantage: Tensor  # (N,)
     returns: Tensor  # (N,) advantage + value: what the critic should have predicted
+    share: float = 1.0  # N over the mean N of all ranks
+
+
+_COLUMNS = Minibatch._fields[:-1]
 
 
 class RolloutBuffer:
@@ -79,7 +123,9 @@ class RolloutBuffer:
         self.reward, self.bootstrap = zeros(), zeros()
         self.done = zeros(dtype=torch.bool)
         self.advantage, self.returns = zeros(), zeros()
+        self.decides = torch.ones_like(self.done)
         self.size = 0  # steps held
+        self._every_step = True  # decides
 
     def add_decision(
         self,
@@ -89,8 +135,13 @@ class RolloutBuffer:
         mean: Tensor,
         log_prob: Tensor,
         value: Tensor,
+        decides: Tensor | None = None,
     ) -> None:
         """Write what was known when the next step's action was drawn; `add_outcome` completes the step.
+
+        Args:
+            decides: (B,) bool, the action is new; elsewhere an earlier one still holds and this one counts
+                for nothing. All are new where None.
 
         Raises:
             IndexError: the buffer is full.
@@ -99,6 +150,9 @@ class RolloutBuffer:
         self.actor_obs[t], self.critic_obs[t] = actor_obs, critic_obs
         self.action[t], self.mean[t] = action, mean
         self.log_prob[t], self.value[t] = log_prob, value
+        if decides is not None:
+            self._every_step = False
+            self.decides[t] = decides
 
     def add_outcome(self, reward: Tensor, done: Tensor, bootstrap: Tensor) -> None:
         """Write what the action led to, and move on to the next step.
@@ -120,21 +174,44 @@ class RolloutBuffer:
         """
         if self.size != self.num_steps:
             raise RuntimeError(f"rollout holds {self.size} of {self.num_steps} steps")
-        following = torch.cat([self.value[1:], last_value[None]])
-        next_value = torch.where(self.done, self.bootstrap, following)
-        self.advantage = generalised_advantages(self.reward, self.value, next_value, self.done, gamma, lam)
-        self.returns = self.advantage + self.value
+        reward, value, done = self.reward, self.value, self.done
+        if self._every_step:
+            following = torch.cat([value[1:], last_value[None]])
+            next_value = torch.where(done, self.bootstrap, following)
+            self.advantage = generalised_advantages(reward, value, next_value, done, gamma, lam)
+        else:
+            self.advantage = chunk_advantages(
+                reward, value, self.bootstrap, last_value, done, self.decides, gamma, lam
+            )
+        self.returns = self.advantage + value
 
-    def minibatches(self, size: int | None, generator: torch.Generator) -> Iterator[Minibatch]:
-        """Yield every step once, shuffled, in minibatches of at most `size` (all at once where None)."""
-        columns = [getattr(self, name).flatten(0, 1) for name in Minibatch._fields]
-        num_samples = self.num_steps * self.num_envs
-        if size is None or size >= num_samples:
-            yield Minibatch(*columns)
-            return
-        order = torch.randperm(num_samples, generator=generator, device=self.reward.device)
-        for rows in order.split(size):
-            yield Minibatch(*(column[rows] for column in columns))
+    def decisions(self) -> Minibatch:
+        """Return all decisions, step after step."""
+        columns = [getattr(self, name).flatten(0, 1) for name in _COLUMNS]
+        if not self._every_step:
+            rows = self.decides.flatten().nonzero()[:, 0]
+            columns = [column[rows] for column in columns]
+        return Minibatch(*columns)
+
+    def minibatches(
+        self, size: int | None, generator: torch.Generator, ranks: Ranks = ALONE
+    ) -> Iterator[Minibatch]:
+        """Yield every decision once, shuffled, in minibatches of nearly equal size.
+
+        Args:
+            size: of a minibatch, all ranks together; all decisions at once where None.
+            ranks: who take their steps together, hence the same number of them.
+        """
+        decisions = self.decisions()
+        nums = ranks.gather(len(decisions.value))
+        count = 1 if size is None else max(1, min(-(-num * ranks.size // size) for num in nums))
+        order = torch.arange(nums[ranks.rank], device=self.reward.device)
+        if count > 1:
+            order = torch.randperm(len(order), generator=generator, device=order.device)
+        for index, rows in enumerate(order.tensor_split(count)):
+            mean = sum(num // count + (index < num % count) for num in nums) / ranks.size
+            columns = decisions[:-1] if count == 1 else (column[rows] for column in decisions[:-1])
+            yield Minibatch._make([*columns, len(rows) / mean])
 
     def clear(self) -> None:
         """Start the next rollout."""

@@ -78,6 +78,8 @@ def solve_differential_ik(
     iterations: int = 2,
     damping: float = 0.02,
     max_joint_step_rad: float = 0.2,
+    posture: Tensor | None = None,
+    posture_gain: float = 0.1,
 ) -> Tensor:
     """Move joint angles towards a tool pose by damped least squares.
 
@@ -90,6 +92,9 @@ def solve_differential_ik(
         q: (B, N) present joint angles [rad].
         target_position: (B, 3) [m], base frame.
         target_rotation: (B, 3, 3), base frame.
+        posture: (N,) joint angles [rad] towards which the arm goes as far as that moves no tool: without it
+            the elbow wanders over long tasks, until joints are at their limits. None leaves it free.
+        posture_gain: share of the way there for each call.
 
     Returns:
         (B, N) joint angles within the joint limits.
@@ -104,6 +109,9 @@ def solve_differential_ik(
     for _ in range(iterations - 1):
         tool, _ = arm.forward(q)
         q = q + torch.bmm(inverse, _pose_error(tool, target_position, target_rotation)).squeeze(-1)
+    if posture is not None:
+        away = (posture - start).unsqueeze(-1)
+        q = q + posture_gain * (away - inverse @ (transposed @ away)).squeeze(-1)
     motion = q - start
     largest = motion.abs().amax(-1, keepdim=True)
     scale = (max_joint_step_rad / largest).clamp_max(1.0)  # infinite where nothing moves

@@ -49,6 +49,7 @@ class Renderer:
                 "(on Debian or Ubuntu: apt install libegl1 libegl-mesa0 libgl1-mesa-dri)"
             ) from error
         self._data = mujoco.MjData(engine.model)
+        self._shown = ("qpos", "mocap_pos", "mocap_quat") if engine.model.nmocap else ("qpos",)
 
     def frame(self, world: int, camera: str = "front") -> np.ndarray:
         """Return what a camera sees of one world, (H, W, 3) uint8 RGB.
@@ -58,7 +59,8 @@ class Renderer:
         """
         model = self.engine.model
         check_camera(model, camera)
-        self._data.qpos[:] = self.engine.field("qpos")[world].cpu().numpy()
+        for name in self._shown:
+            getattr(self._data, name)[:] = self.engine.field(name)[world].cpu().numpy()
         mujoco.mj_kinematics(model, self._data)
         mujoco.mj_comPos(model, self._data)  # lights and cameras may follow a centre of mass
         mujoco.mj_camlight(model, self._data)

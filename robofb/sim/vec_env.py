@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import mujoco
 import torch
 from torch import Tensor
 
-from robofb.interfaces import Engine, Task
-from robofb.rng import DOMAIN_STREAM, RESET_STREAM, EpisodeRng, derive_seeds
+from robofb.interfaces import Engine, PerturbingTask, Task
+from robofb.rng import DOMAIN_STREAM, PERTURBATION_STREAM, RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.pose_noise import PoseNoise
 from robofb.sim.render import ImageObserver, Renderer
@@ -55,6 +55,7 @@ class SimVecEnv:
         self.num_envs, self.autoreset, self.sim_state = num_envs, autoreset, sim_state
         self.engine = engine(task.build(), num_envs)
         self.task = task.to(self.engine.device)
+        self._perturbing = cast(PerturbingTask, self.task) if getattr(task, "perturbation", 0.0) else None
         self.pose_noise, self._complete = pose_noise, getattr(self.task, "complete", None)
         if pose_noise is not None:
             pose_noise.check(task.spec, self._complete)
@@ -95,6 +96,7 @@ class SimVecEnv:
         if not self._next_episode:
             raise RuntimeError("call reset before step")
         check_action(action, (self.num_envs, *self.spec.action.shape))
+        self._perturb()
         self.task.apply(self.engine, action)
         self.engine.step(self.task.num_substeps)
         score, diverged = self.task.score(self.engine), self.engine.diverged()
@@ -123,6 +125,12 @@ class SimVecEnv:
             self._start(ids)
             obs = self._observe(final_obs, ids)
         return Step(obs, reward, terminated, truncated, final_obs, info)
+
+    def _perturb(self) -> None:
+        """Let a task that perturbs do so, by the episode's seed and the number of the step alone."""
+        if self._perturbing is not None:
+            seeds = derive_seeds(derive_seeds(self.episode_seed, PERTURBATION_STREAM), self.elapsed)
+            self._perturbing.perturb(self.engine, EpisodeRng(seeds))
 
     def _observe(self, before: Obs | None = None, ids: Tensor | None = None) -> Obs:
         """Return the task's observations with the images; of these only worlds `ids` are seen anew."""

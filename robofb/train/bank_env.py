@@ -1,37 +1,19 @@
-"""The environment of a training that may start episodes in a reset bank."""
+"""What a training's config says of reset banks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from robofb import loading
-from robofb.interfaces import TaskEnv
 from robofb.sim.reset_bank import BankDraw, ResetBank
 
 
-class BankConfig(Protocol):
-    """The keys of a training's config that are read here."""
-
-    task: Any
-    engine: Any
-    num_envs: int
-    bank: str | None
-    bank_share: float
-
-    @property
-    def bank_kinds(self) -> Mapping[str, float]:
-        """Weight of each kind."""
-        ...
-
-
-def make_training_env(cfg: BankConfig) -> TaskEnv:
-    """Build the env that a training learns in; what evaluates must not use it.
+def bank_of(cfg: Any) -> dict[str, BankDraw]:
+    """Return the argument `bank` for the env that a training learns in; nothing where there is no bank.
 
     Raises:
-        UserError: see `loading.make_env` and `ResetBank.open`; the bank is of another task or scene.
+        UserError: see `ResetBank.open` and `BankDraw`.
     """
-    if cfg.bank is None:
-        return loading.make_env(cfg.task, cfg.engine, cfg.num_envs)
-    bank = BankDraw(ResetBank.open(cfg.bank), cfg.bank_share, dict(cfg.bank_kinds))
-    return loading.make_env(cfg.task, cfg.engine, cfg.num_envs, bank=bank)
+    path = getattr(cfg, "bank", None)  # only what trains on a base has the keys of `OnBaseConfig`
+    if path is None:
+        return {}
+    return {"bank": BankDraw(ResetBank.open(path), cfg.bank_share, dict(cfg.bank_kinds))}

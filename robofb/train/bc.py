@@ -18,6 +18,7 @@ from robofb.errors import UserError
 from robofb.optimisation import NonFiniteError
 from robofb.policies.chunk_policy import ChunkPolicy
 from robofb.progress import progress_bar
+from robofb.ranks import ALONE, Ranks, join_ranks
 from robofb.run import Run
 from robofb.store.windows import Windows
 from robofb.train.action_error import action_error
@@ -27,7 +28,7 @@ from robofb.train.bc_learner import Augment, BcLearner
 from robofb.train.device import choose_device, choose_precision, cpu_threads
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
-from robofb.train.open_run import keep_config, open_run
+from robofb.train.open_run import keep_config, open_run, own_state
 from robofb.types import EnvSpec
 
 LOG = logging.getLogger(__name__)
@@ -40,20 +41,24 @@ def train(cfg: BcConfig) -> Run:
         UserError: an unusable dataset, device or folder, or a loss that became NaN.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
+    with join_ranks() as ranks, cpu_threads(cfg.threads):
+        return _train(cfg, ranks)
+
+
+def _train(cfg: BcConfig, ranks: Ranks) -> Run:
     device = choose_device(cfg.device)
     task = None if cfg.task is None else build(cfg.task)
     task_spec = None if task is None else task.spec
-    with cpu_threads(cfg.threads):
-        with ExitStack() as stack:
-            stores = open_stores(data_folders(cfg.data), task_spec, stack)
-            policy = make_policy(cfg.policy, stores[0].spec, cfg.seed)
-            if cfg.vision_weights and not continues(cfg):  # later they are in the checkpoint
-                policy.image_encoder.load_pretrained(cfg.vision_weights)
-            windows, held_out = make_windows(cfg, stores, policy, device)
-        policy.set_stats(windows.stats())
-        learner = make_learner(cfg, policy.to(device), windows, make_augment(cfg, policy, task))
-        with open_run(cfg, "bc", windows.spec.task, FIXED) as run:
-            BcTraining(cfg, run, learner, held_out).work()
+    with ExitStack() as stack:
+        stores = open_stores(data_folders(cfg.data), task_spec, stack)
+        policy = make_policy(cfg.policy, stores[0].spec, cfg.seed)
+        if cfg.vision_weights and not continues(cfg):  # later they are in the checkpoint
+            policy.image_encoder.load_pretrained(cfg.vision_weights)
+        windows, held_out = ranks.lead_first(lambda: make_windows(cfg, stores, policy, device))
+    policy.set_stats(windows.stats())
+    learner = make_learner(cfg, policy.to(device), windows, make_augment(cfg, policy, task), ranks)
+    with open_run(cfg, "bc", windows.spec.task, FIXED, ranks) as run:
+        BcTraining(cfg, run, learner, held_out).work()
     return run
 
 
@@ -96,13 +101,17 @@ def make_augment(cfg: BcConfig, policy: ChunkPolicy, task: Any) -> list[Augment]
 
 
 def make_learner(
-    cfg: BcConfig, policy: ChunkPolicy, windows: Windows, augment: Sequence[Augment] = ()
+    cfg: BcConfig,
+    policy: ChunkPolicy,
+    windows: Windows,
+    augment: Sequence[Augment] = (),
+    ranks: Ranks = ALONE,
 ) -> BcLearner:
     """Put the optimiser's side around a policy."""
     learner = BcLearner(
         policy,
         windows,
-        batch_size=cfg.batch_size,
+        batch_size=ranks.share("batch_size", cfg.batch_size),
         lr=cfg.lr,
         weight_decay=cfg.weight_decay,
         warmup_steps=cfg.warmup_steps,
@@ -112,6 +121,7 @@ def make_learner(
         seed=cfg.seed,
         precision=choose_precision(cfg.precision, windows.device),
         augment=augment,
+        ranks=ranks,
     )
     if cfg.compile:
         policy.network.compile()
@@ -130,6 +140,7 @@ class BcTraining:
 
     def __init__(self, cfg: BcConfig, run: Run, learner: BcLearner, held_out: Windows | None) -> None:
         self.cfg, self.run, self.learner, self.held_out = cfg, run, learner, held_out
+        self.ranks = learner.ranks
         self.best_error: float | None = None
         self.seconds = 0.0
         self.validation: dict[str, float] = {}
@@ -144,8 +155,9 @@ class BcTraining:
     def work(self) -> None:
         """Train until the budget of steps is spent."""
         cfg, learner, losses = self.cfg, self.learner, []
-        bar = progress_bar(cfg.steps, "behaviour cloning", "step", learner.steps)
-        with InterruptFlag() as interrupt, bar:
+        what = "behaviour cloning" if self.ranks.leads else None
+        bar = progress_bar(cfg.steps, what, "step", learner.steps)
+        with InterruptFlag(patient=self.ranks.size > 1) as interrupt, bar:
             while learner.steps < cfg.steps:
                 metrics = self._step()
                 losses.append(metrics["loss"])
@@ -161,10 +173,10 @@ class BcTraining:
                     self._validate()
                 if self._due(cfg.checkpoint_every):
                     self._save()
-                if interrupt.raised and learner.steps < cfg.steps:
+                if self.ranks.any(interrupt.raised) and learner.steps < cfg.steps:
                     self._stop()
         self._summarise()
-        if interrupt.raised:  # in the last step: what would come next must not start
+        if self.ranks.any(interrupt.raised):  # in the last step: what would come next must not start
             raise KeyboardInterrupt
 
     def _drawn(self) -> dict[str, int]:
@@ -188,8 +200,9 @@ class BcTraining:
             if self.learner.steps == self.cfg.steps:
                 self._save(best=True)
             return
-        self.validation = action_error(
-            self.learner.ema.model, self.held_out, self.cfg.validation_windows, self.cfg.seed
+        model, held_out, cfg = self.learner.ema.model, self.held_out, self.cfg
+        self.validation = self.ranks.lead(
+            lambda: action_error(model, held_out, cfg.validation_windows, cfg.seed)
         )
         self.run.log(
             {f"validation/{name}": value for name, value in self.validation.items()}, self.learner.steps
@@ -210,12 +223,14 @@ class BcTraining:
         if self._saved_at == self.learner.steps and not best:
             return
         self.seconds = time.monotonic() - self._started
+        others = self.ranks.gather(self.learner.own_state())[1:]
         learner = self.learner.state_dict()
         averaged = learner["ema"].pop("model")
         state = {
             "spec": self.learner.policy.spec.to_dict(),
             "policy": averaged,
             "learner": learner,
+            "other_learners": others,
             "training_windows": len(self.learner.windows),
             "training_data": self.learner.windows.fingerprint,
             "best_error": self.best_error,
@@ -226,7 +241,8 @@ class BcTraining:
 
     def _restore(self, checkpoint: Mapping[str, Any]) -> None:
         self._check_same_data(checkpoint)
-        learner = dict(checkpoint["learner"])
+        own = own_state(checkpoint, self.ranks, f"resume={self.cfg.resume}")
+        learner = {**checkpoint["learner"], **own}
         learner["ema"] = {**learner["ema"], "model": checkpoint["policy"]}
         try:
             self.learner.load_state_dict(learner)

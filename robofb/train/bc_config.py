@@ -51,7 +51,7 @@ class BcConfig:
         cache_dir: folder of the raw files; ~/.cache/robofb/images where null.
         policy: what is trained.
         steps: optimiser steps.
-        batch_size: windows per step.
+        batch_size: windows per step, all processes together where torchrun starts several.
         lr: peak learning rate of AdamW; it falls to 0 along a cosine.
         weight_decay: of AdamW.
         warmup_steps: steps over which the learning rate rises.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robofb.nets.ema import Ema
 from robofb.optimisation import NonFiniteError, learning_rate_factor
 from robofb.policies.chunk_policy import ChunkPolicy
+from robofb.ranks import ALONE, Ranks
 from robofb.store.windows import Windows
 from robofb.types import Batch
 
@@ -39,6 +40,7 @@ class BcLearner:
         precision: bfloat16 computes products and convolutions of the loss in it; weights, their
             gradients and the optimiser stay float32.
         augment: change each batch, one after the other.
+        ranks: who learn together, each from batches of its own: their mean gradient is that of one batch.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class BcLearner:
         seed: int,
         precision: torch.dtype = torch.float32,
         augment: Sequence[Augment] = (),
+        ranks: Ranks = ALONE,
     ) -> None:
         self.policy, self.windows, self.batch_size = policy, windows, batch_size
         self.lr, self.warmup_steps, self.total_steps = lr, warmup_steps, total_steps
@@ -64,7 +67,8 @@ class BcLearner:
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.AdamW(parameter_groups(policy, weight_decay), lr=lr, fused=True)
         self.ema = Ema(policy, ema_decay)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.generator = torch.Generator(self.device).manual_seed(ranks.seed(seed))
+        self.ranks = ranks
         self.steps = 0
         self._check_every = 1 if self.device.type == "cpu" else CHECK_EVERY_ON_GPU
 
@@ -78,12 +82,14 @@ class BcLearner:
         batch = self.windows.sample(self.batch_size, self.generator)
         for change in self.augment:
             batch = change(batch, self.generator)
-        loss = self._loss(batch)
-        self._check_finite(loss, batch, before)
+        loss = self._share(batch) * self._loss(batch)
+        total = loss.detach().clone()
+        self.ranks.average_([total])
+        self._check_finite(total, batch, before)
         grad_norm = self._optimise(loss)
         self.ema.update(self.policy)
         self.steps += 1
-        return {"loss": loss.detach(), "grad_norm": grad_norm}
+        return {"loss": total, "grad_norm": grad_norm}
 
     @property
     def present_lr(self) -> float:
@@ -101,6 +107,10 @@ class BcLearner:
             "steps": self.steps,
         }
 
+    def own_state(self) -> dict[str, Any]:
+        """Return the part of `state_dict` that is not the same on all ranks."""
+        return {"generator": self.generator.get_state(), "windows": self.windows.state_dict()}
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.policy.load_state_dict(state["model"])
@@ -115,11 +125,20 @@ class BcLearner:
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             return self.policy.loss(batch, self.generator)[0]
 
+    def _share(self, batch: Batch) -> Tensor | float:
+        """Return the weight of this rank's batch over the mean weight of all ranks'."""
+        if self.ranks.size == 1:
+            return 1.0
+        mean = batch.weight.sum()
+        self.ranks.average_([mean])
+        return batch.weight.sum() / mean
+
     def _optimise(self, loss: Tensor) -> Tensor:
         """Apply the gradient and return its norm before clipping."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.present_lr
         loss.backward()
+        self.ranks.average_([p.grad for p in self.parameters if p.grad is not None])
         grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.grad_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -13,26 +13,37 @@ class InterruptFlag:
     """Turn the first SIGINT within the `with` block into `raised`; a second one interrupts at once.
 
     Outside the main thread, where Python delivers no signals, it never becomes raised.
+
+    Args:
+        patient: never interrupt at once, and take SIGTERM too: torchrun passes Ctrl-C on to its processes,
+            which have seen it already, and kills them after 30 s.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
         self.raised = False
-        self._previous: Any = None
+        self.patient = patient
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> InterruptFlag:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._note)
+            for signum in (signal.SIGINT, signal.SIGTERM) if self.patient else (signal.SIGINT,):
+                self._previous[signum] = signal.signal(signum, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous = {}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.raised:
+        if self.raised and not self.patient:
             raise KeyboardInterrupt
+        if self.raised:
+            return
         self.raised = True
-        print("\nsaving after this iteration; Ctrl-C again stops at once", file=sys.stderr)
+        print(
+            "\nsaving after this iteration" + ("" if self.patient else "; Ctrl-C again stops at once"),
+            file=sys.stderr,
+        )

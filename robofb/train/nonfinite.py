@@ -22,7 +22,8 @@ def save_cause(run: Run, error: NonFiniteError, steps: int, unit: str, advice: s
         unit: of `steps`, such as "env steps".
         advice: what may help.
     """
-    path = run.path / f"nonfinite_{steps:09d}.pt"
+    which = f"_rank{run.rank}" if run.rank else ""
+    path = run.path / f"nonfinite_{steps:09d}{which}.pt"
     content = io.BytesIO()
     torch.save(error.state, content)
     write_atomically(path, content.getvalue())

@@ -9,10 +9,28 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from robofb.errors import UserError
+from robofb.ranks import ALONE, Ranks
 from robofb.run import Run, new_run_path, plain
 
 
-def open_run(cfg: Any, kind: str, task: str, fixed: Sequence[str]) -> Run:
+class Onlooker(Run):
+    """A run as the other ranks see it: they read what the first one writes, and write nothing."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Write nothing."""
+
+    def save_checkpoint(self, state: Mapping[str, Any], step: int, best: bool = False, keep: int = 3) -> Path:
+        """Write nothing; return the folder."""
+        return self.path
+
+    def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Write nothing."""
+
+    def write_summary(self, values: Mapping[str, Any]) -> None:
+        """Write nothing."""
+
+
+def open_run(cfg: Any, kind: str, task: str, fixed: Sequence[str], ranks: Ranks = ALONE) -> Run:
     """Open the run `cfg.resume` to go on with it, or start one in `cfg.out` (a new folder where null).
 
     Args:
@@ -20,11 +38,27 @@ def open_run(cfg: Any, kind: str, task: str, fixed: Sequence[str]) -> Run:
         kind: what it trains, such as "bc".
         task: name of the task, for the folder.
         fixed: keys that a run with a checkpoint cannot change any more.
+        ranks: who train together; the first one opens the run, the others look on.
 
     Raises:
         UserError: `cfg.resume` is a run of another kind or with other values of `fixed`, or the folder
             cannot be used.
     """
+    opened: list[Run] = []
+
+    def work() -> str:
+        opened.append(_open(cfg, kind, task, fixed))
+        return str(opened[0].path)
+
+    path = ranks.lead(work)
+    if opened:
+        return opened[0]
+    onlooker = Onlooker.open(path)
+    onlooker.rank = ranks.rank
+    return onlooker
+
+
+def _open(cfg: Any, kind: str, task: str, fixed: Sequence[str]) -> Run:
     if cfg.resume:
         run = Run.open(cfg.resume)
         if run.kind != kind:
@@ -48,6 +82,18 @@ def check_unchanged(stored: Mapping[str, Any], cfg: Any, fixed: Sequence[str]) -
         if key in stored and stored[key] != present[key]:
             name, was, now = _first_difference(key, stored[key], present[key])
             raise UserError(f"resume: {name} was {was} and cannot become {now}; start a new run")
+
+
+def own_state(checkpoint: Mapping[str, Any], ranks: Ranks, name: str) -> Any:
+    """Return what a checkpoint keeps of this rank's learner: "learner" of the first, then "other_learners".
+
+    Raises:
+        UserError: as many processes as now did not save it.
+    """
+    states = [checkpoint["learner"], *checkpoint.get("other_learners", [])]
+    if len(states) != ranks.size:
+        raise UserError(f"{name}: {len(states)} processes trained it, not {ranks.size}; start as many again")
+    return states[ranks.rank]
 
 
 def _first_difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any]:

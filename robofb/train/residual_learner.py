@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
 from robofb.interfaces import VecEnv
-from robofb.policies.residual import ResidualAgent, ResidualPolicy
+from robofb.policies.residual import ResidualPolicy
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.rl.ppo import PPO
 from robofb.rng import TRAINING_STREAM, derive_seeds
-from robofb.train.episode_tally import EpisodeTally
+from robofb.train.episodes import EpisodeCount, Resumable
 from robofb.train.stopwatch import Stopwatch
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """A VecEnv whose running episodes can be saved and continued exactly."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 class ResidualLearner:
@@ -33,6 +24,8 @@ class ResidualLearner:
         ppo: made by `make_ppo` for the same policy and env.
         seed: of the training episodes.
         threads: torch's threads in the update.
+
+    It learns together with the ranks of `ppo`, each of which has an env and episodes of its own.
     """
 
     def __init__(self, policy: ResidualPolicy, env: VecEnv, ppo: PPO, *, seed: int, threads: int = 1) -> None:
@@ -40,8 +33,13 @@ class ResidualLearner:
         self.agent = ResidualAgent(policy, env.num_envs, device=env.device)
         self.clock = Stopwatch()
         self.env_steps = 0
-        self._seed = derive_seeds(seed, TRAINING_STREAM)
+        self._seed = ppo.ranks.seed(derive_seeds(seed, TRAINING_STREAM))
         self._start_episodes(0)
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return self.ppo.iteration
 
     def step(self) -> dict[str, float]:
         """Do one iteration and return its metrics.
@@ -49,25 +47,25 @@ class ResidualLearner:
         Raises:
             NonFiniteError: see `PPO.update`.
         """
-        start, before = time.perf_counter(), dict(self.clock.seconds)
-        metrics = self._collect()
-        with self.clock("ppo_update"):
-            torch.set_num_threads(self.threads)
-            self.ppo.compute_returns(self.agent.features.critic)
-            metrics |= {f"ppo/{key}": value for key, value in self.ppo.update().items()}
-            torch.set_num_threads(1)
-        spent = {part: total - before.get(part, 0.0) for part, total in self.clock.seconds.items()}
-        other = time.perf_counter() - start - sum(spent.values())
-        self.clock.seconds["other"] = self.clock.seconds.get("other", 0.0) + other
-        return metrics | {f"seconds/{part}": seconds for part, seconds in (spent | {"other": other}).items()}
+        metrics: dict[str, float] = {}
+        with self.clock.iteration(metrics):
+            metrics |= self._collect()
+            with self.clock("ppo_update"):
+                torch.set_num_threads(self.threads)
+                self.ppo.compute_returns(self.agent.features.critic)
+                metrics |= {f"ppo/{key}": value for key, value in self.ppo.update().items()}
+                self._renormalise()
+                torch.set_num_threads(1)
+        return metrics
 
     def _collect(self) -> dict[str, float]:
         """Fill the buffer with one rollout."""
         agent, clock = self.agent, self.clock
-        tally = EpisodeTally(self.env.device)
-        for _ in range(self.ppo.buffer.num_steps):
+        count = EpisodeCount(self.env.device)
+        num_steps, chunked = self.ppo.buffer.num_steps, self.policy.chunked
+        for t in range(num_steps):
             with clock("residual_forward"):
-                action = agent.apply(self.ppo.act(*agent.features))
+                action = agent.apply(self.ppo.act(*agent.features, agent.decides))
             with clock("physics"):
                 step = self.env.step(action)
             timed_out = (step.truncated & ~step.terminated).nonzero()[:, 0]
@@ -77,10 +75,20 @@ class ResidualLearner:
                 self.ppo.record(step.reward, step.done, timed_out, final.critic)
             with clock("base_policy"):
                 agent.reset(step.done, self.env.episode_seed)
+                if chunked and t == num_steps - 1:
+                    agent.replan()  # so that the rollout's last decisions end with it
                 agent.observe(step.obs)
-            tally.add(step)
-        self.env_steps += self.ppo.buffer.num_steps * self.env.num_envs
-        return tally.metrics()
+                if self.policy.running is not None:
+                    self.policy.running.watch({key: step.obs[key] for key in self.policy.obs_keys})
+            count.add(step)
+        self.env_steps += num_steps * self.env.num_envs * self.ppo.ranks.size
+        return count.metrics(self.ppo.ranks)
+
+    def _renormalise(self) -> None:
+        """Let a running normaliser count this rollout; a rollout and its update see one and the same."""
+        if self.policy.running is not None:
+            self.policy.running.commit(self.ppo.ranks)
+            self.agent.rebuild()
 
     def _start_episodes(self, stretch: int) -> None:
         """Start new episodes everywhere, others for every `stretch` of a run."""

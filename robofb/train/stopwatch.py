@@ -25,3 +25,14 @@ class Stopwatch:
             yield
         finally:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
+
+    @contextmanager
+    def iteration(self, metrics: dict[str, float]) -> Iterator[None]:
+        """Add the seconds that the `with` block spends on each part to `metrics`, the rest as "other"."""
+        start, before = time.perf_counter(), dict(self.seconds)
+        yield
+        spent = {part: total - before.get(part, 0.0) for part, total in self.seconds.items()}
+        spent.pop("other", None)
+        spent["other"] = time.perf_counter() - start - sum(spent.values())
+        self.seconds["other"] = self.seconds.get("other", 0.0) + spent["other"]
+        metrics |= {f"seconds/{part}": seconds for part, seconds in spent.items()}

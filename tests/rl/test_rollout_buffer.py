@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robofb.rl.rollout_buffer import Minibatch, RolloutBuffer, generalised_advantages
+from robofb.rl.rollout_buffer import Minibatch, RolloutBuffer, chunk_advantages, generalised_advantages
 
 
 def column(*values: float) -> Tensor:
@@ -75,8 +75,9 @@ def test_minibatches_hold_every_sample_once_with_its_own_columns(size: int | Non
     fill(buffer, torch.ones(4, 3), value, torch.zeros(4, 3, dtype=torch.bool), torch.zeros(4, 3))
     buffer.compute_returns(torch.zeros(3), 0.9, 0.9)
     batches = list(buffer.minibatches(size, torch.Generator().manual_seed(0)))
-    assert [len(batch.value) for batch in batches] == {None: [12], 4: [4] * 3, 5: [5, 5, 2], 100: [12]}[size]
-    joined = Minibatch(*(torch.cat(columns) for columns in zip(*batches, strict=True)))
+    assert [len(batch.value) for batch in batches] == {None: [12], 4: [4] * 3, 5: [4] * 3, 100: [12]}[size]
+    assert all(batch.share == 1.0 for batch in batches)
+    joined = Minibatch(*(torch.cat(columns) for columns in zip(*(b[:-1] for b in batches), strict=True)))
     assert sorted(joined.log_prob.tolist()) == list(range(12))
     assert torch.equal(joined.value, 10 * joined.log_prob)
     assert torch.equal(joined.actor_obs[:, 0], joined.log_prob)
@@ -100,3 +101,50 @@ def test_the_same_generator_state_gives_the_same_order_and_the_next_another() ->
 def test_refuses_an_incomplete_rollout() -> None:
     with pytest.raises(RuntimeError, match="0 of 4"):
         RolloutBuffer(4, 3, 1, 1, 1).compute_returns(torch.zeros(3), 0.9, 0.9)
+
+
+def test_decisions_that_hold_for_a_chunk_by_hand() -> None:
+    """gamma = lambda = 1/2, chunks of 2. Steps 0-1, 2: ended in the middle of its chunk. Steps 3-4: go on."""
+    reward, value = column(1.0, 2, 4, 0, 2), column(2.0, 99, 1, 1, 99)
+    done, bootstrap = column(0, 0, 1, 0, 0).bool(), column(0.0, 0, 2, 0, 0)
+    decides = column(1, 0, 1, 1, 0).bool()
+    advantage = chunk_advantages(
+        reward, value, bootstrap, torch.tensor([8.0]), done, decides, gamma=0.5, lam=0.5
+    )
+    # step 3: 0 + 2/2 + 8/4 - 1 = 2;  step 2: 4 + 2/2 - 1 = 4, the end cuts step 3 off
+    # step 0: 1 + 2/2 + 1/4 - 2 = 1/4, and 1/4 * 1/2 of step 2's advantage: 3/4
+    assert advantage[:, 0].tolist() == [0.75, 0.0, 4.0, 2.0, 0.0]
+
+
+@given(data=st.data(), gamma=st.floats(0.1, 1.0), lam=st.floats(0.0, 1.0))
+def test_deciding_in_every_step_gives_the_generalised_advantages(
+    data: st.DataObject, gamma: float, lam: float
+) -> None:
+    numbers = st.lists(st.floats(-5, 5), min_size=6, max_size=6)
+    reward, value, bootstrap = (
+        torch.tensor(data.draw(numbers), dtype=torch.float64)[:, None] for _ in range(3)
+    )
+    done = torch.tensor(data.draw(st.lists(st.booleans(), min_size=6, max_size=6)))[:, None]
+    last = torch.ones(1, dtype=torch.float64)
+    following = torch.where(done, bootstrap, torch.cat([value[1:], last[None]]))
+    always = torch.ones_like(done)
+    assert torch.allclose(
+        chunk_advantages(reward, value, bootstrap, last, done, always, gamma, lam),
+        generalised_advantages(reward, value, following, done, gamma, lam),
+    )
+
+
+def test_only_decisions_are_learnt_from() -> None:
+    buffer = RolloutBuffer(4, 2, 1, 1, 1)
+    decides = torch.tensor([[1, 1], [0, 0], [0, 1], [1, 0]]).bool()
+    for t in range(4):
+        x = torch.tensor([[2.0 * t], [2.0 * t + 1]])
+        buffer.add_decision(x, x, x, x, x[:, 0], x[:, 0], decides[t])
+        buffer.add_outcome(torch.ones(2), torch.zeros(2, dtype=torch.bool), torch.zeros(2))
+    buffer.compute_returns(torch.zeros(2), 1.0, 1.0)
+    rows = buffer.decisions()
+    assert rows.log_prob.tolist() == [0.0, 1.0, 5.0, 6.0]
+    assert rows.returns.tolist() == [4.0, 4.0, 2.0, 1.0]  # rewards to come, whoever decides
+    parts = list(buffer.minibatches(3, torch.Generator().manual_seed(0)))
+    assert [len(part.value) for part in parts] == [2, 2]
+    assert sorted(x for part in parts for x in part.log_prob.tolist()) == [0.0, 1.0, 5.0, 6.0]

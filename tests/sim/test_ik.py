@@ -115,3 +115,22 @@ def test_elementary_rotations_by_hand():
     y, z = torch.tensor([0.0, 1, 0], dtype=torch.float64), torch.tensor([0.0, 0, 1], dtype=torch.float64)
     torch.testing.assert_close(rotation_about_x(quarter) @ y, z)
     torch.testing.assert_close(rotation_about_z(quarter) @ torch.tensor([1.0, 0, 0], dtype=torch.float64), y)
+
+
+def test_posture_is_taken_up_without_moving_the_tool():
+    """The elbow comes home while the tool stays; without it, the elbow stays too."""
+    away = HOME.clone()
+    tool, _ = ARM.forward(HOME[None])
+    joints = (HOME + torch.tensor([0.5, 0, 0, 0, 0, 0, 0]))[None]
+    for _ in range(60):  # back to the tool's pose, with the first joint turned: the elbow is elsewhere now
+        joints = solve_differential_ik(ARM, joints, tool[:, :3, 3], tool[:, :3, :3])
+    free, held = joints.clone(), joints.clone()
+    before = (joints - away).norm().item()
+    assert before > 0.1
+    for _ in range(80):
+        held = solve_differential_ik(ARM, held, tool[:, :3, 3], tool[:, :3, :3], posture=HOME)
+        free = solve_differential_ik(ARM, free, tool[:, :3, 3], tool[:, :3, :3])
+        reached, _ = ARM.forward(held)
+        assert (reached[:, :3, 3] - tool[:, :3, 3]).norm() < 2e-3
+    assert (free - away).norm().item() > 0.9 * before
+    assert (held - away).norm().item() < 0.3 * before

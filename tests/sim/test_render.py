@@ -104,3 +104,15 @@ def test_state_alone_costs_no_renderer(monkeypatch):
     env = SimVecEnv(make_task("one_leg_insert"), 1)
     assert set(env.reset(0)) == set(env.spec.obs) == {"state"}
     env.close()
+
+
+def test_moved_obstacles_are_shown_where_they_are():
+    """Two worlds that differ in the place of the bars alone look different."""
+    engine = SimVecEnv(make_task("one_leg"), 2).engine
+    mocap = engine.field("mocap_pos")
+    mocap[:, 0] = torch.tensor([0.55, 0.10, 0.0], dtype=torch.float64)
+    mocap[1, 0, 0] = 0.45
+    engine.forward(torch.arange(2))
+    with Renderer(engine, 60, 80) as renderer:
+        first, second = renderer.frame(0), renderer.frame(1)
+    assert np.abs(first.astype(int) - second).max() > 50

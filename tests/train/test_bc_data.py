@@ -170,11 +170,11 @@ class Looker(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.net = torch.nn.Linear(2, 3)
+        self.network = torch.nn.Linear(2, 3)
 
     def loss(self, batch, rng):
         brightness = batch.obs["image"].float().mean(dim=(2, 3, 4)) / 255
-        loss = (self.net(brightness) - batch.action[:, 0]).square().mean()
+        loss = (self.network(brightness) - batch.action[:, 0]).square().mean()
         return loss, {"loss": loss.detach()}
 
 

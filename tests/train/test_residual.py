@@ -18,7 +18,7 @@ from robofb import evaluate, loading
 from robofb.config import compose
 from robofb.errors import UserError
 from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualAgent
+from robofb.policies.residual_agent import ResidualAgent
 from robofb.run import Run
 from robofb.train.residual import train
 from robofb.train.residual_config import ResidualConfig

@@ -1,0 +1,283 @@
+"""The loop that all trainers by rollouts share: budget, selection, log, checkpoints, Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from robofb import loading
+from robofb.evaluate import evaluate
+from robofb.interfaces import Agent, VecEnv
+from robofb.optimisation import NonFiniteError
+from robofb.progress import progress_bar
+from robofb.ranks import ALONE, Ranks
+from robofb.rng import EXPLORATION_STREAM, derive_seeds
+from robofb.run import Run
+from robofb.stats import SuccessRate
+from robofb.store.checks import check_same_spec
+from robofb.train.bank_env import bank_of
+from robofb.train.interrupt import InterruptFlag
+from robofb.train.nonfinite import save_cause
+from robofb.train.open_run import keep_config, own_state
+from robofb.train.rl_config import OnBaseConfig, RlConfig
+from robofb.train.stopwatch import Stopwatch
+from robofb.types import EnvSpec
+
+LOG = logging.getLogger(__name__)
+
+
+class RlLearner(Protocol):
+    """What the loop trains, one iteration after the other."""
+
+    policy: Any  # an nn.Module with a `spec`: the weights of a checkpoint
+    clock: Stopwatch
+    env_steps: int
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        ...
+
+    def step(self) -> dict[str, float]:
+        """Do one iteration and return its metrics; raises NonFiniteError."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all but the policy's weights that the next iteration depends on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
+
+
+def load_base(cfg: OnBaseConfig, kind: str, prefix: str = "base.") -> tuple[Any, dict[str, Any]]:
+    """Return the base policy and its config node; of a run that is continued, from its own checkpoint.
+
+    Args:
+        kind: of the run that is trained.
+        prefix: of the base's weights among those of its policy.
+    """
+    if cfg.resume and (run := Run.open(cfg.resume)).kind == kind and run.has_checkpoint:
+        checkpoint = run.load_checkpoint("latest")
+        base = loading.build_policy(checkpoint["base_policy"], checkpoint["spec"])
+        inner = {name: value for name, value in checkpoint["policy"].items() if name.startswith(prefix)}
+        base.load_state_dict({name.removeprefix(prefix): value for name, value in inner.items()})
+        return base.eval().requires_grad_(False), checkpoint["base_policy"]
+    checkpoint = loading.load_bc_checkpoint(Run.open(cfg.base), cfg.base_checkpoint)
+    return loading.policy_of(checkpoint), checkpoint["config"]["policy"]
+
+
+@contextmanager
+def training_envs(
+    cfg: RlConfig, spec: EnvSpec, policy: str = "", ranks: Ranks = ALONE
+) -> Iterator[tuple[VecEnv, VecEnv]]:
+    """Open one env to train in, with this rank's share of the copies, and one to select in.
+
+    Args:
+        spec: what the policy that training starts from sees and does.
+        policy: names it in errors; the run `cfg.base` where empty.
+
+    Raises:
+        UserError: the task is not the policy's, or the reset bank is of another.
+    """
+    num_envs = ranks.share("num_envs", cfg.num_envs)
+    with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **bank_of(cfg))) as env:
+        check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
+        with closing(loading.make_env(cfg.task, cfg.engine, num_envs)) as select_env:
+            yield env, select_env
+
+
+def selection(cfg: RlConfig, agent: Agent, env: VecEnv) -> Callable[[], SuccessRate]:
+    """Return what evaluates an agent on the episodes that choose `best`."""
+    return lambda: evaluate(agent, env, cfg.select_episodes, cfg.select_seed, progress="select").rate
+
+
+def learning_generators(seed: int, *devices: torch.device | str) -> list[torch.Generator]:
+    """Return a generator for each device, with a stream of its own: for what learning draws."""
+    stream = derive_seeds(seed, EXPLORATION_STREAM)
+    return [
+        torch.Generator(device).manual_seed(int(derive_seeds(stream, index)))
+        for index, device in enumerate(devices)
+    ]
+
+
+@dataclass
+class Progress:
+    """What a training has come to beside its weights.
+
+    Attributes:
+        seconds: wall time worked, resumed stretches together.
+        best: success at the best selection so far, None before the first.
+        hits: selections in a row that reached the target.
+        warned: the warning about saturation was given.
+    """
+
+    seconds: float = 0.0
+    best: float | None = None
+    hits: int = 0
+    warned: bool = False
+
+
+class RlTraining:
+    """The loop around `RlLearner.step`: budget, selection, log, checkpoints, Ctrl-C.
+
+    Args:
+        cfg: budgets and intervals.
+        run: where to log and save; continued from its latest checkpoint where `cfg.resume` is set.
+        learner: what learns.
+        select: evaluates the deterministic policy on the selection's episodes.
+        rebuilding: kept in every checkpoint, to rebuild the policy from before its weights are loaded.
+        ranks: who train together; the first of them selects, logs and saves.
+    """
+
+    advice = ""  # against weights that became NaN
+    selects_first = True  # evaluates before the first iteration
+
+    def __init__(
+        self,
+        cfg: RlConfig,
+        run: Run,
+        learner: RlLearner,
+        select: Callable[[], SuccessRate],
+        rebuilding: Mapping[str, Any],
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.cfg, self.run, self.learner, self.select = cfg, run, learner, select
+        self.rebuilding, self.ranks = dict(rebuilding), ranks
+        self.progress = Progress()
+        self._saved_at = -1
+        if cfg.resume and run.has_checkpoint:
+            self._restore(run.load_checkpoint("latest"))
+        self._started = time.monotonic() - self.progress.seconds
+        if cfg.resume and not self._why_finished():
+            keep_config(run, cfg)
+
+    def work(self) -> None:
+        """Train until a budget is spent or the target is reached twice in a row."""
+        cfg, learner = self.cfg, self.learner
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        what = f"train {self.run.kind}" if self.ranks.leads else None
+        bar = progress_bar(cfg.env_steps, what, "step", learner.env_steps)
+        try:
+            with InterruptFlag(patient=self.ranks.size > 1) as interrupt, bar:
+                if self.progress.best is None and self.selects_first:
+                    self.run.log(self._choose(), learner.env_steps)
+                finished = self._why_finished()
+                while not finished:
+                    if self.ranks.any(interrupt.raised):
+                        self._stop()
+                    metrics = self._step()
+                    finished = self._why_finished()
+                    bar.update(learner.env_steps - bar.n)
+                    bar.set_postfix(success=f"{metrics.get('train/success', 0):.2f}", refresh=False)
+                    if learner.iteration % cfg.select_every == 0 or finished:
+                        metrics |= self._choose()
+                        finished = finished or self._why_finished()
+                    elif learner.iteration % cfg.save_every == 0:
+                        self._save()
+                    self.run.log(metrics, learner.env_steps)
+        finally:
+            torch.set_num_threads(num_threads)
+        LOG.info("training ends: %s", finished)
+        self._summarise(finished)
+        if self.ranks.any(interrupt.raised):  # in the last iteration: what would come next must not start
+            raise KeyboardInterrupt
+
+    def _step(self) -> dict[str, float]:
+        """Do one iteration; save what caused it where a number is no longer finite."""
+        try:
+            return self.learner.step()
+        except NonFiniteError as error:
+            raise save_cause(self.run, error, self.learner.env_steps, "env steps", self.advice) from error
+
+    def _choose(self) -> dict[str, float]:
+        """Evaluate on the selection's episodes, save, and keep the best."""
+        start = time.monotonic()
+        success = self.ranks.lead(self.select)
+        progress, target = self.progress, self.cfg.target_success
+        best = progress.best is None or success.rate >= progress.best
+        progress.best = success.rate if best else progress.best
+        progress.hits = progress.hits + 1 if target is not None and success.rate >= target else 0
+        self._save(best=best)
+        LOG.info(
+            "%d env steps: %d of %d selection episodes succeed (%.1f %%)",
+            self.learner.env_steps,
+            success.successes,
+            success.episodes,
+            100 * success.rate,
+        )
+        return {
+            "select/success": success.rate,
+            "select/low": success.low,
+            "select/high": success.high,
+            "seconds/selection": time.monotonic() - start,
+        }
+
+    def _why_finished(self) -> str:
+        """Return why training ends here, nothing while it goes on."""
+        cfg = self.cfg
+        if self.learner.env_steps >= cfg.env_steps:
+            return f"the budget env_steps={cfg.env_steps} is spent"
+        if cfg.time_limit_s is not None and self.ranks.lead(self._seconds) >= cfg.time_limit_s:
+            return f"the time limit time_limit_s={cfg.time_limit_s:g} is over"
+        if self.progress.hits >= 2:
+            return f"two selections in a row reached target_success={cfg.target_success}"
+        return ""
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _stop(self) -> None:
+        """Save after Ctrl-C, say how to go on, and leave."""
+        if self._saved_at != self.learner.env_steps:
+            self._save()
+        LOG.info("saved; continue with: robofb train %s resume=%s", self.run.kind, self.run.path)
+        raise KeyboardInterrupt
+
+    def _save(self, best: bool = False) -> None:
+        self.progress.seconds = self._seconds()
+        policy = self.learner.policy
+        learners = self.ranks.gather(self.learner.state_dict())
+        state = {
+            "spec": policy.spec.to_dict(),
+            "policy": policy.state_dict(),
+            **self.rebuilding,
+            "learner": learners[0],
+            "other_learners": learners[1:],
+            "progress": vars(self.progress).copy(),
+        }
+        self.run.save_checkpoint(state, self.learner.env_steps, best=best)
+        self._saved_at = self.learner.env_steps
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        self.learner.policy.load_state_dict(checkpoint["policy"])
+        self.learner.load_state_dict(own_state(checkpoint, self.ranks, f"resume={self.cfg.resume}"))
+        self.progress = Progress(**checkpoint["progress"])
+        if checkpoint["config"]["target_success"] != self.cfg.target_success:
+            self.progress.hits = 0
+
+    def _summarise(self, ended: str) -> None:
+        """Write why training ended and its cost; "other" is what is neither of the named parts."""
+        parts = self.learner.clock.seconds
+        total = sum(parts.values())
+        self.run.write_summary(
+            {
+                f"{self.run.kind}_training": {
+                    "ended": ended,
+                    "env_steps": self.learner.env_steps,
+                    "iterations": self.learner.iteration,
+                    "seconds": self._seconds(),
+                    "seconds_by_part": parts,
+                    "share_by_part": {part: seconds / total for part, seconds in parts.items() if total > 0},
+                    "best_selection_success": self.progress.best,
+                }
+            }
+        )
