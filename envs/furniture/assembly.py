@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robofb.envs.contact_bits import TOP
 from robofb.envs.furniture.expert import PlanExpert
-from robofb.envs.furniture.moves import Move
+from robofb.envs.furniture.moves import Move, Reach
 from robofb.envs.furniture.parts import add_part_pose_sensors, part_pose_sensors
 from robofb.envs.furniture.task import (
     ACTION_SPEC,
@@ -27,7 +27,7 @@ from robofb.envs.furniture.thread import Thread, ThreadSwitch, add_thread
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.errors import UserError
-from robofb.geometry import quat_from_yaw, quat_multiply, quat_to_matrix, rot6d_to_matrix, seen_from
+from robofb.geometry import quat_from_yaw, quat_multiply, rot6d_to_matrix, seen_from
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.bank_kinds import Joining, kinds_of
@@ -40,7 +40,6 @@ NEAR_AXIS_M, NEAR_TIP_M = 0.015, 0.02  # from the hole's axis and mouth: over th
 ANGLE_SCALE = 0.1  # rad of tilt, and sine of heading
 GRASP_SCALE_M = 0.02
 OBSTACLE = "obstacle"
-UPRIGHT_COSINE = 0.99
 
 
 @dataclass(frozen=True)
@@ -337,9 +336,12 @@ class AssemblyTask(FurnitureTask):
         return kinds_of(grasp.norm(dim=-1), lifted, over, self.gripper_closes(engine))
 
     def joinings(self) -> list[Joining]:
-        """Return the pairs whose socket stands upright at the start; see `BankTask`."""
-        from robofb.envs.furniture.plans import LYING, STANDING  # it imports this module
-
+        """Return the pairs whose socket need not be brought itself, gripped as the expert does."""
+        brought = {pair.plug for pair in self.pairs}
+        grips: dict[str, Reach] = {}
+        for move in self.plan():
+            if isinstance(move, Reach):
+                grips.setdefault(move.part, move)
         return [
             Joining(
                 pair.plug,
@@ -348,12 +350,12 @@ class AssemblyTask(FurnitureTask):
                 pair.socket_seat_m,
                 0.0 if pair.thread is None else pair.thread.travel_m,
                 pair.tip_m,
-                self.parts[self._row(pair.plug)].grasp_m,
-                [*STANDING, *LYING],
+                grips[pair.plug].grasp_m,
+                grips[pair.plug].headings,
                 pair.symmetry == 0,
             )
             for pair in self.pairs
-            if quat_to_matrix(self._start_quat[self._row(pair.socket)])[2, 2] > UPRIGHT_COSINE
+            if pair.socket not in brought and pair.plug in grips
         ]
 
     @abstractmethod

@@ -23,8 +23,8 @@ class Joining:
     """How two parts are put together and where the brought one is gripped.
 
     Attributes:
-        plug: body that is brought; its z points out of the socket.
-        socket: body that it goes to.
+        plug: body that is brought.
+        socket: body that it goes to; its z points out of it.
         plug_seat_m: point in the plug's frame that meets ...
         socket_seat_m: ... this one in the socket's frame, z along z.
         free_m: height above that from which the plug can be pulled out, such as a thread's travel.
@@ -60,7 +60,7 @@ class BankTask(Task, Protocol):
         ...
 
     def joinings(self) -> Sequence[Joining]:
-        """Return what can be taken apart; the socket stands upright at an episode's start."""
+        """Return what can be taken apart where the socket is at an episode's start."""
         ...
 
     def bank_kinds(self, engine: Engine) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 from robofb.sim.reset_bank import BankDraw, ResetBank
 
 
-def bank_of(cfg: Any) -> dict[str, BankDraw]:
+def bank_of(cfg: Any) -> dict[str, Any]:
     """Return the argument `bank` for the env that a training learns in; nothing where there is no bank.
 
     Raises:

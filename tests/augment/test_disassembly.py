@@ -1,6 +1,7 @@
 """States made backwards from the assembled pose, and those taken from demonstrations."""
 
 import math
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from robofb.augment.demonstration_states import DemonstrationStates
 from robofb.augment.disassembly import Disassembler, Pose, reach
 from robofb.augment.make_bank import make_bank, quotas
 from robofb.augment.settle import Settler
+from robofb.envs import task_names
 from robofb.errors import UserError
 from robofb.geometry import matrix_to_rot6d, rotvec_to_matrix
 from robofb.sim.bank_kinds import KINDS
@@ -88,11 +90,11 @@ def test_the_batch_changes_nothing():
     assert found[0].shape[0] == 7 and torch.equal(*found)
 
 
-def test_a_threaded_pair_is_taken_out_of_its_mouth():
-    env = env_of_task("one_leg", 8)
-    made = make_bank(Disassembler(env, 1), 4, EQUAL_SHARES, {})
-    assert made.counts == dict.fromkeys(KINDS, 1)
-    env.close()
+@pytest.mark.parametrize("name", task_names())
+def test_every_assembly_can_be_taken_apart(name):
+    with closing(env_of_task(name, 32)) as env:
+        made = make_bank(Disassembler(env, 1), 2, {"grasped": 1, "near_goal": 1}, {})
+    assert made.counts == {"reaching": 0, "near_object": 0, "grasped": 1, "near_goal": 1}
 
 
 def test_reach_finds_joints_and_says_where_there_are_none(env):
