@@ -19,6 +19,7 @@ from robofb.policies.residual import ResidualPolicy
 from robofb.policies.residual_agent import ResidualAgent
 from robofb.run import Run, is_run, plain
 from robofb.sim.render import cameras_of
+from robofb.sim.reset_bank import BankDraw
 from robofb.sim.vec_env import SimVecEnv
 from robofb.types import EnvSpec
 
@@ -33,12 +34,14 @@ def make_env(
     cameras: Mapping[str, tuple[int, int]] | None = None,
     *,
     sim_state: bool | None = False,
+    bank: BankDraw | None = None,
 ) -> TaskEnv:
     """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`).
 
     Args:
         cameras: height and width [px] of image observations by the camera's name.
         sim_state: see `SimVecEnv`; None: where the simulator has one.
+        bank: see `SimVecEnv`.
 
     Raises:
         UserError: the task brings its own simulator, which cannot serve what is asked for.
@@ -46,12 +49,15 @@ def make_env(
     _check_num_envs(num_envs)
     made = build(task)
     if getattr(made, "make_env", None) is None:
-        return SimVecEnv(made, num_envs, partial(build, engine), cameras, sim_state=sim_state is not False)
+        states = sim_state is not False
+        return SimVecEnv(made, num_envs, partial(build, engine), cameras, sim_state=states, bank=bank)
     name = f"task {made.name}"
     if engine and plain(engine) != _default_engine():
         raise UserError(f"engine={engine.get('_target_')}: {name} brings its own simulator; leave engine out")
     if sim_state:
         raise UserError(f"sim_state=true: {name} has no state that we could restore; leave sim_state out")
+    if bank is not None:
+        raise UserError(f"bank: {name} has no state that we could restore; leave bank out")
     env: TaskEnv = made.make_env(num_envs)
     shown = cameras_of(env.spec)
     if lacking := [camera for camera, size in (cameras or {}).items() if shown.get(camera) != tuple(size)]:

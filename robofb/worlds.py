@@ -53,6 +53,19 @@ def env_of_dataset(store: EpisodeStore, num_envs: int) -> SimVecEnv:
     return make_sim_env(cfg.task, cfg.engine, num_envs, cameras, sim_state=True, autoreset=False)
 
 
+def env_of_task(name: str, num_envs: int, meta: Mapping[str, Any] = _NO_FACTS) -> SimVecEnv:
+    """Make the env of a task's name without cameras, with `sim_state` and without `autoreset`.
+
+    Args:
+        meta: of a dataset, whose randomness counts.
+
+    Raises:
+        UserError: there is no such task, or it brings its own simulator.
+    """
+    cfg = _compose(name, meta)
+    return make_sim_env(cfg.task, cfg.engine, num_envs, sim_state=True, autoreset=False)
+
+
 def env_of_run(run: Run, num_envs: int, spec: EnvSpec) -> TaskEnv:
     """Make the env that a run was trained for, by the default engine, with `sim_state` where there is one.
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robofb.envs.furniture.expert import PlanExpert
-from robofb.envs.furniture.moves import Move
+from robofb.envs.furniture.moves import Move, Reach
 from robofb.envs.furniture.pairs import OBSTACLE, Pair, Part, add_obstacle, add_pair
 from robofb.envs.furniture.parts import add_part_pose_sensors, part_pose_sensors
 from robofb.envs.furniture.task import (
@@ -28,6 +28,7 @@ from robofb.errors import UserError
 from robofb.geometry import quat_from_yaw, quat_multiply, rot6d_to_matrix, seen_from
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
+from robofb.sim.bank_kinds import Joining, kinds_of
 from robofb.sim.engine import free_joint_slices, sensor_columns
 from robofb.types import ArraySpec, EnvSpec, Obs, Score
 
@@ -232,10 +233,8 @@ class AssemblyTask(FurnitureTask):
         seated = (place.abs().amax(-1) <= self.max_offset_m) & self._axes_fit(z_axis, x_axis)
         assembled = seated & (overlap <= self.max_part_overlap_m)
         height = engine.field("sensordata")[:, self._height_columns]  # (B, parts)
-        rise = (height - self._start_m[:, 2])[:, self._plug_rows]
-        over = torch.hypot(place[..., 0], place[..., 1]) < NEAR_AXIS_M
-        over &= place[..., 2] < self._tip_m + NEAR_TIP_M
-        progress = torch.where(assembled, 3, torch.where(over, 2, (rise > LIFTED_M).long()))
+        lifted, over = self._carried(height, place)
+        progress = torch.where(assembled, 3, torch.where(over, 2, lifted.long()))
         done_before = torch.cumprod(assembled.long(), -1)
         counted = torch.cat([torch.ones_like(done_before[:, :1]), done_before[:, :-1]], -1)
         success = assembled.all(-1)
@@ -249,6 +248,41 @@ class AssemblyTask(FurnitureTask):
                 "refused": (seated & ~assembled).any(-1) & ~success,
             },
         )
+
+    def _carried(self, height: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, P) bool: each plug is lifted; it is over or in its socket."""
+        rise = (height - self._start_m[:, 2])[:, self._plug_rows]
+        over = torch.hypot(place[..., 0], place[..., 1]) < NEAR_AXIS_M
+        return rise > LIFTED_M, over & (place[..., 2] < self._tip_m + NEAR_TIP_M)
+
+    def bank_kinds(self, engine: Engine) -> Tensor:
+        """Return (B,) int64, the kind of each present state; see `BankTask`."""
+        grasp, place, _ = self._pair_values(engine).split([3, 3, 7], -1)
+        lifted, over = self._carried(engine.field("sensordata")[:, self._height_columns], place)
+        return kinds_of(grasp.norm(dim=-1), lifted, over, self.gripper_closes(engine))
+
+    def joinings(self) -> list[Joining]:
+        """Return the pairs whose socket need not be brought itself, gripped as the expert does."""
+        brought = {pair.plug for pair in self.pairs}
+        grips: dict[str, Reach] = {}
+        for move in self.plan():
+            if isinstance(move, Reach):
+                grips.setdefault(move.part, move)
+        return [
+            Joining(
+                pair.plug,
+                pair.socket,
+                pair.plug_seat_m,
+                pair.socket_seat_m,
+                0.0 if pair.thread is None else pair.thread.travel_m,
+                pair.tip_m,
+                grips[pair.plug].grasp_m,
+                grips[pair.plug].headings,
+                pair.symmetry == 0,
+            )
+            for pair in self.pairs
+            if pair.socket not in brought and pair.plug in grips
+        ]
 
     @abstractmethod
     def plan(self) -> Sequence[Move]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mujoco
 import torch
 from torch import Tensor
@@ -23,9 +25,10 @@ from robofb.envs.furniture.task import (
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.errors import UserError
-from robofb.geometry import quat_from_yaw, rot6d_to_matrix, seen_from
+from robofb.geometry import quat_from_yaw, quat_to_matrix, rot6d_to_matrix, seen_from
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
+from robofb.sim.bank_kinds import Joining, kinds_of
 from robofb.sim.engine import free_joint_slices, sensor_columns
 from robofb.types import ArraySpec, EnvSpec, Obs, Score
 
@@ -107,6 +110,7 @@ class OneLegInsert(FurnitureTask):
                 sensor_columns(self.model, "leg_top", "leg_left", "leg_right"),
             ]
         )
+        self._grasp_columns = sensor_columns(self.model, "grasp_pos_tcp")
         self.spec = EnvSpec(
             task="one_leg_insert",
             obs={"state": ArraySpec((len(STATE_NAMES),), unit="m, m/s, rad/s, 1 by name", names=STATE_NAMES)},
@@ -183,8 +187,7 @@ class OneLegInsert(FurnitureTask):
         sound = (part_overlap <= self.max_part_overlap_m) & (pad_overlap <= self.max_pad_overlap_m)
         success = seated & sound
         loose = (shoulder.abs().amax(-1) <= 0.005) & (cosine >= 0.94)
-        lifted = leg_height > self.leg.peg_length + 0.02
-        over_hole = (torch.hypot(tip[:, 0], tip[:, 1]) < 0.015) & (tip[:, 2] < 0.02)
+        lifted, over_hole = self._carried(tip, leg_height)
         stage = torch.where(success, 3, lifted * (1 + over_hole.long()))
         fallen = (upright < 0.5) | (torch.minimum(leg_height, top_height) < -0.02)
         return Score(
@@ -199,6 +202,27 @@ class OneLegInsert(FurnitureTask):
                 "refused": seated & ~success,
             },
         )
+
+    def _carried(self, tip: Tensor, leg_height: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B,) bool: the leg is lifted; its tip is over or in the hole."""
+        over_hole = (torch.hypot(tip[:, 0], tip[:, 1]) < 0.015) & (tip[:, 2] < 0.02)
+        return leg_height > self.leg.peg_length + 0.02, over_hole
+
+    def bank_kinds(self, engine: Engine) -> Tensor:
+        """Return (B,) int64, the kind of each present state; see `BankTask`."""
+        sensors = engine.field("sensordata")
+        tip, _, heights, _ = sensors[:, self._score_columns].split([3, 3, 3, 3], -1)
+        lifted, over_hole = self._carried(tip, heights[:, 0])
+        grasp_m = sensors[:, self._grasp_columns].norm(dim=-1, keepdim=True)
+        return kinds_of(grasp_m, lifted[:, None], over_hole[:, None], self.gripper_closes(engine))
+
+    def joinings(self) -> list[Joining]:
+        """Return how the leg stands in the top; see `BankTask`."""
+        hole_m, grasp_m = (self.top.hole_xy, self.top.hole_xy, 0.0), (0.0, 0.0, GRASP_HEIGHT_M)
+        turns = [quat_to_matrix(quat_from_yaw(torch.tensor(math.pi / 2 * quarter))) for quarter in range(4)]
+        headings = [turn @ torch.diag(torch.tensor([1.0, -1.0, -1.0])) for turn in turns]
+        seat_m = (0.0, 0.0, 0.0)
+        return [Joining("leg", "top", seat_m, hole_m, 0.0, self.leg.peg_length, grasp_m, headings, True)]
 
     def expert(self, num_envs: int, noise: float) -> Agent:
         """Return the scripted expert; see `OneLegInsertExpert`."""

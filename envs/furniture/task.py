@@ -219,12 +219,29 @@ class FurnitureTask(ABC):
         Args:
             draw: (n, 7) uniform in [-1, 1), one for each joint.
         """
-        joints = self._home + draw * self.randomness.arm_rad
+        self.place_arm(engine, ids, self._home + draw * self.randomness.arm_rad)
+
+    @property
+    def arm(self) -> SerialArm:
+        """The arm's kinematics."""
+        return self._arm
+
+    @property
+    def home_rad(self) -> Tensor:
+        """(7,) joint angles of the home pose."""
+        return self._home
+
+    def place_arm(self, engine: Engine, ids: Tensor, joints: Tensor) -> None:
+        """Write joint angles (n, 7) [rad] and an open gripper, at rest and commanded to stay."""
         qpos = engine.field("qpos")
         qpos[ids[:, None], self._arm_q] = joints.to(qpos.dtype)
         qpos[ids[:, None], self._finger_q] = franka.MAX_WIDTH_M / 2
         width = joints.new_full((len(ids), 1), franka.MAX_WIDTH_M)
         engine.field("act")[ids] = torch.cat([joints, width], -1).to(qpos.dtype)
+
+    def gripper_closes(self, engine: Engine) -> Tensor:
+        """Return (B,) bool: the gripper is commanded to be closed rather than open."""
+        return engine.field("act")[:, franka.NUM_JOINTS] < franka.MAX_WIDTH_M / 2
 
 
 def _add_looks(spec: mujoco.MjSpec) -> None:

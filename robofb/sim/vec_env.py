@@ -15,6 +15,7 @@ from robofb.rng import DOMAIN_STREAM, PERTURBATION_STREAM, RESET_STREAM, Episode
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.pose_noise import PoseNoise
 from robofb.sim.render import ImageObserver, Renderer
+from robofb.sim.reset_bank import BankDraw
 from robofb.types import SIM_STATE, ArraySpec, Obs, Score, Step
 
 
@@ -30,9 +31,14 @@ class SimVecEnv:
         sim_state: also observe the simulator's full state, `SIM_STATE` (S,) float64: from it `restore`
             continues bit for bit.
         pose_noise: on the poses of parts that observations hold, or None.
+        bank: draws episodes that start in a state of a reset bank, or None; for training only. `info` then
+            has "from_bank" (B,) bool, so that their success is told apart.
 
     Attributes:
         images: the cameras, None without any.
+
+    Raises:
+        UserError: the bank is of another task or scene.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class SimVecEnv:
         autoreset: bool = True,
         sim_state: bool = False,
         pose_noise: PoseNoise | None = None,
+        bank: BankDraw | None = None,
     ) -> None:
         self.num_envs, self.autoreset, self.sim_state = num_envs, autoreset, sim_state
         self.engine = engine(task.build(), num_envs)
@@ -52,6 +59,9 @@ class SimVecEnv:
         self.pose_noise, self._complete = pose_noise, getattr(self.task, "complete", None)
         if pose_noise is not None:
             pose_noise.check(task.spec, self._complete)
+        if bank is not None:
+            bank.bank.check(task.spec, self.engine.model)
+        self.bank = None if bank is None else bank.to(self.engine.device)
         self.images = ImageObserver(self.engine, cameras) if cameras else None
         further = dict(self.images.specs) if self.images else {}
         if sim_state:
@@ -64,6 +74,7 @@ class SimVecEnv:
         self.episode, self.episode_seed, self.elapsed = zeros.clone(), zeros.clone(), zeros.clone()
         self._best_stage = zeros.clone()
         self._achieved = torch.zeros(num_envs, device=self.device)
+        self._from_bank = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self._peak: dict[str, Tensor] = {}
         self._seed = torch.tensor(0)
         self._next_episode = 0
@@ -105,6 +116,8 @@ class SimVecEnv:
             "length": self.elapsed.clone(),
             **{name: values.clone() for name, values in self._peak.items()},
         }
+        if self.bank is not None:
+            info["from_bank"] = self._from_bank.clone()
         final_obs = obs = self._observe()
         done = terminated | truncated
         if self.autoreset and done.any():
@@ -157,12 +170,26 @@ class SimVecEnv:
         self._forget(ids)
         self.engine.randomize(ids, EpisodeRng(derive_seeds(seeds, DOMAIN_STREAM)))
         self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(seeds, RESET_STREAM)))
+        if self.bank is not None:
+            self._begin_in_bank(ids, self.bank, self.bank.draw(seeds))
+
+    def _begin_in_bank(self, ids: Tensor, bank: BankDraw, rows: Tensor) -> None:
+        """Put those of the envs `ids` (n,) whose `rows` (n,) are not negative into these states of a bank."""
+        drawn = rows >= 0
+        self._from_bank = self._from_bank.index_copy(0, ids, drawn)
+        worlds = ids[drawn]
+        if not len(worlds):
+            return
+        self.engine.restore(worlds, bank.states[rows[drawn]])
+        achieved = self.task.score(self.engine).achieved[worlds]  # what is there already earns nothing
+        self._achieved = self._achieved.index_copy(0, worlds, achieved)
 
     def _forget(self, ids: Tensor) -> None:
         """Count steps, stages and goals of envs `ids` from nothing."""
         self.elapsed = self.elapsed.index_fill(0, ids, 0)
         self._best_stage = self._best_stage.index_fill(0, ids, 0)
         self._achieved = self._achieved.index_fill(0, ids, 0)
+        self._from_bank = self._from_bank.index_fill(0, ids, False)
         self._peak = {name: values.index_fill(0, ids, 0) for name, values in self._peak.items()}
 
     def repeat(self, seeds: Tensor) -> Obs:
@@ -191,6 +218,7 @@ class SimVecEnv:
             "best_stage": self._best_stage,
             "achieved": self._achieved,
             "peak": self._peak,
+            "from_bank": self._from_bank,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Obs:
@@ -202,6 +230,8 @@ class SimVecEnv:
         self._best_stage = state["best_stage"].to(self.device)
         self._achieved = state["achieved"].to(self.device)
         self._peak = {name: values.to(self.device) for name, values in state["peak"].items()}
+        none = torch.zeros_like(self._from_bank)  # saved before there were banks
+        self._from_bank = state.get("from_bank", none).to(self.device)
         ids = torch.arange(self.num_envs, device=self.device)
         self.engine.randomize(ids, EpisodeRng(derive_seeds(self.episode_seed, DOMAIN_STREAM)))
         self.engine.restore(ids, state["engine"])

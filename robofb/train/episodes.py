@@ -20,19 +20,30 @@ class Resumable(Protocol):
 
 
 class EpisodeCount:
-    """Count the episodes that end in some steps, and how many of them succeed."""
+    """Count the episodes that end in some steps, and how many of them succeed; those from a bank apart."""
 
     def __init__(self, device: torch.device) -> None:
-        self._episodes = self._successes = torch.zeros((), dtype=torch.int64, device=device)
+        self._counts = torch.zeros(2, 2, dtype=torch.int64, device=device)  # task or bank; ended, succeeded
+        self._banked = False
 
     def add(self, step: Step) -> None:
         """Take in one control step of all envs."""
-        self._episodes = self._episodes + step.done.sum()
-        self._successes = self._successes + (step.done & step.info["success"]).sum()
+        from_bank = step.info.get("from_bank", torch.zeros_like(step.done))
+        self._banked = "from_bank" in step.info
+        ended = torch.stack([step.done & ~from_bank, step.done & from_bank])
+        self._counts += torch.stack([ended, ended & step.info["success"]], 1).sum(-1)
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, float]:
-        """Return "train/episodes" of all ranks together and, if there were any, "train/success"."""
-        counts = torch.stack([self._episodes, self._successes])
-        episodes, successes = ranks.gathered(counts).sum(0).tolist()
-        metrics: dict[str, float] = {"train/episodes": episodes}
-        return metrics | {"train/success": successes / episodes} if episodes else metrics
+        """Return "train/episodes" of all ranks together and, if there were any, "train/success".
+
+        Both are of the task's own starts; with a reset bank there are "train/episodes_bank" and so on too.
+        """
+        metrics: dict[str, float] = {}
+        names = ("", "_bank") if self._banked else ("",)
+        for name, (episodes, successes) in zip(
+            names, ranks.gathered(self._counts).sum(0).tolist(), strict=False
+        ):
+            metrics[f"train/episodes{name}"] = episodes
+            if episodes:
+                metrics[f"train/success{name}"] = successes / episodes
+        return metrics

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from robofb.errors import UserError, check_at_least
+from robofb.sim.reset_bank import EQUAL_SHARES, check_kinds
 from robofb.train.device import check_threads
 
 # What a resumed run of any of them cannot change, and what one on a base cannot either.
@@ -73,16 +74,23 @@ class OnBaseConfig(RlConfig):
         base_checkpoint: "best", "latest" or a path.
         gamma: discount of future reward per control step.
         hidden: sizes of the hidden layers of actor and critic.
+        bank: reset bank (robofb data bank) in whose states some training episodes start; none where null.
+        bank_share: chance that an episode does.
+        bank_kinds: weight of each kind of its states.
     """
 
     base: str = MISSING
     base_checkpoint: str = "best"
     gamma: float = 0.995
     hidden: list[int] = field(default_factory=lambda: [256, 256])
+    bank: str | None = None
+    bank_share: float = 0.5
+    bank_kinds: dict[str, float] = field(default_factory=lambda: dict(EQUAL_SHARES))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share(self, "gamma")
+        check_share(self, "gamma", "bank_share")
+        check_kinds(self.bank_kinds)
         if min(self.hidden, default=1) < 1:
             raise UserError(f"hidden={list(self.hidden)}: needs sizes of at least 1")
 

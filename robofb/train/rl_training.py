@@ -21,6 +21,7 @@ from robofb.rng import EXPLORATION_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
+from robofb.train.bank_env import bank_of
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
 from robofb.train.open_run import keep_config, own_state
@@ -84,10 +85,10 @@ def training_envs(
         policy: names it in errors; the run `cfg.base` where empty.
 
     Raises:
-        UserError: the task is not the policy's.
+        UserError: the task is not the policy's, or the reset bank is of another.
     """
     num_envs = ranks.share("num_envs", cfg.num_envs)
-    with closing(loading.make_env(cfg.task, cfg.engine, num_envs)) as env:
+    with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **bank_of(cfg))) as env:
         check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
         with closing(loading.make_env(cfg.task, cfg.engine, num_envs)) as select_env:
             yield env, select_env

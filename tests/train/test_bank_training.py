@@ -1,0 +1,82 @@
+"""Reset banks in trainings: which env has one, what is counted, what a config may say."""
+
+import pytest
+import torch
+from bank_example import small_bank
+
+from robofb.config import compose
+from robofb.errors import UserError
+from robofb.sim.bank_kinds import KINDS
+from robofb.train.episodes import EpisodeCount
+from robofb.train.rl_training import training_envs
+from robofb.types import Step
+
+WORDS = ("base=x", "num_envs=2", "bank_share=1.0")
+
+
+def step_with(done: list[int], success: list[int], **info: torch.Tensor) -> Step:
+    nothing = torch.zeros(len(done))
+    ended = torch.tensor(done).bool()
+    info["success"] = torch.tensor(success).bool()
+    return Step({}, nothing, ended, torch.zeros_like(ended), {}, info)
+
+
+def test_successes_from_the_bank_are_counted_apart():
+    """Of five episodes that end, two started in the bank; one of each sort succeeds."""
+    count = EpisodeCount(torch.device("cpu"))
+    from_bank = torch.tensor([False, True, False, True])
+    count.add(step_with([1, 1, 1, 0], [1, 0, 0, 0], from_bank=from_bank))
+    count.add(step_with([0, 0, 1, 1], [0, 0, 0, 1], from_bank=from_bank))
+    assert count.metrics() == {
+        "train/episodes": 3,
+        "train/success": 1 / 3,
+        "train/episodes_bank": 2,
+        "train/success_bank": 1 / 2,
+    }
+
+
+def test_without_a_bank_nothing_is_told_of_one():
+    count = EpisodeCount(torch.device("cpu"))
+    assert count.metrics() == {"train/episodes": 0}
+    count.add(step_with([1, 1], [1, 0]))
+    assert count.metrics() == {"train/episodes": 2, "train/success": 0.5}
+
+
+def test_only_the_env_that_learns_has_the_bank(tmp_path):
+    small_bank().save(tmp_path / "bank.npz")
+    cfg = compose("train residual", [*WORDS, f"bank={tmp_path / 'bank.npz'}", "bank_kinds.near_goal=0.0"])
+    with training_envs(cfg, small_bank().spec) as (env, select_env):
+        assert select_env.bank is None
+        rows = env.bank.draw(torch.arange(500))
+        kinds = small_bank().kind[rows.numpy()]
+        assert sorted(set(kinds.tolist())) == [0, 1, 2]
+        obs = env.reset(0)
+        assert torch.equal(env.engine.snapshot(), env.bank.states[env.bank.draw(env.episode_seed)])
+        assert not torch.equal(obs["state"], select_env.reset(0)["state"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bank_share=2"], "bank_share=2"),
+        (["bank_kinds.held=1"], "held"),
+        (["bank_kinds.grasped=-1"], "grasped=-1.0: needs a weight of at least 0"),
+        ([f"bank_kinds.{kind}=0" for kind in KINDS], "at least one needs a weight above 0"),
+    ],
+)
+def test_a_config_with_a_mistake_is_refused(words, message):
+    with pytest.raises(UserError, match=message):
+        compose("train residual", ["base=x", *words])
+
+
+def test_a_bank_that_is_missing_or_of_another_task_is_refused(tmp_path):
+    cfg = compose("train residual", [*WORDS, f"bank={tmp_path / 'none.npz'}"])
+    with (
+        pytest.raises(UserError, match="none.npz: the bank cannot be read"),
+        training_envs(cfg, small_bank().spec),
+    ):
+        pass
+    small_bank().save(tmp_path / "bank.npz")
+    cfg = compose("train residual", [*WORDS, "task=one_leg", f"bank={tmp_path / 'bank.npz'}"])
+    with pytest.raises(UserError, match="holds task 'one_leg_insert'"), training_envs(cfg, small_bank().spec):
+        pass
