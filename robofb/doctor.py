@@ -159,9 +159,10 @@ def _engines() -> list[Finding]:
         Finding("engine mujoco", BROKEN, error, fix) if error else Finding("engine mujoco", OK, "works")
     ]
     if importlib.util.find_spec("mujoco_warp") and importlib.util.find_spec("warp"):
-        note = f"warp {_installed('warp-lang')} is installed, but robofb has no engine on it yet"
-        return [*findings, Finding("engine warp", MISSING, note)]
-    return [*findings, Finding("engine warp", MISSING, "robofb has no engine on MuJoCo Warp yet")]
+        note = f"warp {_installed('warp-lang')} is installed; engine=warp is worth it on a GPU"
+        return [*findings, Finding("engine warp", OK, note)]
+    note = "MuJoCo Warp is not installed; only thousands of worlds on a GPU need it"
+    return [*findings, Finding("engine warp", MISSING, note, "pip install 'robofb[gpu]'")]
 
 
 def _renderers() -> list[Finding]:
