@@ -73,10 +73,10 @@ class AssemblyTask(FurnitureTask):
         obstacle_m: tuple[float, float] | None,
         randomness: str,
         max_steps: int,
-        max_offset_m: float,
-        min_cosine: float,
-        max_part_overlap_m: float,
-        perturbation: float,
+        max_offset_m: float = 0.005,
+        min_cosine: float = 0.94,
+        max_part_overlap_m: float = 0.0015,
+        perturbation: float = 0.0,
     ) -> None:
         if max_steps < 1:
             raise UserError(f"max_steps={max_steps}: needs at least 1")

@@ -214,15 +214,7 @@ class Lamp(AssemblyTask):
     Of the hood only the position counts, relative to the bulb.
     """
 
-    def __init__(
-        self,
-        randomness: str = "low",
-        max_steps: int = 1000,
-        max_offset_m: float = 0.005,
-        min_cosine: float = 0.94,
-        max_part_overlap_m: float = 0.0015,
-        perturbation: float = 0.0,
-    ) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 1000, **limits: float) -> None:
         base, bulb, hood = LAMP_BASE, BULB, HOOD
         base_m = (*BASE_START_M, base.height + base.clearance_below)
         parts = (
@@ -267,10 +259,7 @@ class Lamp(AssemblyTask):
             (BASE_START_M[0] + to_edge, BASE_START_M[1] + to_edge),
             randomness,
             max_steps,
-            max_offset_m,
-            min_cosine,
-            max_part_overlap_m,
-            perturbation,
+            **limits,
         )
 
     def plan(self) -> list[Move]:

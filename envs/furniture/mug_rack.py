@@ -147,15 +147,7 @@ class MugRack(AssemblyTask):
     is let go; as in ResiP the hand may still hold it. See `AssemblyTask` for the arguments.
     """
 
-    def __init__(
-        self,
-        randomness: str = "low",
-        max_steps: int = 400,
-        max_offset_m: float = 0.005,
-        min_cosine: float = 0.94,
-        max_part_overlap_m: float = 0.0015,
-        perturbation: float = 0.0,
-    ) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 400, **limits: float) -> None:
         peg_m = (0.0, RACK.peg_height_m, RACK.tip_z_m - TIP_M)
         self.pair = Pair("mug", "rack", HUNG_M, peg_m, tip_m=TIP_M)
         super().__init__(
@@ -168,10 +160,7 @@ class MugRack(AssemblyTask):
             None,
             randomness,
             max_steps,
-            max_offset_m,
-            min_cosine,
-            max_part_overlap_m,
-            perturbation,
+            **limits,
         )
 
     def plan(self) -> Sequence[Move]:

@@ -25,15 +25,7 @@ LEG, TOP, THREAD = Leg(), TableTop(), Thread()
 class OneLeg(AssemblyTask):
     """Screw one leg into a table top that lies in a corner of bars; see `AssemblyTask` for the arguments."""
 
-    def __init__(
-        self,
-        randomness: str = "low",
-        max_steps: int = 700,
-        max_offset_m: float = 0.005,
-        min_cosine: float = 0.94,
-        max_part_overlap_m: float = 0.0015,
-        perturbation: float = 0.0,
-    ) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 700, **limits: float) -> None:
         top_m = (*TOP_START_M, TOP.thickness + TOP.clearance_below)
         leg_m = (*LEG_START_M, LEG.width / 2)
         parts = (
@@ -52,10 +44,7 @@ class OneLeg(AssemblyTask):
             (TOP_START_M[0] + to_edge, TOP_START_M[1] + to_edge),
             randomness,
             max_steps,
-            max_offset_m,
-            min_cosine,
-            max_part_overlap_m,
-            perturbation,
+            **limits,
         )
 
     def plan(self) -> list[Move]:

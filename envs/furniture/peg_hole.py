@@ -136,10 +136,8 @@ class PegHole(AssemblyTask):
         self,
         randomness: str = "low",
         max_steps: int = 200,
-        max_offset_m: float = 0.005,
-        min_cosine: float = 0.94,
         max_part_overlap_m: float = 0.0003,
-        perturbation: float = 0.0,
+        **limits: float,
     ) -> None:
         block_m = (*BLOCK_START_M, BLOCK.height_m + BLOCK.clearance_below_m)
         peg_m = (*PEG_START_M, PEG_SHAPE.depth_m)
@@ -163,10 +161,8 @@ class PegHole(AssemblyTask):
             None,
             randomness,
             max_steps,
-            max_offset_m,
-            min_cosine,
-            max_part_overlap_m,
-            perturbation,
+            max_part_overlap_m=max_part_overlap_m,
+            **limits,
         )
 
     def plan(self) -> list[Move]:

@@ -162,15 +162,7 @@ def shape_cross_base(body: mujoco.MjsBody, base: CrossBase) -> None:
 class RoundTable(AssemblyTask):
     """Screw a leg into a round top and a base onto the leg; see `AssemblyTask` for the arguments."""
 
-    def __init__(
-        self,
-        randomness: str = "low",
-        max_steps: int = 1000,
-        max_offset_m: float = 0.005,
-        min_cosine: float = 0.94,
-        max_part_overlap_m: float = 0.0015,
-        perturbation: float = 0.0,
-    ) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 1000, **limits: float) -> None:
         top, leg, base = ROUND_TOP, ROUND_LEG, CROSS_BASE
         top_m = (*TOP_START_M, top.thickness + top.clearance_below)
         parts = (
@@ -208,10 +200,7 @@ class RoundTable(AssemblyTask):
             (TOP_START_M[0] + to_edge, TOP_START_M[1] + to_edge),
             randomness,
             max_steps,
-            max_offset_m,
-            min_cosine,
-            max_part_overlap_m,
-            perturbation,
+            **limits,
         )
 
     def plan(self) -> list[Move]:

@@ -35,15 +35,7 @@ class SquareTable(AssemblyTask):
 
     keeps_posture = True
 
-    def __init__(
-        self,
-        randomness: str = "low",
-        max_steps: int = 2000,
-        max_offset_m: float = 0.005,
-        min_cosine: float = 0.94,
-        max_part_overlap_m: float = 0.0015,
-        perturbation: float = 0.0,
-    ) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 2000, **limits: float) -> None:
         top_m = (*TOP_START_M, TOP.thickness + TOP.clearance_below)
         legs = tuple(
             Part(
@@ -74,10 +66,7 @@ class SquareTable(AssemblyTask):
             (TOP_START_M[0] + to_edge, TOP_START_M[1] + to_edge),
             randomness,
             max_steps,
-            max_offset_m,
-            min_cosine,
-            max_part_overlap_m,
-            perturbation,
+            **limits,
         )
 
     def plan(self) -> list[Move]:
