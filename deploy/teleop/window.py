@@ -39,6 +39,13 @@ def load_pygame() -> Any:
     return pygame
 
 
+def _check_seen(pygame: Any) -> None:
+    """Raise pygame.error where SDL found no display and would draw for nobody, unless it was told to."""
+    driver = pygame.display.get_driver()
+    if driver in ("dummy", "offscreen") and driver not in os.environ.get("SDL_VIDEODRIVER", "").split(","):
+        raise pygame.error("SDL found none")
+
+
 class Window:
     """Pictures side by side, facts below, the keys beside them.
 
@@ -70,6 +77,7 @@ class Window:
         try:
             pygame.display.init()
             pygame.font.init()
+            _check_seen(pygame)
             self._screen = pygame.display.set_mode(SIZE_PX, pygame.RESIZABLE)
         except pygame.error as error:
             pygame.display.quit()

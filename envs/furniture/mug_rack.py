@@ -11,8 +11,9 @@ import mujoco
 import torch
 
 from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
-from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
+from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move
+from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.parts import BOX, CAPSULE, CYLINDER, SLIDING_FRICTION, SPHERE, WOOD
 from robofb.envs.furniture.plans import DOWN, carry, pick
 

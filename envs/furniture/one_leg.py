@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
+from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move, about_z
+from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.parts import Leg, TableTop, shape_leg, shape_table_top
 from robofb.envs.furniture.plans import DOWN, LYING, STANDING, insert, let_go, over, pick, screw_in
 from robofb.envs.furniture.thread import Thread

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import mujoco
 
-from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
+from robofb.envs.contact_bits import FOOT, HAND, HOLE, LEG, PAD, PEG, TABLE, TOP
 from robofb.envs.sensors import add_frame_sensor
 
 BOX = mujoco.mjtGeom.mjGEOM_BOX
@@ -81,7 +81,7 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
             fromto=[x, y, 0, x, y, leg.capsule_radius - leg.peg_length],
             size=[leg.capsule_radius, 0, 0],
             contype=PEG,
-            conaffinity=TOP,
+            conaffinity=TOP | HOLE,
             rgba=DARK_WOOD,
             group=3,
             mass=0,

@@ -8,8 +8,9 @@ from functools import partial
 import mujoco
 
 from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
-from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
+from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move
+from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.parts import BOX, CAPSULE, SLIDING_FRICTION, SPHERE
 from robofb.envs.furniture.plans import DOWN, STANDING, insert, pick
 from robofb.envs.furniture.task import NUM_SUBSTEPS

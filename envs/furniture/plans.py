@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from robofb.envs.furniture.assembly import Pair
 from robofb.envs.furniture.moves import (
     OPEN,
     Carry,
@@ -23,6 +22,7 @@ from robofb.envs.furniture.moves import (
     Wait,
     about_z,
 )
+from robofb.envs.furniture.pairs import Pair
 
 DOWN = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # the TCP looks down, its fingers open along y
 QUARTERS_DEG = (0, 90, 180, 270)
@@ -31,6 +31,7 @@ LYING = [turn @ torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]) for turn in a
 STANDING = [turn @ DOWN for turn in about_z(QUARTERS_DEG)]  # ... and on one that stands
 STROKE_DEG = 90.0  # of a screwing hand, from half of it to the left to half of it to the right
 CARRY_HEIGHT_M = 0.20
+LOST_M = 0.06  # below the hand that lifted it: a part that slipped away
 
 
 def rise(pair: Pair) -> Callable[[Scene], Tensor]:
@@ -62,14 +63,19 @@ def pick(
     headings: list[Tensor],
     like: Tensor | None,
     care: float = 1.0,
+    height_m: float = CARRY_HEIGHT_M,
 ) -> list[Move]:
-    """Return the moves that grip a part and lift it; see `Move.care`."""
+    """Return the moves that grip a part and lift it, again until it comes along; see `Move.care`."""
+
+    def in_hand(scene: Scene) -> Tensor:
+        return scene.parts[part].at(torch.tensor(grasp_m))[:, 2] > height_m - LOST_M
+
     reach = partial(Reach, part=part, grasp_m=grasp_m, headings=headings, like=like, care=care)
     return [
         reach(stand_off_m=0.08, tolerance_m=0.012),
         reach(speed_m_s=0.15, tolerance_m=0.004 * care, most=25),
         Wait(),
-        Shift(to_height_m=CARRY_HEIGHT_M, tolerance_m=0.02, most=20),
+        Shift(to_height_m=height_m, tolerance_m=0.02, most=25, check=in_hand, back=3),
     ]
 
 
@@ -80,6 +86,7 @@ def insert(
     care: float = 1.0,
     align_steps: int = 3,
     symmetry: int | None = None,
+    wander: float = 0.5,
 ) -> list[Move]:
     """Return the moves that bring a held plug over its socket and push it in, again until it is in.
 
@@ -90,25 +97,26 @@ def insert(
         care: see `Move.care`.
         align_steps: control steps that aligning over the hole takes at least.
         symmetry: headings a turn at which the hand may bring it, where that is not the pair's.
+        wander: of the hand at the hole; twice that on the way down.
     """
     bring, height = partial(carry(pair, symmetry), care=care), rise(pair)
     return [
         bring(above_m=0.10, tolerance_m=0.012, most=60),
-        bring(above_m=pair.tip_m + 0.012, speed_m_s=0.12, tolerance_m=0.004, most=30),
+        bring(above_m=pair.tip_m + 0.012, speed_m_s=0.12, tolerance_m=0.004, most=30, wander=2 * wander),
         bring(
             above_m=pair.tip_m + 0.004,
             speed_m_s=0.06,
             tolerance_m=0.0015,
             least=align_steps,
             most=20,
-            wander=0.5,
+            wander=wander,
         ),
         bring(
             above_m=depth_m - 0.003,
             speed_m_s=0.05,
             tolerance_m=0.0,
             most=10,
-            wander=0.5,
+            wander=wander,
             check=lambda scene: height(scene) < depth_m + slack_m,
             back=1,
         ),

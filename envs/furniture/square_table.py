@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mujoco
 
-from robofb.envs.furniture.assembly import AssemblyTask, Pair, Part
+from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move, about_z
 from robofb.envs.furniture.one_leg import (
     ALONG_Y,
@@ -16,6 +16,7 @@ from robofb.envs.furniture.one_leg import (
     TOP_GRASP_M,
     TOP_START_M,
 )
+from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.parts import shape_four_hole_top, shape_leg
 from robofb.envs.furniture.plans import DOWN, LYING, STANDING, insert, let_go, over, pick, screw_in
 

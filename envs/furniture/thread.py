@@ -20,7 +20,7 @@ import mujoco
 import torch
 from torch import Tensor
 
-from robofb.envs.contact_bits import TOP
+from robofb.envs.contact_bits import HOLE
 from robofb.envs.sensors import add_frame_sensor
 from robofb.interfaces import Engine
 from robofb.sim.engine import joint_indices, sensor_columns
@@ -80,7 +80,7 @@ def add_thread(
         type=mujoco.mjtGeom.mjGEOM_CYLINDER,
         pos=[0, 0, -0.0022],
         size=[tip_radius_m, 0.002, 0],
-        contype=TOP,
+        contype=HOLE,
         conaffinity=0,
         friction=[0.15, 0.005, 0.0001],
         group=3,

@@ -31,7 +31,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise UserError(f"cannot read weights {path}: {error.strerror or error}") from error
     except Exception as error:  # both readers raise a dozen types for damaged or foreign files
         raise UserError(f"weights {path} are damaged, or no .safetensors and no file of torch") from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    named = isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not named:
         raise UserError(f"weights {path}: holds no tensors by name; save a model's state_dict()")
     return dict(content)
 

@@ -123,6 +123,8 @@ class SpatialSoftmax(nn.Module):
 
     def __init__(self, num_channels: int, *, keypoints: int = 32) -> None:
         super().__init__()
+        if keypoints < 1:
+            raise UserError(f"keypoints={keypoints}: needs at least 1")
         self.keypoints = nn.Conv2d(num_channels, keypoints, 1)
         self.num_outputs = 2 * keypoints
 

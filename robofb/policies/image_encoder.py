@@ -55,7 +55,7 @@ class ImageEncoder(nn.Module):
         shared: bool = False,
     ) -> None:
         super().__init__()
-        if num_features < 1 or (resize is not None and (len(resize) != 2 or min(resize) < 1)):
+        if num_features < 1 or (resize is not None and not _is_size(resize)):
             raise UserError(f"num_features={num_features}, resize={resize}: needs at least 1, [height,width]")
         for key, array in images.items():
             if array.shape[0] != 3:
@@ -118,16 +118,25 @@ class NoImages(nn.Module):
         raise UserError(f"weights {path}: the policy sees no images")
 
 
+def _is_size(resize: object) -> bool:
+    """Return whether a value is height and width in whole pixels."""
+    if not isinstance(resize, Sequence) or len(resize) != 2:
+        return False
+    return all(isinstance(pixels, int) and pixels >= 1 for pixels in resize)
+
+
 def _window_sizes(
     images: Mapping[str, ArraySpec], crop: Mapping[str, Sequence[float]]
 ) -> dict[str, tuple[int, int]]:
     """Return height and width [px] of each window that is less than its image."""
+    if not isinstance(crop, Mapping):
+        raise UserError(f"crop={crop}: needs shares by image: {{{next(iter(images))}:[0.9,0.9]}}")
     sizes = {}
     for key, shares in crop.items():
         if key not in images:
             raise UserError(f"crop.{key}: the policy sees no such image; valid: {', '.join(images)}")
         pair = isinstance(shares, Sequence) and len(shares) == 2
-        if not pair or not all(0 < share <= 1 for share in shares):
+        if not pair or not all(isinstance(share, int | float) and 0 < share <= 1 for share in shares):
             raise UserError(f"crop.{key}={shares}: needs shares [height,width], above 0, at most 1")
         _, tall, wide = images[key].shape
         size = max(1, round(tall * shares[0])), max(1, round(wide * shares[1]))

@@ -106,6 +106,11 @@ _REASONS = {
 }
 
 
+def is_full(error: object) -> bool:
+    """Return whether an error says that the disk has no more room, for all or for this user."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def explain(error: OSError, what: str) -> str:
     """Return one line: what failed, and why in plain words."""
     reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)

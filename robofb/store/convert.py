@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from robofb.errors import UserError
+from robofb.normalize import is_image
 from robofb.progress import progress_bar
 from robofb.provenance import MADE_WITH, made_with
 from robofb.store.checks import check_episode
@@ -27,6 +28,7 @@ from robofb.store.new_output import NewOutput, check_new
 from robofb.types import Episode
 
 LOG = logging.getLogger(__name__)
+FILES = "size and time of the files"
 RATE_TOLERANCE = 0.05  # share by which timestamps may differ from the declared rate
 
 
@@ -89,6 +91,8 @@ def convert(
             check_keys(source.spec)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
+        if wishes.video and not any(is_image(array) for array in source.spec.obs.values()):
+            raise UserError(f"--video: {path} holds no images")
         source = replace(source, meta=_told(source, path, name))
         counter = _Counter(source, path)
         if dry_run:
@@ -99,6 +103,8 @@ def convert(
             with NewOutput(out, "nothing is converted", settings) as output:
                 begun = _take_up(output, settings, counter, tell)
                 exporter.write(source, counter.episodes(begun), output.target, wishes)
+                if settings is not None and settings[FILES] != _files_digest([path, *source.beside]):
+                    raise UserError(f"{path} changed while it was read: nothing is converted")
                 output.publish()
     return Conversion(name, source, counter.num_steps, tuple(counter.off_rate))
 
@@ -114,7 +120,7 @@ def _settings(path: Path, name: str, source: Source, wishes: Wishes) -> dict[str
     """Return everything that decides what a conversion to our own format writes."""
     return {
         "path": os.path.abspath(path),
-        "size and time of the files": _files_digest([path, *source.beside]),
+        FILES: _files_digest([path, *source.beside]),
         "format": name,
         "options": vars(wishes),
         "spec": source.spec.to_dict(),

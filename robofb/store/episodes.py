@@ -249,7 +249,7 @@ class EpisodeStore:
             self._lines.append(line)
         except OSError as error:
             what = f"{self.path}: episode {number} is not saved (those before it are)"
-            raise UserError(explain(error, what)) from None
+            raise UserError(explain(error, what)) from error
         finally:
             if len(self) == number:
                 clear_staging(self.path)  # a full disk needs the room

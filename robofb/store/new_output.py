@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from robofb.errors import UserError
-from robofb.store.atomic import STAGING, explain, replace_file, sync, sync_tree
+from robofb.store.atomic import STAGING, explain, is_full, replace_file, sync, sync_tree
 from robofb.store.index import INDEX_FILE
 from robofb.store.lock import LOCK_FILE, WriterLock
 
 
 def check_new(path: Path, out: Path) -> None:
     """Raise UserError unless `out` is free, or an empty folder, and lies outside the source `path`."""
-    if out.resolve().is_relative_to(path.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(path)):  # a loop of links has no place
         raise UserError(f"{out} lies in {path}: choose a place outside the source")
-    if out.is_dir() and not any(out.iterdir()):
+    if out.is_dir() and not out.is_symlink() and not any(out.iterdir()):
         return
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists: choose another place")
@@ -73,7 +73,7 @@ class NewOutput:
             return
         if self.target.exists():
             self.cleared = {}
-            with suppress(ValueError):
+            with suppress(ValueError, TypeError):
                 self.cleared = dict(json.loads(held))
         self._settings_file.unlink(missing_ok=True)  # first: they vouch for the target
         sync(self.folder)
@@ -89,6 +89,8 @@ class NewOutput:
             self._release()
         else:
             self._leave()
+        if isinstance(error, UserError) and is_full(error.__cause__):
+            error = error.__cause__  # it tells of an unfinished dataset, which is gone
         if isinstance(error, OSError):
             raise UserError(explain(error, f"{self._out}: {self._failed}")) from error
 

@@ -20,7 +20,7 @@ from robofb.store.image_reading import (
     machine_memory_bytes,
 )
 from robofb.store.mix import Mix
-from robofb.train.device import PRECISIONS
+from robofb.train.device import PRECISIONS, check_threads
 
 FIXED = (  # what a resumed run cannot change
     "policy",
@@ -116,6 +116,7 @@ class BcConfig:
         check_at_least(self, 1, "steps", "batch_size", "validation_windows")
         check_at_least(self, 1, "validate_every", "checkpoint_every", "log_every")
         check_at_least(self, 0, "warmup_steps", "threads", "weight_decay")
+        check_threads(self.threads)
         for key in ("lr", "grad_clip"):
             if not getattr(self, key) > 0:
                 raise UserError(f"{key}={getattr(self, key)}: must be positive")
@@ -170,7 +171,7 @@ def data_folders(data: Any) -> list[str]:
     folders = [data] if isinstance(data, str) else list(data) if isinstance(data, Sequence) else []
     if not folders or not all(isinstance(folder, str) and folder for folder in folders):
         raise UserError(f"data={data}: needs the folder of a dataset, or a list of them: [a,b]")
-    places = [Path(folder).resolve() for folder in folders]
+    places = [os.path.realpath(folder) for folder in folders]
     for number, place in enumerate(places):
         if place in places[:number]:
             raise UserError(f"data={data}: {folders[number]} is given twice; data_weights weigh datasets")

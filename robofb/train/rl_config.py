@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from robofb.errors import UserError, check_at_least
 from robofb.sim.reset_bank import EQUAL_SHARES, check_kinds
+from robofb.train.device import check_threads
 
 # What a resumed run of any of them cannot change, and what one on a base cannot either.
 FIXED = ("task", "seed", "num_envs", "select_seed", "select_episodes")
@@ -56,6 +57,7 @@ class RlConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "num_envs", "select_every", "select_episodes", "save_every", "threads")
+        check_threads(self.threads)
         check_positive(self, "env_steps")
         if self.time_limit_s is not None and not self.time_limit_s > 0:
             raise UserError(f"time_limit_s={self.time_limit_s}: must be positive, or null for none")

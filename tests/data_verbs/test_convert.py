@@ -10,6 +10,7 @@ import pytest
 from format_examples import EXAMPLES, SPEC, diffusion_policy, episode, juicer, robofb, robomimic
 
 from robofb import cli
+from robofb.store.convert import convert
 from robofb.store.episodes import EpisodeStore
 
 
@@ -112,17 +113,21 @@ def test_an_array_in_a_zip_that_would_lead_out_of_it_is_refused_by_name(tmp_path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-@pytest.mark.parametrize("target", ["diffusion_policy", "lerobot", "robomimic"])
+@pytest.mark.parametrize("target", ["diffusion_policy", "lerobot", "robomimic", "robofb"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, target):
     with EpisodeStore.create(tmp_path / "ours", SPEC) as store:
         for number in range(2):
             store.append(episode(number, 1000))
+    source = tmp_path / "ours"
+    if target == "robofb":
+        source = tmp_path / "demos.hdf5"
+        convert(tmp_path / "ours", source, target_format="robomimic")
     (tmp_path / "disk").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(tmp_path / "disk")]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this container may not mount")
     try:
-        words = [str(tmp_path / "ours"), "--out", str(tmp_path / "disk" / "c"), "--to", target]
+        words = [str(source), "--out", str(tmp_path / "disk" / "c"), "--to", target]
         command = [sys.executable, "-m", "robofb.cli", "data", "convert", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)  # HDF5 may crash
         assert done.returncode == 2

@@ -134,7 +134,8 @@ def test_relative_features_by_hand():
     )
     heading = math.atan2(math.sin(0.3) * math.cos(0.05), math.cos(0.3))
     assert state["leg_top_plug_heading_socket_cos"] == pytest.approx(math.cos(heading), abs=1e-5)
-    assert state["leg_top_plug_heading_socket_sin"] == pytest.approx(math.sin(heading), abs=1e-5)
+    squashed = math.tanh(math.sin(heading) / 0.1)
+    assert state["leg_top_plug_heading_socket_sin_tanh_100mrad"] == pytest.approx(squashed, abs=1e-5)
 
 
 def test_way_to_the_grasp_by_hand():
@@ -185,7 +186,8 @@ def test_complete_follows_a_part_that_is_moved():
     moved[:, at : at + 6] = matrix_to_rot6d(turn)
     found = dict(zip(names, task.complete(moved)[0].tolist(), strict=True))
     assert found["leg_top_plug_socket_z_tanh_1cm"] == pytest.approx(math.tanh(1.0), abs=1e-4)
-    assert found["leg_top_plug_heading_socket_sin"] == pytest.approx(math.sin(0.4), abs=1e-4)
+    squashed = math.tanh(math.sin(0.4) / 0.1)
+    assert found["leg_top_plug_heading_socket_sin_tanh_100mrad"] == pytest.approx(squashed, abs=1e-4)
 
 
 @pytest.mark.parametrize("level", RANDOMNESS)

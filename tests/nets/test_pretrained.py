@@ -154,9 +154,10 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, name, content, capsys):
 def test_other_refusals(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         read_weights(tmp_path / "none.pt")
-    torch.save({"model": nn.Linear(1, 1).state_dict()}, tmp_path / "nested.pt")
-    with pytest.raises(UserError, match="holds no tensors by name"):
-        read_weights(tmp_path / "nested.pt")
+    for content in ({"model": nn.Linear(1, 1).state_dict()}, {1: torch.ones(1)}):
+        torch.save(content, tmp_path / "unnamed.pt")
+        with pytest.raises(UserError, match="holds no tensors by name"):
+            read_weights(tmp_path / "unnamed.pt")
 
 
 def test_one_bit_after_the_other_cut_off(tmp_path):

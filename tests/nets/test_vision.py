@@ -63,6 +63,11 @@ def test_the_mean_by_hand():
     assert (pool.num_outputs, SpatialSoftmax(8, keypoints=5).num_outputs) == (1, 10)
 
 
+def test_refuses_to_look_for_nothing():
+    with pytest.raises(UserError, match="keypoints=0: needs at least 1"):
+        SpatialSoftmax(8, keypoints=0)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -181,3 +182,49 @@ def test_one_at_a_time(source, tmp_path):
     with output, pytest.raises(UserError, match="is being written by process"):
         convert(source, tmp_path / "out")
     assert (source.parent / "ours" / INDEX_FILE).exists()
+
+
+def test_a_source_that_changes_while_it_is_read_gives_nothing(source, tmp_path, monkeypatch):
+    real = conversion.check_episode
+
+    def check(*arguments):
+        os.utime(source, ns=(0, 1))
+        return real(*arguments)
+
+    monkeypatch.setattr(conversion, "check_episode", check)
+    with pytest.raises(UserError, match="demos.hdf5 changed while it was read: nothing is converted"):
+        convert(source, tmp_path / "out")
+    assert not partial(tmp_path / "out").exists() and not (tmp_path / "out").exists()
+
+
+def test_a_link_to_an_empty_folder_is_refused_before_anything_is_read(source, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    stop_at(monkeypatch, 0, AssertionError("reads"))
+    with pytest.raises(UserError, match="link exists: choose another place"):
+        convert(source, tmp_path / "link")
+
+
+def test_a_link_to_itself_is_no_source(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match="loop: no such file or folder"):
+        convert(tmp_path / "loop", tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "3", "{"])
+def test_settings_that_are_none_count_for_nothing(source, tmp_path, content):
+    stopped(source, tmp_path / "out", 3)
+    (partial(tmp_path / "out") / "out.settings").write_text(content)
+    lines = []
+    convert(source, tmp_path / "out", tell=lines.append)
+    assert lines == [f"starting afresh: {partial(tmp_path / 'out')} held an unfinished conversion"]
+    assert committed(tmp_path / "out") == NUM_EPISODES
+
+
+def test_video_of_no_images_is_refused(tmp_path):
+    spec = SPEC.with_obs({"state": SPEC.obs["state"]})
+    with EpisodeStore.create(tmp_path / "ours", spec) as store:
+        whole = episode(0, 5)
+        store.append(replace(whole, obs={"state": whole.obs["state"]}))
+    with pytest.raises(UserError, match="--video: .*ours holds no images"):
+        convert(tmp_path / "ours", tmp_path / "out", target_format="lerobot", wishes=Wishes(video=True))

@@ -138,6 +138,12 @@ def test_refuses_what_has_no_meaning(several, tmp_path, changes, words):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("verb", ["train_bc", "train_residual"])
+def test_more_threads_than_a_process_can_hold_are_refused(verb):
+    with pytest.raises(UserError, match="threads=100000: must be at most 256"):
+        compose(verb, ["data=d" if verb == "train_bc" else "base=b", "threads=100000"])
+
+
 class TestWords:
     @pytest.mark.parametrize("words", ["[a,b]", "[a, b]", "['a','b']"])
     def test_a_list_of_datasets(self, words):

@@ -126,3 +126,14 @@ def test_is_lost_when_it_is_not_connected():
 def test_speeds_that_are_none_are_refused(values):
     with pytest.raises(UserError, match=f"teleop=keyboard: {next(iter(values))}="):
         KeyboardTeleop(**values)
+
+
+def test_a_window_that_nobody_sees_is_refused_unless_it_was_asked_for(monkeypatch):
+    """Without a display SDL may draw into memory, and wait for keys for ever."""
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
+    device = KeyboardTeleop()
+    with pytest.raises(UserError, match="teleop=keyboard needs a display .*; use teleop=web"):
+        device.connect()
+    monkeypatch.setenv("SDL_VIDEODRIVER", "offscreen,dummy")
+    device.connect()
+    device.close()
