@@ -118,8 +118,8 @@ def test_resume_passes_on_what_is_said_now(finished, tmp_path, monkeypatch):
     [
         ("seed=8", "seed was 7 and cannot become 8"),
         ("randomness=med", "randomness was low and cannot become med"),
-        ("task=one_leg", "task=one_leg: no such task"),
-        ("engine=warp", "engine=warp: no such engine"),
+        ("task=two_legs", "task=two_legs: no such task"),
+        ("engine=steam", "engine=steam: no such engine"),
         ("residual.num_envs=4", "num_envs was 8 and cannot become 4"),
         ("bc.policy.horizon=8", "policy.horizon was 16 and cannot become 8"),
         ("residual.preset=paper", "preset=paper: a continued run keeps its values"),
