@@ -134,6 +134,6 @@ def test_a_window_that_nobody_sees_is_refused_unless_it_was_asked_for(monkeypatc
     device = KeyboardTeleop()
     with pytest.raises(UserError, match="teleop=keyboard needs a display .*; use teleop=web"):
         device.connect()
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy,offscreen")  # the first opens: the other would take EGL along
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy,offscreen")  # a real one takes EGL along
     device.connect()
     device.close()
