@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def main() -> None:
         for seed in args.seeds:
             facts = {"method": method, "seed": seed, **settings}
             path = args.work / f"{method}-s{seed}.json"
-            cells.append(kept(path, facts, lambda m=method, s=seed: evaluated(args, m, s)))
+            cells.append(kept(path, facts, partial(evaluated, args, method, seed)))
     for (method,), rate in pooled(cells, ("method",)).items():
         print(f"{method:8} {percent(rate)}")
     if args.no_save:

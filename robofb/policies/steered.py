@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from robofb.errors import UserError
-from robofb.interfaces import Policy
+from robofb.policies.noise_base import AroundNoisePolicy, NoisePolicy
 from robofb.policies.squashed import SquashedActor
 from robofb.rng import EpisodeRng
 from robofb.types import Batch, EnvSpec, Obs
 
 
-class NoisePolicy(Policy, Protocol):
-    """A chunk policy, an nn.Module, that makes its chunks from noise and else of nothing random."""
-
-    normalizer: Any
-
-    def eval(self) -> Any: ...
-
-    def encode(self, obs: Obs) -> Tensor:
-        """Return what it sees (B, C) of histories (B, To, ...)."""
-        ...
-
-    def act_from_noise(self, cond: Tensor, noise: Tensor) -> Tensor:
-        """Return chunks (B, H, A) in environment units for what it sees and noise (B, H, A)."""
-        ...
-
-
-class SteeredPolicy(nn.Module):
+class SteeredPolicy(AroundNoisePolicy):
     """Act with a frozen policy that starts from the noise which an actor picks; a chunk policy itself.
 
     The noise lies in a box, as unit noise mostly does: what the base was never trained on stays out of reach.
@@ -60,38 +42,11 @@ class SteeredPolicy(nn.Module):
         shared_noise: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.base: Any = base(spec)
-        if not hasattr(self.base, "act_from_noise"):
-            raise UserError(
-                f"{type(self.base).__name__} makes no chunks from noise: DSRL steers diffusion policies"
-            )
-        self.base.eval().requires_grad_(False)
-        self.spec: EnvSpec = self.base.spec
-        self.obs_history, self.horizon, self.execute = (
-            self.base.obs_history,
-            self.base.horizon,
-            self.base.execute,
-        )
-        self.obs_dim, self.shared_noise = obs_dim, shared_noise
+        super().__init__(spec, base, obs_dim, "DSRL steers")
+        self.shared_noise = shared_noise
         action_dim = self.spec.action.shape[0]
         self.noise_dim = action_dim if shared_noise else self.horizon * action_dim
         self.actor = SquashedActor(obs_dim, self.noise_dim, hidden=hidden, bound=bound, generator=generator)
-
-    @property
-    def normalizer(self) -> Any:
-        """The base's."""
-        return self.base.normalizer
-
-    def train(self, mode: bool = True) -> SteeredPolicy:
-        """Set the mode of the actor; the base stays in evaluation mode."""
-        super().train(mode)
-        self.base.eval()
-        return self
-
-    def encode(self, obs: Obs) -> Tensor:
-        """Return what the base, the actor and its critics see, (B, C), of histories (B, To, ...)."""
-        return self.base.encode(obs)
 
     def chunk(self, cond: Tensor, noise: Tensor) -> Tensor:
         """Return the base's chunks (B, H, A) in environment units from picked noise (B, noise_dim)."""

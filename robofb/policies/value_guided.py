@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from robofb.errors import UserError
 from robofb.policies.gaussian import relu_mlp
-from robofb.policies.steered import NoisePolicy
+from robofb.policies.noise_base import AroundNoisePolicy, NoisePolicy
 from robofb.rl.q_ensemble import QEnsemble
 from robofb.rng import EpisodeRng
 from robofb.types import Batch, EnvSpec, Obs
 
 
-class ValueGuidedPolicy(nn.Module):
+class ValueGuidedPolicy(AroundNoisePolicy):
     """Draw N chunks from a frozen policy and take the one that the critics value most; a chunk policy itself.
 
     Args:
@@ -45,37 +43,14 @@ class ValueGuidedPolicy(nn.Module):
         num_critics: int = 2,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.base: Any = base(spec)
-        if not hasattr(self.base, "act_from_noise"):
-            raise UserError(
-                f"{type(self.base).__name__} makes no chunks from noise: IDQL guides diffusion policies"
-            )
-        self.base.eval().requires_grad_(False)
-        self.spec: EnvSpec = self.base.spec
-        self.obs_history, self.horizon = self.base.obs_history, self.base.horizon
-        self.execute, self.action_dim = self.base.execute, self.spec.action.shape[0]
-        self.obs_dim, self.chunk_dim = obs_dim, self.execute * self.action_dim
+        super().__init__(spec, base, obs_dim, "IDQL guides")
+        self.action_dim = self.spec.action.shape[0]
+        self.chunk_dim = self.execute * self.action_dim
         self.num_samples, self.temperature = num_samples, temperature
         self.q = QEnsemble(
             obs_dim, self.chunk_dim, hidden=hidden, num_members=num_critics, generator=generator
         )
         self.v = relu_mlp(obs_dim, hidden, 1, out_bias=True, generator=generator)
-
-    @property
-    def normalizer(self) -> Any:
-        """The base's."""
-        return self.base.normalizer
-
-    def train(self, mode: bool = True) -> ValueGuidedPolicy:
-        """Set the mode of the critics; the base stays in evaluation mode."""
-        super().train(mode)
-        self.base.eval()
-        return self
-
-    def encode(self, obs: Obs) -> Tensor:
-        """Return what the base and the critics see, (B, C), of histories (B, To, ...)."""
-        return self.base.encode(obs)
 
     @torch.no_grad()
     def propose(self, cond: Tensor, rng: EpisodeRng) -> tuple[Tensor, Tensor]:
