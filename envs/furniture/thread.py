@@ -52,6 +52,11 @@ class Thread:
     max_gap_m: float = 0.001
     min_turn_rad_s: float = 0.2
 
+    @property
+    def turn_per_m(self) -> float:
+        """Turning that sinks the plug by a metre [rad/m]."""
+        return 2 * math.pi / self.pitch_m
+
 
 def add_thread(
     spec: mujoco.MjSpec,
@@ -73,7 +78,39 @@ def add_thread(
         tip_m: the screw's tip in the frame of `plug`.
         tip_radius_m: of the ledge that carries it.
     """
-    turn_per_m = 2 * math.pi / thread.pitch_m
+    phase = _add_nut(thread, name, socket, place_m, tip_radius_m)
+    helix = spec.add_equality(
+        type=mujoco.mjtEq.mjEQ_JOINT,
+        objtype=mujoco.mjtObj.mjOBJ_JOINT,
+        name1=f"{name}_turn",  # in this order: the other way round the coupling is soft
+        name2=f"{name}_slide",
+        solref=[0.01, 1],
+    )
+    helix.data[:5] = [0, thread.turn_per_m, 0, 0, 0]
+    weld = spec.add_equality(
+        name=name,
+        type=mujoco.mjtEq.mjEQ_WELD,
+        objtype=mujoco.mjtObj.mjOBJ_BODY,
+        name1=phase.name,
+        name2=plug.name,
+        active=False,
+        solref=[0.02, 1],
+        solimp=[0.99, 0.999, 0.001, 0.5, 2],
+    )
+    weld.data[:3] = tip_m  # where they are held together, in the plug's frame ...
+    weld.data[3:6] = 0.0  # ... and in the nut's
+    weld.data[6:11] = [1, 0, 0, 0, 1]  # axes agree
+    _add_sensors(spec, name, socket, place_m, plug, tip_m)
+
+
+def _add_nut(
+    thread: Thread,
+    name: str,
+    socket: mujoco.MjsBody,
+    place_m: tuple[float, float, float],
+    tip_radius_m: float,
+) -> mujoco.MjsBody:
+    """Add slide with its ledge, turn and phase; return the body that is tied to a plug."""
     slide = socket.add_body(name=f"{name}_slide", pos=place_m, gravcomp=1)
     slide.add_joint(name=f"{name}_slide", type=JOINT.mjJNT_SLIDE, axis=[0, 0, 1], armature=1.0)
     slide.add_geom(
@@ -94,7 +131,7 @@ def add_thread(
         armature=0.01,
         frictionloss=thread.friction_nm,
         limited=True,
-        range=[-thread.travel_m * turn_per_m, thread.max_gap_m * turn_per_m],
+        range=[-thread.travel_m * thread.turn_per_m, thread.max_gap_m * thread.turn_per_m],
     )
     phase = _add_light_body(turning, f"{name}_phase")
     phase.add_joint(
@@ -104,28 +141,7 @@ def add_thread(
         armature=0.01,
         frictionloss=HELD_BY_PHASE_NM,
     )
-    helix = spec.add_equality(
-        type=mujoco.mjtEq.mjEQ_JOINT,
-        objtype=mujoco.mjtObj.mjOBJ_JOINT,
-        name1=f"{name}_turn",  # in this order: the other way round the coupling is soft
-        name2=f"{name}_slide",
-        solref=[0.01, 1],
-    )
-    helix.data[:5] = [0, turn_per_m, 0, 0, 0]
-    weld = spec.add_equality(
-        name=name,
-        type=mujoco.mjtEq.mjEQ_WELD,
-        objtype=mujoco.mjtObj.mjOBJ_BODY,
-        name1=phase.name,
-        name2=plug.name,
-        active=False,
-        solref=[0.02, 1],
-        solimp=[0.99, 0.999, 0.001, 0.5, 2],
-    )
-    weld.data[:3] = tip_m  # where they are held together, in the plug's frame ...
-    weld.data[3:6] = 0.0  # ... and in the nut's
-    weld.data[6:11] = [1, 0, 0, 0, 1]  # axes agree
-    _add_sensors(spec, name, socket, place_m, plug, tip_m)
+    return phase
 
 
 def _add_light_body(parent: mujoco.MjsBody, name: str) -> mujoco.MjsBody:
@@ -195,7 +211,7 @@ class ThreadSwitch:
     def _place(self, engine: Engine, ids: Tensor, depth_m: Tensor, yaw_rad: Tensor) -> None:
         """Put the nuts of the worlds `ids` where their plugs are, at rest."""
         slide = depth_m[ids].clamp(-self.thread.travel_m, self.thread.max_gap_m)
-        turn = slide * (2 * math.pi / self.thread.pitch_m)
+        turn = slide * self.thread.turn_per_m
         qpos = engine.field("qpos")
         qpos[ids[:, None], self._q] = torch.stack([slide, turn, yaw_rad[ids] - turn], -1).to(qpos.dtype)
         engine.field("qvel")[ids[:, None], self._v] = 0.0
