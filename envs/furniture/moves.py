@@ -6,6 +6,7 @@ A move is asked for the rows of the batch that are in it. Poses are in the robot
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
+class Move(ABC):
     """One move of a plan; a subclass says where to.
 
     Attributes:
@@ -86,9 +87,9 @@ class Move:
     check: Callable[[Scene], Tensor] | None = None
     back: int = 0
 
+    @abstractmethod
     def target(self, scene: Scene) -> Target:
         """Return where to go from here."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -235,3 +235,5 @@ def test_closes_twice(kind):
     env.reset(0)
     env.close()
     env.close()
+    with closing(kind.make(1, 5)) as another:  # which they leave alone
+        assert all(len(values) == 1 for values in another.reset(0).values())

@@ -91,7 +91,7 @@ def train(data, out, **changes):
     return bc.train(config(data, out, **{"policy": SEES, "image_augment": AUGMENT, **changes}))
 
 
-def fails(data, out, words, **changes):
+def assert_fails(data, out, words, **changes):
     with pytest.raises(UserError, match=words) as error:
         train(data, out, **changes)
     assert "\n" not in str(error.value)
@@ -175,13 +175,13 @@ def test_changes_reach_the_network_in_training_only(data, tmp_path, monkeypatch)
     ],
 )
 def test_refuses_settings_of_images_that_the_policy_does_not_see(data, tmp_path, changes, words):
-    fails(data, tmp_path / "run", words, **{"policy": POLICY, "image_augment": {}, **changes})
+    assert_fails(data, tmp_path / "run", words, **{"policy": POLICY, "image_augment": {}, **changes})
 
 
 def test_refuses_a_reach_of_windows_where_there_are_none(data, tmp_path):
     whole = {**SEES, "image_encoder": {**SEES["image_encoder"], "crop": None}}
-    fails(data, tmp_path / "run", "image_augment.crop=0.5: the policy sees whole images", policy=whole)
-    train(data, tmp_path / "run", policy=whole, image_augment={}, steps=1)
+    assert_fails(data, tmp_path / "run", "image_augment.crop=0.5: the policy sees whole images", policy=whole)
+    assert train(data, tmp_path / "run", policy=whole, image_augment={}, steps=1).has_checkpoint
 
 
 def test_names_bad_changes():
@@ -204,9 +204,9 @@ def test_starts_from_pretrained_weights_and_needs_the_file_only_then(data, tmp_p
     train(data, tmp_path / "run", vision_weights=path, resume=str(run.path), steps=2)
     with pytest.raises(UserError, match="vision_weights was .*w.pt and cannot become None"):
         train(data, tmp_path / "run", resume=str(run.path), steps=3)
-    fails(data, tmp_path / "x", "cannot read weights .*w.pt: No such file", vision_weights=path)
+    assert_fails(data, tmp_path / "x", "cannot read weights .*w.pt: No such file", vision_weights=path)
     torch.save({**weights, "bn1.bias": torch.ones(3)}, path)
-    fails(data, tmp_path / "x", r"w.pt: 'bn1.bias' has shape \[3\]", vision_weights=path)
+    assert_fails(data, tmp_path / "x", r"w.pt: 'bn1.bias' has shape \[3\]", vision_weights=path)
 
 
 def test_goes_with_noise_on_the_state(tmp_path):
