@@ -115,6 +115,8 @@ class ChunkPolicy(nn.Module, ABC):
 
 def _check_keys(spec: EnvSpec, obs_keys: Sequence[str], sees_images: bool) -> tuple[str, ...]:
     """Refuse keys that are not observed, not flat, or images that nothing would encode."""
+    if isinstance(obs_keys, str):
+        raise UserError(f"obs_keys={obs_keys}: needs a list: [{obs_keys}]")
     valid = [key for key, array in low_dim_specs(spec).items() if key != "action" and len(array.shape) == 1]
     images = [key for key, array in spec.obs.items() if is_image(array)]
     if sees_images and not set(images) & set(obs_keys):

@@ -213,6 +213,7 @@ def test_refuses_to_act_before_it_has_statistics():
         ({"obs_keys": ["front"]}, "'front' is not a flat vector in task toy; valid: state, goal"),
         ({"obs_keys": ["state", "pose"]}, "'pose' is not observed in task toy; valid: state, goal"),
         ({"obs_keys": []}, "obs_keys is empty"),
+        ({"obs_keys": "state"}, r"obs_keys=state: needs a list: \[state\]"),
         ({"execute": 5}, "execute=5"),
         ({"execute": 0}, "execute=0"),
         ({"obs_history": 0}, "obs_history=0"),
