@@ -26,6 +26,7 @@ def kept(path: Path, facts: Mapping[str, Any], make: Callable[[], Mapping[str, A
         SystemExit: they are there but were made with other facts.
     """
     if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps({**make(), **facts}))
     figures: dict[str, Any] = json.loads(path.read_text())
     for key, value in facts.items():

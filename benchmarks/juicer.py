@@ -13,15 +13,15 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from cells import call, kept, percent, pooled
+from pages import save_page
 from results import save_result
 
 from robofb.charts import Bar, bars
-from robofb.files import write_atomically
+from robofb.report import section
 from robofb.run import Run, is_run
 
 EVALUATION_SEED, ROLLOUT_SEED = 30_000_000, 40_000_000
@@ -144,7 +144,7 @@ def table(cells: Sequence[dict[str, Any]]) -> str:
 
 
 def chart(cells: Sequence[dict[str, Any]]) -> str:
-    """Return a page with one bar a method; its whisker is the Wilson interval of all seeds together."""
+    """Return one bar a method; its whisker is the Wilson interval of all seeds together."""
     rows: list[Bar | str] = []
     heading = None
     for (demos, method), rate in pooled(cells, ("demos", "method")).items():
@@ -153,11 +153,7 @@ def chart(cells: Sequence[dict[str, Any]]) -> str:
             rows.append(f"{demos} demonstrations")
         index = list(METHODS).index(method)
         rows.append(Bar(METHODS[method], rate.rate, str(rate), index, rate.low, rate.high))
-    style = resources.files("robofb").joinpath("report.css").read_text()
-    head = (
-        f'<!doctype html><meta charset="utf-8"><title>JUICER on one_leg_insert</title><style>{style}</style>'
-    )
-    return f"{head}<main><section><h2>Success on one_leg_insert</h2>{bars(rows)}</section></main>\n"
+    return section("Success on one_leg_insert", "", bars(rows))
 
 
 def main() -> None:
@@ -182,8 +178,7 @@ def main() -> None:
         for seed in args.seeds
     ]
     print(table(cells))
-    write_atomically(args.work / "juicer.html", chart(cells))
-    print(f"chart {args.work / 'juicer.html'}")
+    save_page(args.work / "juicer.html", "JUICER on one_leg_insert", chart(cells))
     figures = {"cells": cells, "steps": args.steps, "share": args.share}
     if args.no_save:
         print(json.dumps(figures))

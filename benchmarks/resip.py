@@ -1,32 +1,33 @@
 """The paper's table in our simulator: tasks x randomness x methods x seeds, from the same demonstrations.
 
 python benchmarks/resip.py [--tasks one_leg_insert peg_hole] [--randomness low med] [--methods bc resip ...]
-    [--seeds 0 1 2] [--demos 50] [--episodes 1024] [--work runs/resip-benchmark]
+    [--seeds 0 1 2] [--demos 50 ...] [--pushed] [--episodes 1024] [--work runs/resip-benchmark] [--kept-only]
 
 Each cell evaluates on start states that nothing else uses; checkpoints are chosen on others. A finished cell
 is kept in the work folder and never done again; an interrupted one goes on. `levels` holds, for methods that
-learn from reward, the environment steps and minutes at which the selection first reached each level.
+learn from reward, the environment steps and minutes at which the selection first reached each level. With
+--pushed the same episodes are played again under the tasks' perturbation. Several numbers of demonstrations
+give success against demonstrations; methods are compared at the first of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cells import call, kept, percent, pooled
+from cells import call, kept
+from pages import save_page
+from resip_figures import charts, table
 from results import save_result
 
-from robofb.charts import Bar, bars
-from robofb.files import write_atomically
 from robofb.run import Run, is_run
 
 EVALUATION_SEED, DEMONSTRATION_SEED = 50_000_000, 60_000_000
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.98)
+PUSHES = 0.01  # chance per part and step, the paper's
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Method:
         base: policy config of the behaviour cloning that it starts from.
         verb: of the training on top of it; none where empty.
         words: further settings of that training.
+        expert: the method whose run this training imitates, instead of starting from the base.
     """
 
     title: str
     base: str
     verb: str = ""
     words: tuple[str, ...] = ()
+    expert: str = ""
 
 
 METHODS = {
@@ -52,7 +55,11 @@ METHODS = {
     "ppo": Method("MLP chunks + PPO", "mlp_chunk", "ppo"),
     "idql": Method("diffusion policy + IDQL", "mlp_diffusion", "idql"),
     "resip": Method("ResiP", "mlp_diffusion", "residual"),
+    "chunked": Method("ResiP, one correction a chunk", "mlp_diffusion", "residual", ("chunked=true",)),
+    "dsrl": Method("diffusion policy + DSRL", "mlp_diffusion", "dsrl"),
+    "dagger": Method("DAgger from ResiP", "mlp_diffusion", "dagger", expert="resip"),
 }
+TITLES = {name: method.title for name, method in METHODS.items()}
 BUDGETS = {"one_leg_insert": 1_500_000, "peg_hole": 2_000_000}  # control steps of learning from reward
 BC_WORDS = ("steps=2000", "lr=0.002", "precision=float32", "threads=1")  # the quickstart's
 
@@ -65,6 +72,7 @@ class Cell:
         work: folder of everything made.
         demos: demonstrations.
         episodes: evaluated.
+        pushed: whether also evaluated under perturbation.
     """
 
     work: Path
@@ -74,46 +82,61 @@ class Cell:
     seed: int
     demos: int
     episodes: int
+    pushed: bool = False
 
     @property
     def shared(self) -> Path:
         """Folder of what several methods use."""
-        return self.work / f"{self.task}-{self.randomness}-s{self.seed}"
+        return self.work / f"{self.task}-{self.randomness}-d{self.demos}-s{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the method's own training and figures are kept."""
+        return self.shared / self.method
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the figures are there already."""
+        return (self.folder / "cell.json").is_file()
 
     def result(self) -> dict[str, Any]:
         """Return the cell's figures, made now unless they were before."""
         names = ("task", "randomness", "method", "seed", "demos", "episodes")
-        return kept(
-            self.shared / self.method / "cell.json", {n: getattr(self, n) for n in names}, self.evaluate
-        )
+        facts = {name: getattr(self, name) for name in names}
+        figures = kept(self.folder / "cell.json", facts, lambda: self._evaluate(self._task_words()))
+        if self.pushed:
+            words = (*self._task_words(), f"task.perturbation={PUSHES}")
+            facts["perturbation"] = PUSHES
+            figures["pushed"] = kept(self.folder / "pushed.json", facts, lambda: self._evaluate(words))
+        return figures
 
-    def evaluate(self) -> dict[str, Any]:
-        """Make the policy, judge it, and return its figures."""
+    def _evaluate(self, task_words: tuple[str, ...]) -> dict[str, Any]:
+        """Make the policy, judge it on the task, and return its figures."""
         run = self.trained()
-        seed = EVALUATION_SEED + self.seed
-        call("eval", f"run={run}", f"episodes={self.episodes}", f"seed={seed}", "num_envs=128", "video=false")
+        words = (f"episodes={self.episodes}", f"seed={EVALUATION_SEED + self.seed}", "num_envs=128")
+        call("eval", f"run={run}", *task_words, *words, "video=false")
         figures = Run.open(run).summary()["eval"]
-        return {**figures, "evaluation_seed": seed, "levels": levels(run)}
+        return {**figures, "evaluation_seed": figures["seed"], "levels": levels(run)}
 
     def trained(self) -> Path:
         """Train the policy, or go on, or find it done; return its run."""
         method = METHODS[self.method]
-        base = self.shared / "bases" / method.base
-        self._train(
-            "bc",
-            base,
-            f"data={self.demonstrations()}",
-            f"policy={method.base}",
-            *self._task_words(),
-            *BC_WORDS,
-        )
+        if method.expert:
+            start = f"expert={replace(self, method=method.expert).trained()}"
+        else:
+            start = f"base={self._base(method.base)}"
         if not method.verb:
-            return base
-        run = self.shared / self.method / "run"
-        budget = BUDGETS[self.task]
-        self._train(
-            method.verb, run, f"base={base}", f"env_steps={budget}", *method.words, *self._task_words()
-        )
+            return self._base(method.base)
+        run = self.folder / "run"
+        budget = f"env_steps={BUDGETS[self.task]}"
+        self._train(method.verb, run, start, budget, *method.words, *self._task_words())
+        return run
+
+    def _base(self, policy: str) -> Path:
+        """Clone the demonstrations, unless that is done; return the run."""
+        run = self.shared / "bases" / policy
+        data = f"data={self.demonstrations()}"
+        self._train("bc", run, data, f"policy={policy}", *self._task_words(), *BC_WORDS)
         return run
 
     def _train(self, verb: str, run: Path, *words: str) -> None:
@@ -143,31 +166,6 @@ def levels(run: Path) -> dict[str, dict[str, float]]:
     return reached
 
 
-def table(cells: Sequence[dict[str, Any]]) -> str:
-    """Return a Markdown table: a line for each task, randomness and method."""
-    lines = ["| task | randomness | method | seeds, % | all, % [95 % interval] |", "|---|---|---|---|---|"]
-    keys = ("task", "randomness", "method")
-    for key, rate in pooled(cells, keys).items():
-        own = [cell for cell in cells if tuple(cell[name] for name in keys) == key]
-        seeds = " ".join(f"{100 * cell['successes'] / cell['episodes']:.1f}" for cell in own)
-        lines.append(f"| {key[0]} | {key[1]} | {METHODS[key[2]].title} | {seeds} | {percent(rate)} |")
-    return "\n".join(lines)
-
-
-def chart(cells: Sequence[dict[str, Any]]) -> str:
-    """Return a page with one bar a method; its whisker is the Wilson interval of all seeds together."""
-    rows: list[Bar | str] = []
-    for (task, randomness, method), rate in pooled(cells, ("task", "randomness", "method")).items():
-        heading = f"{task}, {randomness}"
-        if heading not in rows:
-            rows.append(heading)
-        index = list(METHODS).index(method)
-        rows.append(Bar(METHODS[method].title, rate.rate, str(rate), index, rate.low, rate.high))
-    style = resources.files("robofb").joinpath("report.css").read_text()
-    head = f'<!doctype html><meta charset="utf-8"><title>ResiP</title><style>{style}</style>'
-    return f"{head}<main><section><h2>Success by method</h2>{bars(rows)}</section></main>\n"
-
-
 def main() -> None:
     """Do what is missing, print the table, write the chart, then one JSON line."""
     parser = argparse.ArgumentParser(
@@ -177,25 +175,29 @@ def main() -> None:
     parser.add_argument("--randomness", nargs="+", choices=["low", "med", "high"], default=["low", "med"])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=["bc", "resip"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--demos", type=int, default=50)
+    parser.add_argument("--demos", type=int, nargs="+", default=[50])
+    parser.add_argument("--pushed", action="store_true", help="also under perturbation")
     parser.add_argument("--episodes", type=int, default=1024)
     parser.add_argument("--work", type=Path, default=Path("runs/resip-benchmark"))
-    parser.add_argument("--no-save", action="store_true", help="leave benchmarks/results as it is")
+    parser.add_argument("--kept-only", action="store_true", help="make no cell: show those that are there")
+    parser.add_argument("--no-save", action="store_true", help="leave results and docs as they are")
     args = parser.parse_args()
-    cells = [
-        Cell(args.work, task, randomness, method, seed, args.demos, args.episodes).result()
+    asked = [
+        Cell(args.work, task, randomness, method, seed, demos, args.episodes, args.pushed)
         for task in args.tasks
         for randomness in args.randomness
+        for demos in args.demos
         for method in args.methods
         for seed in args.seeds
     ]
-    print(table(cells))
-    write_atomically(args.work / "resip.html", chart(cells))
-    print(f"chart {args.work / 'resip.html'}")
+    cells = [cell.result() for cell in asked if cell.is_kept or not args.kept_only]
+    print(table(cells, TITLES))
+    body = charts(cells, TITLES, args.demos[0])
+    save_page(args.work / "resip.html", "ResiP and its baselines", body, "" if args.no_save else "resip")
     if args.no_save:
         print(json.dumps(cells))
     else:
-        save_result("resip", {"cells": cells, "demos": args.demos})
+        save_result("resip", {"cells": cells})
 
 
 if __name__ == "__main__":
