@@ -80,6 +80,8 @@ def training_envs(
 ) -> Iterator[tuple[VecEnv, VecEnv]]:
     """Open one env to train in, with this rank's share of the copies, and one to select in.
 
+    Only the first rank selects; on the others the second is the first again, and nobody uses it.
+
     Args:
         spec: what the policy that training starts from sees and does.
         policy: names it in errors; the run `cfg.base` where empty.
@@ -90,6 +92,9 @@ def training_envs(
     num_envs = ranks.share("num_envs", cfg.num_envs)
     with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **bank_of(cfg))) as env:
         check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
+        if not ranks.leads:
+            yield env, env
+            return
         with closing(loading.make_env(cfg.task, cfg.engine, num_envs)) as select_env:
             yield env, select_env
 
