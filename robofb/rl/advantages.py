@@ -111,8 +111,15 @@ def chunk_advantages(
         following = torch.where(decides[t], value[t], following)
         since = earned[t].masked_fill(decides[t], 0.0)
         fading = discount[t].masked_fill(decides[t], 1.0)
-    rows = [values[decides] for values in (earned, discount, value, next_value)]  # step after step
-    env = decides.nonzero()[:, 1]
+    env = decides.nonzero()[:, 1]  # step after step
     advantage = torch.zeros_like(reward)
-    advantage[decides] = decision_advantages(env, *rows, torch.zeros_like(env, dtype=torch.bool), lam)
+    advantage[decides] = decision_advantages(
+        env,
+        earned[decides],
+        discount[decides],
+        value[decides],
+        next_value[decides],
+        torch.zeros_like(env, dtype=torch.bool),
+        lam,
+    )
     return advantage

@@ -93,12 +93,10 @@ class NewOutput:
         else:
             self._leave()
         if isinstance(error, OSError):
-            line = explain(error, f"{self._out}: {self._failed}")
-            if is_full(error) and can_go_on:
-                line += (
-                    f"; what is written so far stays in {self.folder}, and the same command goes on with it"
-                )
-            raise UserError(line) from error
+            if not (is_full(error) and can_go_on):
+                raise UserError(explain(error, f"{self._out}: {self._failed}")) from error
+            line = explain(error, f"{self._out}: {self._failed} yet")
+            raise UserError(f"{line}; the same command goes on with what is in {self.folder}") from error
 
     def _leave(self) -> None:
         if self._lock is not None and self._lock.held:

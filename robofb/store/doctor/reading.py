@@ -54,7 +54,8 @@ class DatasetReader:
         try:
             check_finished(root, attributes, len(self._entries))
         except UserError as error:
-            self._add(UNFINISHED, ERROR, "", str(error))
+            fault = DAMAGED if isinstance(error, DamagedError) else UNFINISHED
+            self._add(fault, ERROR, "", str(error))
         if not self._entries:
             self._add(EMPTY, ERROR, "", "it holds no episodes")
         self._open_arrays(root, spec)
