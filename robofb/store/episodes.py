@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -31,7 +31,8 @@ from robofb.store.layout import (
 from robofb.store.lock import WriterLock
 from robofb.types import EnvSpec, Episode
 
-Place, Facts = str | Path, Mapping[str, Any] | None
+Root: TypeAlias = str | Path
+Facts: TypeAlias = Mapping[str, Any] | None
 _PURPOSE = {"r": "read", "a": "append"}
 
 
@@ -56,14 +57,13 @@ class EpisodeStore:
                 )
 
     @classmethod
-    def create(cls, path: Place, spec: EnvSpec, meta: Facts = None, unfinished: Facts = None) -> EpisodeStore:
+    def create(cls, path: Root, spec: EnvSpec, meta: Facts = None, unfinished: Facts = None) -> Self:
         """Make an empty dataset and open it for append.
 
         Args:
             path: folder that does not exist or is empty.
             spec: what every episode must fit.
-            meta: JSON-ready facts that hold for all episodes (robot, cameras, frames, ...); "made_with" is
-                filled in.
+            meta: JSON-ready facts that hold for all episodes (robot, frames, ...); "made_with" is filled in.
             unfinished: "verb" and "episodes" of the edit that makes it, see `continuation.finish`.
 
         Raises:
@@ -77,9 +77,7 @@ class EpisodeStore:
         return cls.open(root, "a", unfinished=unfinished is not None)
 
     @classmethod
-    def open(
-        cls, path: Place, mode: str = "r", spec: EnvSpec | None = None, unfinished: bool = False
-    ) -> EpisodeStore:
+    def open(cls, path: Root, mode: str = "r", spec: EnvSpec | None = None, unfinished: bool = False) -> Self:
         """Open a dataset.
 
         Args:
@@ -89,8 +87,8 @@ class EpisodeStore:
             unfinished: an edit need not have finished it.
 
         Raises:
-            UserError: no dataset there, an unfinished one, another schema version or spec, damaged files,
-                or (mode "a") another writer or a read-only folder.
+            UserError: no dataset there, or one that is unfinished, damaged, of another schema version or
+                spec; or (mode "a") another writer, or a read-only folder.
         """
         root = Path(path)
         if mode not in _PURPOSE:
@@ -230,8 +228,7 @@ class EpisodeStore:
     def append(self, episode: Episode) -> int:
         """Write one episode durably and return its number.
 
-        Nothing on disk is replaced before all of it is written, and the episode counts once the
-        index is replaced, by one rename.
+        Nothing on disk is replaced before all is written; the episode counts once the index is replaced.
 
         Raises:
             UserError: the store is not open for append, the episode does not fit or holds NaN, or the disk is
