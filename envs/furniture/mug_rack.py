@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import mujoco
 import torch
@@ -14,8 +15,9 @@ from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
 from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move
 from robofb.envs.furniture.pairs import Pair, Part
-from robofb.envs.furniture.parts import BOX, CAPSULE, CYLINDER, SLIDING_FRICTION, SPHERE, WOOD
+from robofb.envs.furniture.parts import BOX, CAPSULE, CYLINDER, SLIDING_FRICTION, SPHERE
 from robofb.envs.furniture.plans import DOWN, carry, pick
+from robofb.envs.looks.palette import GLAZE, OAK
 
 HALF = math.sqrt(0.5)
 UPRIGHT = (HALF, HALF, 0.0, 0.0)  # y up; z, along the hole of the handle and along the peg, towards -y
@@ -24,7 +26,6 @@ MUG_START_M = (0.45, -0.14)
 GRASP_M = (0.0, 0.015, 0.0)  # 25 mm below the rim: the palm stays 12 mm above it
 # TCP rotations in the mug's frame: down, the fingers closing along the hole of the handle.
 BESIDE_HANDLE = [torch.tensor([[sign, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, sign, 0.0]]) for sign in (1.0, -1.0)]
-GLAZE = (0.24, 0.42, 0.60, 1)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
         "contype": TOP,
         "conaffinity": 0,
         "friction": [SLIDING_FRICTION, 0.005, 0.0001],
-        "rgba": WOOD,
+        "rgba": OAK,
     }
     width, height, depth = rack.size_m
     foot_m = 0.005
@@ -147,7 +148,7 @@ class MugRack(AssemblyTask):
     is let go; as in ResiP the hand may still hold it. See `AssemblyTask` for the arguments.
     """
 
-    def __init__(self, randomness: str = "low", max_steps: int = 400, **limits: float) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 400, **options: Any) -> None:
         peg_m = (0.0, RACK.peg_height_m, RACK.tip_z_m - TIP_M)
         self.pair = Pair("mug", "rack", HUNG_M, peg_m, tip_m=TIP_M)
         super().__init__(
@@ -160,7 +161,7 @@ class MugRack(AssemblyTask):
             None,
             randomness,
             max_steps,
-            **limits,
+            **options,
         )
 
     def plan(self) -> Sequence[Move]:

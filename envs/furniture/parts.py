@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import mujoco
 
 from robofb.envs.contact_bits import FOOT, HAND, HOLE, LEG, PAD, PEG, TABLE, TOP
+from robofb.envs.looks.palette import MAPLE, OAK, WALNUT
 from robofb.envs.sensors import add_frame_sensor
 
 BOX = mujoco.mjtGeom.mjGEOM_BOX
@@ -19,7 +20,6 @@ CAPSULE = mujoco.mjtGeom.mjGEOM_CAPSULE
 CYLINDER = mujoco.mjtGeom.mjGEOM_CYLINDER
 SPHERE = mujoco.mjtGeom.mjGEOM_SPHERE
 SLIDING_FRICTION = 0.15  # of printed parts, as in FurnitureSim
-WOOD, PALE_WOOD, DARK_WOOD = (0.72, 0.53, 0.33, 1), (0.85, 0.72, 0.53, 1), (0.33, 0.22, 0.13, 1)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
         size=[half, half, leg.body_length / 2],
         contype=LEG,
         conaffinity=TABLE | TOP | PAD | HAND | LEG,
-        rgba=WOOD,
+        rgba=OAK,
         mass=leg.mass_kg,
         **surface,
     )
@@ -82,7 +82,7 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
             size=[leg.capsule_radius, 0, 0],
             contype=PEG,
             conaffinity=TOP | HOLE,
-            rgba=DARK_WOOD,
+            rgba=WALNUT,
             group=3,
             mass=0,
             **surface,
@@ -94,7 +94,7 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
         size=[leg.peg_radius, leg.peg_length / 2, 0],
         contype=FOOT,
         conaffinity=TABLE,
-        rgba=DARK_WOOD,
+        rgba=WALNUT,
         mass=0,
         **surface,
     )
@@ -127,16 +127,7 @@ def shape_table_top(body: mujoco.MjsBody, top: TableTop) -> None:
         )
     _add_hole(body, top, (top.hole_xy, top.hole_xy), surface)
     _add_feet(body, top)
-    for x, y in ((-1, -1), (-1, 1), (1, -1)):
-        body.add_geom(
-            type=CYLINDER,
-            pos=[x * top.hole_xy, y * top.hole_xy, 0.0002],
-            size=[top.hole_radius, 0.0002, 0],
-            contype=0,
-            conaffinity=0,
-            rgba=DARK_WOOD,
-            mass=0,
-        )
+    _add_looks(body, top)
 
 
 def shape_four_hole_top(body: mujoco.MjsBody, top: TableTop) -> None:
@@ -160,6 +151,7 @@ def shape_four_hole_top(body: mujoco.MjsBody, top: TableTop) -> None:
     for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
         _add_hole(body, top, (x * top.hole_xy, y * top.hole_xy), surface)
     _add_feet(body, top)
+    _add_looks(body, top)
 
 
 def _top_surface() -> dict:
@@ -167,8 +159,29 @@ def _top_surface() -> dict:
         "contype": TOP,
         "conaffinity": 0,
         "friction": [SLIDING_FRICTION, 0.005, 0.0001],
-        "rgba": PALE_WOOD,
+        "group": 3,
     }
+
+
+def _add_looks(body: mujoco.MjsBody, top: TableTop) -> None:
+    """Show one board with four dark discs for holes: the boxes around a hole would not look like one."""
+    seen_only = {"contype": 0, "conaffinity": 0, "mass": 0}
+    half_side, half_thickness = top.side / 2, top.thickness / 2
+    body.add_geom(
+        type=BOX,
+        pos=[0, 0, -half_thickness],
+        size=[half_side, half_side, half_thickness],
+        rgba=MAPLE,
+        **seen_only,
+    )
+    for x, y in ((1, 1), (-1, -1), (-1, 1), (1, -1)):
+        body.add_geom(
+            type=CYLINDER,
+            pos=[x * top.hole_xy, y * top.hole_xy, 0.0002],
+            size=[top.hole_radius, 0.0002, 0],
+            rgba=WALNUT,
+            **seen_only,
+        )
 
 
 def _add_feet(body: mujoco.MjsBody, top: TableTop) -> None:

@@ -7,6 +7,7 @@ import math
 import mujoco
 
 from robofb.envs.contact_bits import FOOT, HOLE, PEG, TABLE
+from robofb.envs.looks.palette import WALNUT
 
 BOX = mujoco.mjtGeom.mjGEOM_BOX
 CAPSULE = mujoco.mjtGeom.mjGEOM_CAPSULE
@@ -16,7 +17,6 @@ CAPSULE_RADIUS_M = 0.0018
 NUM_CAPSULES = 8
 FOOT_RADIUS_M = 0.006
 FRICTION = {"friction": [0.15, 0.005, 0.0001]}  # of printed parts, as in FurnitureSim
-PALE, PLAIN, DARK = (0.85, 0.72, 0.53, 1), (0.72, 0.53, 0.33, 1), (0.33, 0.22, 0.13, 1)
 
 
 def add_pin(body: mujoco.MjsBody, radius_m: float, root_m: float, tip_m: float) -> None:
@@ -39,7 +39,7 @@ def add_pin(body: mujoco.MjsBody, radius_m: float, root_m: float, tip_m: float) 
             size=[CAPSULE_RADIUS_M, 0, 0],
             contype=PEG,
             conaffinity=HOLE,
-            rgba=DARK,
+            rgba=WALNUT,
             group=3,
             mass=0,
             **FRICTION,
@@ -50,7 +50,7 @@ def add_pin(body: mujoco.MjsBody, radius_m: float, root_m: float, tip_m: float) 
         size=[radius_m, abs(tip_m - root_m) / 2, 0],
         contype=FOOT,
         conaffinity=TABLE,
-        rgba=DARK,
+        rgba=WALNUT,
         mass=0,
         **FRICTION,
     )
@@ -90,7 +90,7 @@ def add_hole(
         size=[radius_m, 0.0002, 0],
         contype=0,
         conaffinity=0,
-        rgba=DARK,
+        rgba=WALNUT,
         mass=0,
     )
 
