@@ -4,10 +4,10 @@ python benchmarks/task_pictures.py [--tasks one_leg ...] [--share 0.3]
 
 A figure for a paper, with the arm and the parts from the user's assets where `--looks` asks for them:
 
-python benchmarks/task_pictures.py --tasks one_leg --camera figure --size 1200 1600 --light 64 --looks meshes --out .
+python benchmarks/task_pictures.py --tasks one_leg --camera figure --size 1200 1600 --looks meshes --out plots
 
-Shadows, anti-aliasing and fine curves are asked for here alone: they cost many times the frame where OpenGL is
-software. Shadows are soft because a picture is the mean of several, each with the light from elsewhere.
+Shadows, anti-aliasing and fine curves are asked for here alone: they cost many times the frame where OpenGL
+is software. Shadows are soft because a picture is the mean of several, each with the light from elsewhere.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--camera", default="front", help="front, wrist or figure")
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), help="height and width [px]")
-    parser.add_argument("--light", type=int, default=32, help="pictures that one is the mean of")
+    parser.add_argument("--light", type=int, default=16, help="pictures that one is the mean of")
     parser.add_argument("--looks", default="primitive", choices=LOOKS)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the pictures")
     args = parser.parse_args()

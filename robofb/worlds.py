@@ -45,7 +45,7 @@ def _compose(name: str, meta: Mapping[str, Any] = _NO_FACTS) -> Any:
 
 
 def env_of_dataset(store: EpisodeStore, num_envs: int) -> SimVecEnv:
-    """Make the env of a dataset's task, randomness, looks and cameras, with `sim_state` and without `autoreset`.
+    """Make the env of a dataset's task, looks and cameras, with `sim_state` and without `autoreset`.
 
     Raises:
         UserError: there is no such task.

@@ -60,7 +60,7 @@ def part_shapes(part: str) -> list[tuple[list, list]]:
 
 
 def obj_text(shapes: list[tuple[list, list]], turn: np.ndarray, origin: np.ndarray, scale: float) -> str:
-    """Return shapes as OBJ, moved from the part's frame to the mesh's, with a tag of another material."""
+    """Return shapes as OBJ, moved from the part's frame to the mesh's."""
     lines, count = ["mtllib part.mtl", "usemtl shell"], 0
     for vertices, faces in shapes:
         placed = scale * (np.array(vertices) @ turn + origin)
@@ -68,14 +68,14 @@ def obj_text(shapes: list[tuple[list, list]], turn: np.ndarray, origin: np.ndarr
         lines += ["f " + " ".join(f"{count + corner + 1}/1/1" for corner in face) for face in faces]
         count += len(vertices)
     lines.insert(2, "vn 0 0 1")
-    tag = [f"v {9 * scale} {value} 0" for value in (0, 1, 2)]  # far off: it must not count
-    return "\n".join([*lines, *tag, "usemtl tag", "f -3//1 -2//1 -1//1"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def part_obj(part: str, scale: float = 1.0) -> str:
-    """Return the OBJ text of a part's stand-in, in the frame of furniture-bench's mesh."""
+    """Return the OBJ text of a part's stand-in, in the frame of furniture-bench's mesh, with a tag."""
     (place,) = (place for place in PART_MESHES if place.part == part)
-    return obj_text(part_shapes(part), place.turn, np.array(place.origin_m), scale)
+    tag = "v 9 0 0\nv 9 1 0\nv 9 2 0\nusemtl tag\nf -3//1 -2//1 -1//1\n"  # far off: it must not count
+    return obj_text(part_shapes(part), place.turn, np.array(place.origin_m), scale) + tag
 
 
 def furniture_bench_files(scale: float = 1.0) -> dict[str, str]:
@@ -103,11 +103,13 @@ def write_tree(path: Path, files: dict[str, str]) -> Path:
 def menagerie_files(links: tuple = MENAGERIE_LINKS, meshes: dict[str, str] | None = None) -> dict[str, str]:
     """Return a folder like Menagerie's of the arm: one mesh for each link, one for both fingers."""
     names = ["link0", *(name for name, _, _ in links if name != "link8"), "finger"]
-    meshes = meshes or {name: obj_text([box((0,) * 3, (0.02,) * 3)], np.eye(3), np.zeros(3), 1.0) for name in names}
+    meshes = meshes or {
+        name: obj_text([box((0,) * 3, (0.02,) * 3)], np.eye(3), np.zeros(3), 1.0) for name in names
+    }
     assets = "".join(f'<mesh file="{name}_0.obj"/>' for name in names)
     inner = "".join(
-        f'<body name="{side}_finger" pos="0 0 0.0584"{quat}><geom mesh="finger_0" material="black" class="visual"/>'
-        '<geom class="pad"/></body>'
+        f'<body name="{side}_finger" pos="0 0 0.0584"{quat}>'
+        '<geom mesh="finger_0" material="black" class="visual"/><geom class="pad"/></body>'
         for side, quat in (("left", ""), ("right", ' quat="0 0 0 1"'))
     )
     for name, pos, quat in reversed(links):
@@ -117,7 +119,8 @@ def menagerie_files(links: tuple = MENAGERIE_LINKS, meshes: dict[str, str] | Non
     text = (
         '<mujoco><compiler angle="radian" meshdir="assets"/><asset>'
         '<material name="white" rgba="1 1 1 1"/><material name="black" rgba="0.25 0.25 0.25 1"/>'
-        f'{assets}</asset><worldbody><body name="link0"><geom mesh="link0_0" material="white" class="visual"/>'
+        f'{assets}</asset><worldbody><body name="link0">'
+        '<geom mesh="link0_0" material="white" class="visual"/>'
         f'<geom mesh="link0_0" class="collision"/>{inner}</body></worldbody></mujoco>'
     )
     return {

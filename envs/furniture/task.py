@@ -255,4 +255,3 @@ class FurnitureTask(ABC):
     def gripper_closes(self, engine: Engine) -> Tensor:
         """Return (B,) bool: the gripper is commanded to be closed rather than open."""
         return engine.field("act")[:, franka.NUM_JOINTS] < franka.MAX_WIDTH_M / 2
-

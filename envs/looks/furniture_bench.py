@@ -20,7 +20,11 @@ _FOLDERS = (  # of the meshes, in a wheel or checkout and in what people may poi
     "mesh/",
     "",
 )
-_LICENCES = ("furniture_bench-*.dist-info/LICENSE", "furniture_bench-*.dist-info/licenses/LICENSE", "LICENSE*")
+_LICENCES = (
+    "furniture_bench-*.dist-info/LICENSE",
+    "furniture_bench-*.dist-info/licenses/LICENSE",
+    "LICENSE*",
+)
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def _meshes(
             mesh = geom.get("mesh", "")
             if link not in LINKS:
                 continue
-            if mesh not in files or {"pos", "quat"}.intersection(geom.keys()) or "scale" in files[mesh].keys():
+            moved = {"pos", "quat"}.intersection(geom.keys())
+            if mesh not in files or moved or files[mesh].get("scale") is not None:
                 raise UserError(f"{MODEL}: {link} shows mesh '{mesh}' in a way that is not Menagerie's")
             name = folder + files[mesh].get("file", "")
             turn = _HALF_TURN if link == "right_finger" else np.eye(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def read_obj(content: bytes, name: str) -> ObjMesh:
                 material = rest.strip()
             elif word == "f":
                 polygon = [_corner(text, len(vertices), len(normals)) for text in rest.split()]
-                fan = [(polygon[0], *pair) for pair in zip(polygon[1:], polygon[2:], strict=False)]
+                fan = [(polygon[0], *pair) for pair in pairwise(polygon[1:])]
                 if not fan:
                     raise ValueError("a face needs three corners")
                 corners += fan
@@ -194,7 +195,9 @@ def hole_m(
         away = outline - centre
         distance, angle = np.hypot(*away.T), np.arctan2(away[:, 1], away[:, 0])
         sector = np.floor((angle + np.pi) / (2 * np.pi) * 24).astype(int) % 24
-        wall = [outline[sector == k][distance[sector == k].argmin()] for k in range(24) if (sector == k).any()]
+        wall = [
+            outline[sector == k][distance[sector == k].argmin()] for k in range(24) if (sector == k).any()
+        ]
         ring = np.array([point for point in wall if np.hypot(*(point - centre)) < reach_m])
         if len(ring) < 8:
             raise UserError(f"no hole at ({1e3 * near_m[0]:g}, {1e3 * near_m[1]:g}) mm of the mesh")

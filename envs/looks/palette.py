@@ -114,6 +114,8 @@ def grain(size: int = GRAIN_PX) -> np.ndarray:
     sway = 0.10 * np.sin(1.3 * z + 0.7) + 0.05 * np.sin(3.1 * z + 2.0 * x) + 0.03 * np.sin(5.3 * y + 1.1)
     rings = np.hypot(x + 2.3 + sway, y - 1.1 + 0.6 * sway) * 2 * math.pi * 3.5
     ring = 0.5 + 0.5 * np.sin(rings + 0.6 * np.sin(rings))
-    fibre = np.sin(37 * x + 3 * np.sin(4 * z)) * np.sin(41 * y + 2 * np.sin(3 * z + 1)) * np.sin(2.1 * z + 9 * x)
+    fibre = (
+        np.sin(37 * x + 3 * np.sin(4 * z)) * np.sin(41 * y + 2 * np.sin(3 * z + 1)) * np.sin(2.1 * z + 9 * x)
+    )
     brightness: np.ndarray = np.clip(0.97 - 0.17 * ring**2 + 0.03 * fibre, 0.0, 1.0)
     return brightness
