@@ -41,7 +41,8 @@ def draw(name: str, args: argparse.Namespace) -> Path:
     seeds = derive_seeds(args.seed, torch.tensor([0]))
     moment = int(args.share * _play(env, seeds, task.spec.max_steps))
     _play(env, seeds, moment)
-    picture = _picture(env, args.camera, *args.size, args.light)
+    height, width = args.size
+    picture = _picture(env, args.camera, height, width, args.light)
     env.close()
     args.out.mkdir(parents=True, exist_ok=True)
     path: Path = args.out / f"{name}.png"

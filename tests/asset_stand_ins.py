@@ -74,7 +74,7 @@ def obj_text(shapes: list[tuple[list, list]], turn: np.ndarray, origin: np.ndarr
 def part_obj(part: str, scale: float = 1.0) -> str:
     """Return the OBJ text of a part's stand-in, in the frame of furniture-bench's mesh, with a tag."""
     (place,) = (place for place in PART_MESHES if place.part == part)
-    tag = "v 9 0 0\nv 9 1 0\nv 9 2 0\nusemtl tag\nf -3//1 -2//1 -1//1\n"  # far off: it must not count
+    tag = "v 0 0 0\nv .001 0 0\nv 0 .001 0\nusemtl tag\nf -3//1 -2//1 -1//1\n"
     return obj_text(part_shapes(part), place.turn, np.array(place.origin_m), scale) + tag
 
 

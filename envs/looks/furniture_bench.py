@@ -62,7 +62,8 @@ def import_furniture_bench(path: Path, folder: Path, dry_run: bool = False) -> I
         check_free(folder / PARTS_PACK)
     with MeshSource(path) as source:
         meshes, licence = _read_meshes(source), _read_licence(source)
-    imported = Imported(compare(meshes), None)
+    untagged = {part: mesh.of_main_material() for part, mesh in meshes.items()}
+    imported = Imported(compare(untagged), None)
     if dry_run or not imported.sound:
         return imported
     shown = [place.part for place in PART_MESHES if not place.why_hidden]
@@ -71,16 +72,14 @@ def import_furniture_bench(path: Path, folder: Path, dry_run: bool = False) -> I
 
 
 def _read_meshes(source: MeshSource) -> dict[str, ObjMesh]:
-    """Return the meshes in the frames of our parts, without the tags on them."""
+    """Return the meshes in the frames of our parts, with the tags on them, which close their surfaces."""
     found = [folder for folder in _FOLDERS if source.has(folder + _PROBE)]
     top = found[0] if found else _FOLDERS[0]
     missing = [place.file for place in PART_MESHES if not source.has(top + place.file)]
     if missing:
         raise UserError(f"{source.path} lacks {', '.join(top + file for file in missing)}")
     return {
-        place.part: read_obj(source.read(top + place.file), place.file)
-        .of_main_material()
-        .moved(place.turn, place.origin_m)
+        place.part: read_obj(source.read(top + place.file), place.file).moved(place.turn, place.origin_m)
         for place in PART_MESHES
     }
 

@@ -49,8 +49,8 @@ def test_wheel_and_checkout_give_the_same_pack(tmp_path, inside):
     assert not [*tmp_path.glob("**/.*")]
 
 
-def test_kept_meshes_are_in_the_frames_of_our_parts_without_tags(tmp_path):
-    """Of a leg: the shoulder at z = 0, the peg 16 mm below it, the body 71.5 mm above; no tag at 9 m."""
+def test_kept_meshes_are_in_the_frames_of_our_parts(tmp_path):
+    """Of a leg: the shoulder at z = 0, the peg 16 mm below it, the body 71.5 mm above."""
     pack = import_furniture_bench(write_wheel(tmp_path / "a.whl", furniture_bench_files()), tmp_path).pack
     (leg,) = pack.showing("square_leg")
     mesh = read_obj((pack.folder / leg.file).read_bytes(), leg.file)
