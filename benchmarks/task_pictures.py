@@ -2,45 +2,74 @@
 
 python benchmarks/task_pictures.py [--tasks one_leg ...] [--share 0.3]
 
-Shadows and anti-aliasing are asked for here alone: they cost many times the frame where OpenGL is software.
+A figure for a paper, with the arm and the parts from the user's assets where `--looks` asks for them:
+
+python benchmarks/task_pictures.py --tasks one_leg --camera figure --size 1200 1600 --looks meshes --out plots
+
+Shadows, anti-aliasing and fine curves are asked for here alone: they cost many times the frame where OpenGL
+is software. Shadows are soft because a picture is the mean of several, each with the light from elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import imageio.v2 as imageio
+import numpy as np
 import torch
 
 from robofb.envs import make_task, task_names
+from robofb.envs.looks.show import LOOKS
 from robofb.interfaces import ScriptedTask
 from robofb.rng import derive_seeds
 from robofb.sim.render import Renderer
 from robofb.sim.vec_env import SimVecEnv
 
-HEIGHT, WIDTH = 480, 640
 SAMPLES, SHADOW_PX = 8, 4096
+CURVES = (64, 32, 8)  # slices, stacks and quads of round and flat shapes
+LIGHT_RADIUS = 0.06  # of the light as seen from the scene [rad]: 12 times the sun's
 FOLDER = Path(__file__).parents[1] / "docs/images"
 
 
-def draw(name: str, share: float, seed: int) -> Path:
+def draw(name: str, args: argparse.Namespace) -> Path:
     """Play an episode twice: to learn its length, and to the moment of the picture."""
-    task = make_task(name)
+    task = make_task(name, looks=args.looks)
     assert isinstance(task, ScriptedTask)
     env = SimVecEnv(task, 1, autoreset=False)
-    seeds = derive_seeds(seed, torch.tensor([0]))
-    moment = int(share * _play(env, seeds, task.spec.max_steps))
+    seeds = derive_seeds(args.seed, torch.tensor([0]))
+    moment = int(args.share * _play(env, seeds, task.spec.max_steps))
     _play(env, seeds, moment)
-    quality = env.engine.model.vis.quality
-    quality.offsamples, quality.shadowsize = SAMPLES, SHADOW_PX
-    with Renderer(env.engine, HEIGHT, WIDTH) as renderer:
-        picture = renderer.frame(0, "front")
+    height, width = args.size
+    picture = _picture(env, args.camera, height, width, args.light)
     env.close()
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.png"
+    args.out.mkdir(parents=True, exist_ok=True)
+    path: Path = args.out / f"{name}.png"
     imageio.imwrite(path, picture)
     return path
+
+
+def _picture(env: SimVecEnv, camera: str, height: int, width: int, lights: int) -> np.ndarray:
+    """Return the mean of pictures (H, W, 3) in each of which the first light stands elsewhere in its disc."""
+    visual, model = env.engine.model.vis, env.engine.model
+    visual.quality.offsamples, visual.quality.shadowsize = SAMPLES, SHADOW_PX
+    visual.quality.numslices, visual.quality.numstacks, visual.quality.numquads = CURVES
+    visual.global_.offheight, visual.global_.offwidth = height, width
+    middle = model.light_dir[0] / np.linalg.norm(model.light_dir[0])
+    aside = np.cross(middle, [0.0, 0.0, 1.0])
+    aside /= np.linalg.norm(aside)
+    total = np.zeros((height, width, 3))
+    with Renderer(env.engine, height, width) as renderer:
+        for index in range(lights):
+            reach = LIGHT_RADIUS * math.sqrt((index + 0.5) / lights)  # a sunflower's seeds fill the disc
+            angle = index * math.pi * (3 - math.sqrt(5))
+            offset = math.cos(angle) * aside + math.sin(angle) * np.cross(aside, middle)
+            model.light_dir[0] = middle + reach * offset
+            total += renderer.frame(0, camera)
+    model.light_dir[0] = middle
+    mean: np.ndarray = (total / lights).round().astype(np.uint8)
+    return mean
 
 
 def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:
@@ -66,9 +95,14 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=task_names(), choices=task_names())
     parser.add_argument("--share", type=float, default=0.3, help="of the episode, at which to look")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--camera", default="front", help="front, wrist or figure")
+    parser.add_argument("--size", type=int, nargs=2, default=(480, 640), help="height and width [px]")
+    parser.add_argument("--light", type=int, default=16, help="pictures that one is the mean of")
+    parser.add_argument("--looks", default="primitive", choices=LOOKS)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the pictures")
     args = parser.parse_args()
     for name in args.tasks:
-        print(draw(name, args.share, args.seed))
+        print(draw(name, args))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from robofb import __version__
+from robofb.asset_verbs import app as assets_app
 from robofb.data_verbs import make_app
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
@@ -126,6 +127,7 @@ for _verb in VERBS.values():
     (train_app if _group == "train" else app).command(_word, cls=_VerbCommand)(_configured(_verb))
 app.add_typer(train_app, name="train")
 app.add_typer(make_app(), name="data")
+app.add_typer(assets_app, name="assets")
 
 
 @app.command()

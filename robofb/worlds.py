@@ -35,15 +35,17 @@ def _compose(name: str, meta: Mapping[str, Any] = _NO_FACTS) -> Any:
     if not re.fullmatch(r"\w+", name):
         raise UserError(f"task {name!r} is no task's name")
     words = [f"task={name}"]
-    if "randomness" in meta:
-        if not re.fullmatch(r"\w+", str(meta["randomness"])):
-            raise UserError(f"randomness {meta['randomness']!r} of a dataset of task {name} is no name")
-        words.append(f"task.randomness={meta['randomness']}")
+    for key in ("randomness", "looks"):
+        if key not in meta:
+            continue
+        if not re.fullmatch(r"\w+", str(meta[key])):
+            raise UserError(f"{key} {meta[key]!r} of a dataset of task {name} is no name")
+        words.append(f"task.{key}={meta[key]}")
     return compose("collect", words)
 
 
 def env_of_dataset(store: EpisodeStore, num_envs: int) -> SimVecEnv:
-    """Make the env of a dataset's task, randomness and cameras, with `sim_state` and without `autoreset`.
+    """Make the env of a dataset's task, looks and cameras, with `sim_state` and without `autoreset`.
 
     Raises:
         UserError: there is no such task.
@@ -57,7 +59,7 @@ def env_of_task(name: str, num_envs: int, meta: Mapping[str, Any] = _NO_FACTS) -
     """Make the env of a task's name without cameras, with `sim_state` and without `autoreset`.
 
     Args:
-        meta: of a dataset, whose randomness counts.
+        meta: of a dataset, whose randomness and looks count.
 
     Raises:
         UserError: there is no such task, or it brings its own simulator.

@@ -24,7 +24,7 @@ def test_help_lists_the_verbs_without_importing_torch():
     imported = done.stdout.splitlines()[-1]
     assert "'robofb.verbs'" in imported
     assert not any(f"'{package}'" in imported for package in ("torch", "hydra", "mujoco", "robofb.config"))
-    for word in ("quickstart", "collect", "train", "eval", "data", "doctor"):
+    for word in ("quickstart", "collect", "train", "eval", "data", "assets", "doctor"):
         assert word in done.stdout
 
 

@@ -39,6 +39,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
         "config",
         "config_errors",
         "verbs",
+        "asset_verbs",
         "worlds",
         "data_verbs",
         "doctor",
@@ -50,7 +51,7 @@ ALLOWED = {  # third-party package: modules of the core that may import it
     "wandb": {"wandb_mirror"},
     "warp": {"sim.warp_setup", "sim.warp_kernels"},
     "mujoco_warp": {"sim.warp_setup"},
-    "typer": {"cli", "data_verbs"},
+    "typer": {"cli", "data_verbs", "asset_verbs"},
     "viser": {"viewer"},
 }
 IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp", "pillow": "PIL"}

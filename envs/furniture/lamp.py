@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 
@@ -38,6 +39,7 @@ from robofb.envs.furniture.screws import (
     around,
 )
 from robofb.envs.furniture.thread import Thread
+from robofb.envs.looks.palette import BRASS, GLASS, LINEN, STONE
 
 HALF = math.sqrt(0.5)
 ALONG_Y = (HALF, -HALF, 0.0, 0.0)  # the bulb's axis, from its pin to its neck, along +y
@@ -46,8 +48,6 @@ BULB_START_M = (0.55, -0.15)
 HOOD_START_M = (0.38, -0.20)
 OBSTACLE_GAP_M = 0.016
 ABOVE_M = 0.11  # the hood's seat passes this high above the bulb's end: its rim clears it
-STONE, GLASS = (0.30, 0.33, 0.38, 1), (0.96, 0.93, 0.78, 1)
-BRASS, LINEN = (0.72, 0.58, 0.32, 1), (0.86, 0.80, 0.70, 1)
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,9 @@ class Lamp(AssemblyTask):
     Of the hood only the position counts, relative to the bulb.
     """
 
-    def __init__(self, randomness: str = "low", max_steps: int = 1000, **limits: float) -> None:
+    part_meshes = {"lamp_base": "lamp_base", "hood": "hood"}
+
+    def __init__(self, randomness: str = "low", max_steps: int = 1000, **options: Any) -> None:
         base, bulb, hood = LAMP_BASE, BULB, HOOD
         base_m = (*BASE_START_M, base.height + base.clearance_below)
         parts = (
@@ -260,7 +262,7 @@ class Lamp(AssemblyTask):
             (BASE_START_M[0] + to_edge, BASE_START_M[1] + to_edge),
             randomness,
             max_steps,
-            **limits,
+            **options,
         )
 
     def plan(self) -> list[Move]:

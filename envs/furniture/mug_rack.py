@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import mujoco
 import torch
@@ -15,7 +16,8 @@ from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move
 from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.plans import DOWN, carry, pick
-from robofb.envs.furniture.screws import BOX, CAPSULE, CYLINDER, FRICTION, PLAIN, add_feet
+from robofb.envs.furniture.screws import BOX, CAPSULE, CYLINDER, FRICTION, add_feet
+from robofb.envs.looks.palette import GLAZE, OAK
 
 HALF = math.sqrt(0.5)
 UPRIGHT = (HALF, HALF, 0.0, 0.0)  # y up; z, along the hole of the handle and along the peg, towards -y
@@ -24,7 +26,6 @@ MUG_START_M = (0.45, -0.14)
 GRASP_M = (0.0, 0.015, 0.0)  # 25 mm below the rim: the palm stays 12 mm above it
 # TCP rotations in the mug's frame: down, the fingers closing along the hole of the handle.
 BESIDE_HANDLE = [torch.tensor([[sign, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, sign, 0.0]]) for sign in (1.0, -1.0)]
-GLAZE = (0.24, 0.42, 0.60, 1)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def shape_mug(body: mujoco.MjsBody, mug: Mug) -> None:
 
 def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
     """Give a body the shape of a rack: a base on four feet, a post and two pegs."""
-    surface = {"contype": TOP, "conaffinity": 0, "rgba": PLAIN, **FRICTION}
+    surface = {"contype": TOP, "conaffinity": 0, "rgba": OAK, **FRICTION}
     width, height, depth = rack.size_m
     foot_m = 0.005
     body.add_geom(
@@ -136,7 +137,7 @@ class MugRack(AssemblyTask):
     is let go; as in ResiP the hand may still hold it. See `AssemblyTask` for the arguments.
     """
 
-    def __init__(self, randomness: str = "low", max_steps: int = 400, **limits: float) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 400, **options: Any) -> None:
         peg_m = (0.0, RACK.peg_height_m, RACK.tip_z_m - TIP_M)
         self.pair = Pair("mug", "rack", HUNG_M, peg_m, tip_m=TIP_M)
         super().__init__(
@@ -149,7 +150,7 @@ class MugRack(AssemblyTask):
             None,
             randomness,
             max_steps,
-            **limits,
+            **options,
         )
 
     def plan(self) -> Sequence[Move]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move, about_z
@@ -25,7 +26,9 @@ LEG, TOP, THREAD = Leg(), TableTop(), Thread()
 class OneLeg(AssemblyTask):
     """Screw one leg into a table top that lies in a corner of bars; see `AssemblyTask` for the arguments."""
 
-    def __init__(self, randomness: str = "low", max_steps: int = 700, **limits: float) -> None:
+    part_meshes = {"leg": "square_leg", "top": "square_top"}
+
+    def __init__(self, randomness: str = "low", max_steps: int = 700, **options: Any) -> None:
         top_m = (*TOP_START_M, TOP.thickness + TOP.clearance_below)
         leg_m = (*LEG_START_M, LEG.width / 2)
         parts = (
@@ -50,7 +53,7 @@ class OneLeg(AssemblyTask):
             (TOP_START_M[0] + to_edge, TOP_START_M[1] + to_edge),
             randomness,
             max_steps,
-            **limits,
+            **options,
         )
 
     def plan(self) -> list[Move]:

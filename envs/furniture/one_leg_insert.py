@@ -60,8 +60,10 @@ class OneLegInsert(FurnitureTask):
         max_part_overlap_m: success is refused while leg and top overlap deeper than this.
         max_pad_overlap_m: the same for leg and pads; these are soft and sink 1.2 mm in a plain grip.
         perturbation: chance per part and control step of a push, see `FurnitureTask`.
+        looks: primitive, arm, parts or meshes, see `FurnitureTask`.
     """
 
+    part_meshes = {"leg": "square_leg", "top": "square_top"}
     push_m_s, push_rad_s = 0.1, 1.0  # the leg stands on its 15 mm peg: a harder push topples it
 
     def __init__(
@@ -74,11 +76,12 @@ class OneLegInsert(FurnitureTask):
         max_part_overlap_m: float = 0.001,
         max_pad_overlap_m: float = 0.003,
         perturbation: float = 0.0,
+        looks: str = "primitive",
     ) -> None:
         if max_steps < 1:
             raise UserError(f"max_steps={max_steps}: needs at least 1")
         self.leg, self.top = Leg(), TableTop()
-        super().__init__(randomness, ("leg", "top"), perturbation)
+        super().__init__(randomness, ("leg", "top"), perturbation, looks)
         self.min_tilt_cosine, self.max_off_axis_m = min_tilt_cosine, max_off_axis_m
         self.min_depth_m = min_depth_share * self.leg.peg_length
         self.max_part_overlap_m, self.max_pad_overlap_m = max_part_overlap_m, max_pad_overlap_m

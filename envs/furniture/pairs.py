@@ -10,6 +10,7 @@ import mujoco
 from robofb.envs.contact_bits import TOP
 from robofb.envs.furniture.screws import FRICTION
 from robofb.envs.furniture.thread import Thread, add_thread
+from robofb.envs.looks.palette import BAR
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 
 PART_SHIFT_SHARE = 0.5  # of the frame's shift, by which each part strays on its own
@@ -130,6 +131,6 @@ def add_obstacle(spec: mujoco.MjSpec) -> None:
             size=half,
             contype=TOP,
             conaffinity=TOP,
-            rgba=(0.35, 0.37, 0.4, 1),
+            rgba=BAR,
             **FRICTION,
         )

@@ -16,14 +16,13 @@ from robofb.envs.furniture.screws import (
     BOX,
     FOOT_RADIUS_M,
     FRICTION,
-    PALE,
-    PLAIN,
     add_feet,
     add_mouth,
     add_pin,
     add_walls,
     below_corners,
 )
+from robofb.envs.looks.palette import MAPLE, OAK
 from robofb.envs.sensors import add_frame_sensor
 
 
@@ -70,7 +69,7 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
         size=[half, half, leg.body_length / 2],
         contype=LEG,
         conaffinity=TABLE | TOP | PAD | HAND | LEG,
-        rgba=PLAIN,
+        rgba=OAK,
         mass=leg.mass_kg,
         **FRICTION,
     )
@@ -104,8 +103,7 @@ def shape_table_top(body: mujoco.MjsBody, top: TableTop) -> None:
         )
     _add_hole(body, top, (top.hole_xy, top.hole_xy), surface)
     _stand(body, top)
-    for x, y in ((-1, -1), (-1, 1), (1, -1)):
-        add_mouth(body, (x * top.hole_xy, y * top.hole_xy, 0.0002), top.hole_radius)
+    _add_looks(body, top)
 
 
 def shape_four_hole_top(body: mujoco.MjsBody, top: TableTop) -> None:
@@ -129,10 +127,27 @@ def shape_four_hole_top(body: mujoco.MjsBody, top: TableTop) -> None:
     for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
         _add_hole(body, top, (x * top.hole_xy, y * top.hole_xy), surface)
     _stand(body, top)
+    _add_looks(body, top)
 
 
 def _top_surface() -> dict[str, Any]:
-    return {"contype": TOP, "conaffinity": 0, "rgba": PALE, **FRICTION}
+    return {"contype": TOP, "conaffinity": 0, "group": 3, **FRICTION}
+
+
+def _add_looks(body: mujoco.MjsBody, top: TableTop) -> None:
+    """Show one board with four dark discs for holes: the boxes around a hole would not look like one."""
+    half_side, half_thickness = top.side / 2, top.thickness / 2
+    body.add_geom(
+        type=BOX,
+        pos=[0, 0, -half_thickness],
+        size=[half_side, half_side, half_thickness],
+        rgba=MAPLE,
+        contype=0,
+        conaffinity=0,
+        mass=0,
+    )
+    for x, y in ((1, 1), (-1, -1), (-1, 1), (1, -1)):
+        add_mouth(body, (x * top.hole_xy, y * top.hole_xy, 0.0002), top.hole_radius)
 
 
 def _stand(body: mujoco.MjsBody, top: TableTop) -> None:

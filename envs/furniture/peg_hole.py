@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import mujoco
 
@@ -14,11 +15,11 @@ from robofb.envs.furniture.pairs import Pair, Part
 from robofb.envs.furniture.plans import DOWN, STANDING, insert, pick
 from robofb.envs.furniture.screws import BOX, CAPSULE, FOOT_RADIUS_M, FRICTION, add_feet, below_corners
 from robofb.envs.furniture.task import NUM_SUBSTEPS
+from robofb.envs.looks.palette import SLATE, STEEL
 
 PEG_START_M = (0.48, -0.12)
 BLOCK_START_M = (0.48, 0.12)
 GRASP_HEIGHT_M = 0.014  # above the mouth of the hole: the fingers end 9 mm below
-STEEL, GREY = (0.70, 0.72, 0.75, 1), (0.36, 0.40, 0.47, 1)
 # Nearly rigid, and as quick as 240 Hz allow: a knock of the hand drives the peg 0.03 mm into a wall, rarely
 # 0.1 mm; at 120 Hz, 0.4 mm.
 STIFF = {"solref": [1 / 120, 1], "solimp": [0.999, 0.9999, 0.0002, 0.5, 2]}
@@ -100,7 +101,7 @@ def shape_block(body: mujoco.MjsBody, block: HoleBlock) -> None:
             size=half,
             contype=TOP,
             conaffinity=0,
-            rgba=GREY,
+            rgba=SLATE,
             mass=block.mass_kg / len(boxes),
             **FRICTION,
             **STIFF,
@@ -127,7 +128,7 @@ class PegHole(AssemblyTask):
         randomness: str = "low",
         max_steps: int = 200,
         max_part_overlap_m: float = 0.0003,
-        **limits: float,
+        **options: Any,
     ) -> None:
         block_m = (*BLOCK_START_M, BLOCK.height_m + BLOCK.clearance_below_m)
         peg_m = (*PEG_START_M, PEG_SHAPE.depth_m)
@@ -152,7 +153,7 @@ class PegHole(AssemblyTask):
             randomness,
             max_steps,
             max_part_overlap_m=max_part_overlap_m,
-            **limits,
+            **options,
         )
 
     def plan(self) -> list[Move]:

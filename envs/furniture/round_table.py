@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 
@@ -21,14 +22,13 @@ from robofb.envs.furniture.screws import (
     BOX,
     CYLINDER,
     FRICTION,
-    PALE,
-    PLAIN,
     add_feet,
     add_hole,
     add_pin,
     around,
 )
 from robofb.envs.furniture.thread import Thread
+from robofb.envs.looks.palette import MAPLE, OAK, TEAK
 
 HALF = math.sqrt(0.5)
 ALONG_Y = (HALF, -HALF, 0.0, 0.0)  # the leg's axis, from its lower pin to its upper one, along +y
@@ -93,7 +93,7 @@ def shape_round_top(body: mujoco.MjsBody, top: RoundTop) -> None:
         size=[top.radius, top.thickness / 2, 0],
         contype=TOP,
         conaffinity=TOP,
-        rgba=PALE,
+        rgba=MAPLE,
         mass=top.mass_kg,
         **FRICTION,
     )
@@ -104,7 +104,7 @@ def shape_round_top(body: mujoco.MjsBody, top: RoundTop) -> None:
 def shape_round_leg(body: mujoco.MjsBody, leg: RoundLeg) -> None:
     """Give a body the shape of a leg with two pins."""
     half, middle = leg.width / 2, leg.body_length / 2
-    solid = {"type": BOX, "contype": LEG, "rgba": PLAIN, **FRICTION}
+    solid = {"type": BOX, "contype": LEG, "rgba": OAK, **FRICTION}
     for z in (leg.collar / 2, leg.body_length - leg.collar / 2):
         body.add_geom(
             pos=[0, 0, z],
@@ -127,7 +127,7 @@ def shape_round_leg(body: mujoco.MjsBody, leg: RoundLeg) -> None:
 
 def shape_cross_base(body: mujoco.MjsBody, base: CrossBase) -> None:
     """Give a body the shape of a cross with a hub."""
-    solid = {"type": BOX, "contype": LEG, "rgba": PLAIN, **FRICTION}
+    solid = {"type": BOX, "contype": LEG, "rgba": TEAK, **FRICTION}
     body.add_geom(
         name=f"{body.name}_hub",
         pos=[0, 0, base.height / 2],
@@ -163,7 +163,9 @@ def shape_cross_base(body: mujoco.MjsBody, base: CrossBase) -> None:
 class RoundTable(AssemblyTask):
     """Screw a leg into a round top and a base onto the leg; see `AssemblyTask` for the arguments."""
 
-    def __init__(self, randomness: str = "low", max_steps: int = 1000, **limits: float) -> None:
+    part_meshes = {"top": "round_top", "leg": "round_leg"}
+
+    def __init__(self, randomness: str = "low", max_steps: int = 1000, **options: Any) -> None:
         top, leg, base = ROUND_TOP, ROUND_LEG, CROSS_BASE
         top_m = (*TOP_START_M, top.thickness + top.clearance_below)
         parts = (
@@ -201,7 +203,7 @@ class RoundTable(AssemblyTask):
             (TOP_START_M[0] + to_edge, TOP_START_M[1] + to_edge),
             randomness,
             max_steps,
-            **limits,
+            **options,
         )
 
     def plan(self) -> list[Move]:

@@ -9,6 +9,7 @@ from typing import Any
 import mujoco
 
 from robofb.envs.contact_bits import FOOT, HOLE, PEG, TABLE
+from robofb.envs.looks.palette import WALNUT
 
 BOX = mujoco.mjtGeom.mjGEOM_BOX
 CAPSULE = mujoco.mjtGeom.mjGEOM_CAPSULE
@@ -18,7 +19,6 @@ CAPSULE_RADIUS_M = 0.0018
 NUM_CAPSULES = 8
 FOOT_RADIUS_M = 0.006
 FRICTION = {"friction": [0.15, 0.005, 0.0001]}  # of printed parts, as in FurnitureSim
-PALE, PLAIN, DARK = (0.85, 0.72, 0.53, 1), (0.72, 0.53, 0.33, 1), (0.33, 0.22, 0.13, 1)
 
 
 def add_pin(
@@ -45,7 +45,7 @@ def add_pin(
             size=[CAPSULE_RADIUS_M, 0, 0],
             contype=PEG,
             conaffinity=meets,
-            rgba=DARK,
+            rgba=WALNUT,
             group=3,
             mass=0,
             **FRICTION,
@@ -57,7 +57,7 @@ def add_pin(
         size=[radius_m, abs(tip_m - root_m) / 2, 0],
         contype=FOOT,
         conaffinity=TABLE,
-        rgba=DARK,
+        rgba=WALNUT,
         mass=0,
         **FRICTION,
     )
@@ -135,7 +135,7 @@ def add_mouth(body: mujoco.MjsBody, at_m: tuple[float, float, float], radius_m: 
         size=[radius_m, 0.0002, 0],
         contype=0,
         conaffinity=0,
-        rgba=DARK,
+        rgba=WALNUT,
         mass=0,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mujoco
 
 from robofb.envs.furniture.assembly import AssemblyTask
@@ -34,8 +36,9 @@ class SquareTable(AssemblyTask):
     """Screw four legs into a table top in a corner of bars; see `AssemblyTask` for the arguments."""
 
     keeps_posture = True
+    part_meshes = {"top": "square_top", **{f"leg{number}": "square_leg" for number in range(1, 5)}}
 
-    def __init__(self, randomness: str = "low", max_steps: int = 2000, **limits: float) -> None:
+    def __init__(self, randomness: str = "low", max_steps: int = 2000, **options: Any) -> None:
         top_m = (*TOP_START_M, TOP.thickness + TOP.clearance_below)
         legs = tuple(
             Part(
@@ -66,7 +69,7 @@ class SquareTable(AssemblyTask):
             (TOP_START_M[0] + to_edge, TOP_START_M[1] + to_edge),
             randomness,
             max_steps,
-            **limits,
+            **options,
         )
 
     def plan(self) -> list[Move]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 import mujoco
@@ -14,9 +15,12 @@ import torch
 from torch import Tensor
 
 from robofb.envs.furniture.parts import add_table
+from robofb.envs.looks.palette import dress
+from robofb.envs.looks.scene import add_scene
+from robofb.envs.looks.show import MeshLooks
 from robofb.envs.robots import franka
 from robofb.errors import UserError
-from robofb.geometry import matrix_to_quat, quat_to_matrix, rot6d_to_matrix, seen_from
+from robofb.geometry import quat_to_matrix, rot6d_to_matrix, seen_from
 from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import free_joint_slices, joint_indices
@@ -102,16 +106,20 @@ class FurnitureTask(ABC):
 
     A subclass sets up its parts before it calls this constructor, which builds the scene.
 
-    A subclass may set `num_substeps` of physics in a control step, and `pad_reach_m`, see `add_franka`.
+    A subclass may set `num_substeps` of physics in a control step, `pad_reach_m`, see `add_franka`, and
+    `part_meshes`: by a body's name the part of furniture-bench whose mesh shows it.
 
     Args:
         randomness: low, med or high.
         parts: names of the free parts.
         perturbation: chance per part and control step of a push; where it is not 0, every part is also
             pushed at reset. See `PUSH_M_S`.
+        looks: what pictures show by meshes of the user's assets: primitive (nothing), arm, parts, or meshes
+            (both). Asked for and never guessed, so that images do not depend on what a machine has.
 
     Raises:
-        UserError: the randomness has another name, or the chance is no chance.
+        UserError: the randomness or the looks have another name, the chance is no chance, or meshes that
+            shall be shown are not there.
     """
 
     num_substeps = NUM_SUBSTEPS
@@ -119,18 +127,21 @@ class FurnitureTask(ABC):
     pad_reach_m = franka.PAD_REACH_M
     keeps_posture = False  # of the arm, near its home; long tasks need it, see `solve_differential_ik`
     push_m_s, push_rad_s = PUSH_M_S, PUSH_RAD_S
+    part_meshes: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, randomness: str, parts: Sequence[str], perturbation: float) -> None:
+    def __init__(self, randomness: str, parts: Sequence[str], perturbation: float, looks: str) -> None:
         if randomness not in RANDOMNESS:
             raise UserError(f"randomness must be one of {', '.join(RANDOMNESS)}, not {randomness!r}")
         if not 0 <= perturbation <= 1:
             raise UserError(f"perturbation={perturbation}: needs a chance, 0 to 1")
         self.part_names, self.perturbation = tuple(parts), perturbation
         self.randomness = RANDOMNESS[randomness]
+        self._mesh_looks = MeshLooks(looks, self.part_meshes)
         self.meta = {
             "robot": "franka",
             "randomness": randomness,
             **({"perturbation": perturbation} if perturbation else {}),
+            **self._mesh_looks.meta,
             "rotation": "6D, first two columns",
             "frame": "robot base",
         }
@@ -166,10 +177,12 @@ class FurnitureTask(ABC):
         spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
         spec.option.iterations = 20
         spec.option.tolerance = 1e-9  # 1e-6 lets a light part explode: it is relative to the arm's inertia
-        _add_looks(spec)
+        add_scene(spec)
         add_table(spec)
         franka.add_franka(spec, self.gains, self.pad_reach_m)
         self.add_parts(spec)
+        dress(spec)
+        self._mesh_looks.add(spec)
         return spec.compile()
 
     def apply(self, engine: Engine, action: Tensor) -> None:
@@ -242,36 +255,3 @@ class FurnitureTask(ABC):
     def gripper_closes(self, engine: Engine) -> Tensor:
         """Return (B,) bool: the gripper is commanded to be closed rather than open."""
         return engine.field("act")[:, franka.NUM_JOINTS] < franka.MAX_WIDTH_M / 2
-
-
-def _add_looks(spec: mujoco.MjSpec) -> None:
-    spec.visual.quality.shadowsize = 0  # shadows cost 15-190 times the frame in software rendering
-    spec.visual.quality.offsamples = 0
-    spec.visual.global_.offwidth, spec.visual.global_.offheight = 640, 480
-    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
-    spec.visual.headlight.diffuse = [0.45, 0.45, 0.45]
-    spec.visual.headlight.specular = [0.1, 0.1, 0.1]
-    spec.add_texture(
-        name="sky",
-        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
-        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
-        rgb1=[0.92, 0.94, 0.97],
-        rgb2=[0.75, 0.79, 0.85],
-        width=64,
-        height=384,
-    )
-    spec.add_material(name="table", rgba=[0.62, 0.65, 0.68, 1], specular=0.1, shininess=0.1)
-    spec.worldbody.add_light(pos=[0.3, -0.6, 1.6], dir=[0.1, 0.4, -1], diffuse=[0.5, 0.5, 0.5])
-    _add_camera(spec, "front", eye=(1.05, -0.30, 0.42), target=(0.44, 0.01, 0.09), fovy=40)
-
-
-def _add_camera(
-    spec: mujoco.MjSpec, name: str, eye: tuple[float, ...], target: tuple[float, ...], fovy: float
-) -> None:
-    forward = torch.tensor(target, dtype=torch.float64) - torch.tensor(eye, dtype=torch.float64)
-    forward = forward / forward.norm()
-    right = torch.linalg.cross(forward, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64))
-    right = right / right.norm()
-    up = torch.linalg.cross(right, forward)
-    quat = matrix_to_quat(torch.stack([right, up, -forward], -1))
-    spec.worldbody.add_camera(name=name, pos=eye, quat=quat.tolist(), fovy=fovy)

@@ -13,7 +13,8 @@ import mujoco
 import torch
 
 from robofb.envs.contact_bits import HAND, LEG, PAD, TABLE, TOP
-from robofb.envs.robots.franka_links import DARK, LINKS, SHAPES, WHITE
+from robofb.envs.looks.palette import FINGER, JOINT, RUBBER, SHELL
+from robofb.envs.robots.franka_links import LINKS, SHAPES
 from robofb.envs.sensors import add_frame_sensor
 from robofb.sim.ik import SerialArm, rotation_about_x, rotation_about_z
 
@@ -26,6 +27,7 @@ MAX_WIDTH_M = 0.08
 PAD_REACH_M = (0.0065, 0.0055)  # of a pad's four points of contact from its middle: across, along the finger
 FLANGE_M = 0.107
 HAND_TO_TCP_M = 0.1034
+FINGER_M = 0.0584  # from the hand to the fingers, along its z
 LOWER_RAD = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
 UPPER_RAD = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
 TORQUE_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
@@ -116,13 +118,14 @@ def add_franka(
 
 
 def _add_shapes(body: mujoco.MjsBody, link: int) -> None:
-    for owner, start, end, radius in SHAPES:
-        if owner == link:
+    for shape in SHAPES:
+        if shape.link == link:
+            kind = mujoco.mjtGeom.mjGEOM_CYLINDER if shape.flat else mujoco.mjtGeom.mjGEOM_CAPSULE
             body.add_geom(
-                type=mujoco.mjtGeom.mjGEOM_CAPSULE,
-                fromto=[*start, *end],
-                size=[radius, 0, 0],
-                rgba=DARK if link in (0, 7) else WHITE,
+                type=kind,
+                fromto=[*shape.start, *shape.end],
+                size=[shape.radius, 0, 0],
+                rgba=shape.colour,
                 contype=0,
                 conaffinity=0,
                 group=2,
@@ -168,11 +171,12 @@ def _add_hand(
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[0, 0, 0.033],
         size=[0.022, 0.1, 0.033],
-        rgba=DARK,
         contype=HAND,
         conaffinity=LEG | TOP | TABLE,
+        group=3,
         mass=0,
     )
+    _add_hand_looks(hand)
     tcp = hand.add_site(name="tcp", pos=[0, 0, HAND_TO_TCP_M], size=[0.004, 0, 0], group=4)
     hand.add_camera(name="wrist", pos=[0.07, 0, 0.02], quat=_look_along_z(), fovy=75)
     for side, name in ((1, FINGER_JOINTS[0]), (-1, FINGER_JOINTS[1])):
@@ -206,6 +210,20 @@ def _add_hand(
     )
 
 
+def _add_hand_looks(hand: mujoco.MjsBody) -> None:
+    """Add a rounded shell above a dark rail for the fingers."""
+    box, cylinder = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
+    for kind, z, size, colour in (
+        (cylinder, 0.006, (0.034, 0.006, 0), SHELL),
+        (mujoco.mjtGeom.mjGEOM_ELLIPSOID, 0.028, (0.0315, 0.099, 0.034), SHELL),
+        (box, 0.037, (0.023, 0.1, 0.013), SHELL),
+        (box, 0.058, (0.0145, 0.1, 0.008), JOINT),
+    ):
+        hand.add_geom(
+            type=kind, pos=[0, 0, z], size=size, rgba=colour, contype=0, conaffinity=0, group=2, mass=0
+        )
+
+
 def _add_gripper_servo(spec: mujoco.MjSpec, gains: Gains) -> None:
     """Add the servo of the opening width; its control is a width velocity, as the arm's are."""
     servo = spec.add_actuator(
@@ -232,7 +250,7 @@ def _look_along_z() -> list[float]:
 def _add_finger(hand: mujoco.MjsBody, name: str, side: int, pad_reach_m: tuple[float, float]) -> None:
     finger = hand.add_body(
         name=name,
-        pos=[0, 0, 0.0584],
+        pos=[0, 0, FINGER_M],
         gravcomp=1,
         mass=0.015,
         ipos=[0, side * 0.012, 0.025],
@@ -253,7 +271,7 @@ def _add_finger(hand: mujoco.MjsBody, name: str, side: int, pad_reach_m: tuple[f
         type=box,
         pos=[0, side * 0.0135, 0.027],
         size=[0.0095, 0.0085, 0.027],
-        rgba=(0.72, 0.74, 0.77, 1.0),
+        rgba=FINGER,
         contype=HAND,
         conaffinity=TOP | TABLE,
         mass=0,
@@ -262,7 +280,7 @@ def _add_finger(hand: mujoco.MjsBody, name: str, side: int, pad_reach_m: tuple[f
         type=box,
         pos=[0, side * 0.003, 0.044],
         size=[0.0095, 0.003, 0.01],
-        rgba=DARK,
+        rgba=RUBBER,
         contype=0,
         conaffinity=0,
         mass=0,
@@ -278,7 +296,6 @@ def _add_finger(hand: mujoco.MjsBody, name: str, side: int, pad_reach_m: tuple[f
                 conaffinity=LEG,
                 friction=[1.2, 0.005, 0.0001],
                 solref=[0.01, 1],
-                rgba=DARK,
                 group=3,
                 mass=0,
             )

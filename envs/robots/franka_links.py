@@ -1,11 +1,13 @@
 """Masses and looks of the Franka Emika Panda's links.
 
-Masses and inertias: the identification of Gaz et al. (RA-L 2019). Shapes are capsules, for looks only.
+Masses and inertias: the identification of Gaz et al. (RA-L 2019). Shapes are for looks only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from robofb.envs.looks.palette import JOINT, SHELL
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,58 @@ LINKS = (
         (0.012516, 0.010027, 0.004815, -0.000428, -0.001196, -0.000741),
     ),
 )
-# Capsules for looks: (link, from, to, radius), in the link's frame [m]; link 0 is the base.
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A capsule or cylinder for looks, in its link's frame [m]; link 0 is the base.
+
+    The outlines are those of the real links: tubes of 55 mm radius that bend towards the next joint, whose
+    gap is a dark ring.
+    """
+
+    link: int
+    start: tuple[float, float, float]
+    end: tuple[float, float, float]
+    radius: float
+    flat: bool = False  # a cylinder, not a capsule
+    colour: tuple[float, float, float, float] = SHELL
+
+
 SHAPES = (
-    (0, (-0.03, 0, 0.06), (0.0, 0, 0.06), 0.065),
-    (1, (0, 0, -0.24), (0, 0, -0.03), 0.058),
-    (2, (0, 0, -0.05), (0, 0, 0.05), 0.06),
-    (2, (0, -0.06, 0), (0, -0.16, 0), 0.055),
-    (3, (0, 0, -0.13), (0, 0, -0.03), 0.053),
-    (4, (0, 0, -0.04), (0, 0, 0.04), 0.056),
-    (4, (-0.0825, 0.08, 0), (-0.0825, 0.12, 0), 0.052),
-    (5, (0, 0, -0.24), (0, 0.03, -0.12), 0.05),
-    (5, (0, 0.05, -0.1), (0, 0.02, 0.0), 0.045),
-    (6, (0, 0, -0.04), (0, 0, 0.03), 0.048),
-    (6, (0.088, 0, -0.01), (0.088, 0.04, 0.0), 0.045),
-    (7, (0, 0, 0.03), (0, 0, 0.085), 0.042),
+    Shape(0, (-0.035, 0, 0.0), (-0.035, 0, 0.012), 0.092, True, JOINT),
+    Shape(0, (-0.085, 0, 0.012), (0, 0, 0.065), 0.058),
+    Shape(0, (-0.04, -0.03, 0.012), (0, 0, 0.08), 0.055),
+    Shape(0, (-0.04, 0.03, 0.012), (0, 0, 0.08), 0.055),
+    Shape(0, (0, 0, 0.0), (0, 0, 0.137), 0.058, True),
+    Shape(0, (0, 0, 0.137), (0, 0, 0.141), 0.056, True, JOINT),
+    Shape(1, (0, 0, -0.192), (0, 0, -0.13), 0.055, True),
+    Shape(1, (0, 0, -0.137), (0, -0.072, 0), 0.055),
+    Shape(1, (0, -0.072, 0), (0, -0.003, 0), 0.055, True),
+    Shape(2, (0, 0, -0.003), (0, 0, 0.003), 0.0545, True, JOINT),
+    Shape(2, (0, 0, 0.072), (0, 0, 0.003), 0.055, True),
+    Shape(2, (0, 0, 0.072), (0, -0.137, 0), 0.055),
+    Shape(2, (0, -0.137, 0), (0, -0.192, 0), 0.055, True),
+    Shape(3, (0, 0, -0.125), (0, 0, -0.119), 0.0545, True, JOINT),
+    Shape(3, (0, 0, -0.119), (0, 0, -0.066), 0.055, True),
+    Shape(3, (0, 0, -0.066), (0.0825, 0.056, 0), 0.055),
+    Shape(3, (0.0825, 0.056, 0), (0.0825, 0.003, 0), 0.055, True),
+    Shape(4, (0, 0, -0.003), (0, 0, 0.003), 0.0545, True, JOINT),
+    Shape(4, (0, 0, 0.056), (0, 0, 0.003), 0.055, True),
+    Shape(4, (0, 0, 0.056), (-0.0825, 0.069, 0), 0.055),
+    Shape(4, (-0.0825, 0.069, 0), (-0.0825, 0.120, 0), 0.055, True),
+    Shape(5, (0, 0, -0.264), (0, 0, -0.259), 0.0545, True, JOINT),
+    Shape(5, (0, 0, -0.259), (0, 0, -0.215), 0.055, True),
+    Shape(5, (0, 0, -0.215), (0, 0.022, -0.14), 0.0545),
+    Shape(5, (0, 0.012, -0.18), (0, 0.076, 0), 0.0515),
+    Shape(5, (0, 0.076, 0), (0, 0.047, 0), 0.0515, True),
+    Shape(6, (0, 0, -0.047), (0, 0, -0.041), 0.0495, True, JOINT),
+    Shape(6, (0, 0, -0.041), (0, 0, 0.010), 0.048, True),
+    Shape(6, (0, 0, 0.008), (0.074, 0.028, 0.004), 0.047),
+    Shape(6, (0.088, 0.030, 0), (0.088, -0.047, 0), 0.045, True),
+    Shape(6, (0.074, 0.036, 0), (0.088, 0.030, 0), 0.045),
+    Shape(7, (0, 0, 0.047), (0, 0, 0.053), 0.0445, True, JOINT),
+    Shape(7, (0, 0, 0.053), (0, 0, 0.098), 0.044, True),
+    Shape(7, (0, 0, 0.080), (0.046, 0.046, 0.082), 0.020),
+    Shape(7, (0, 0, 0.098), (0, 0, 0.107), 0.032, True, JOINT),
 )
-WHITE, DARK = (0.93, 0.94, 0.95, 1.0), (0.17, 0.18, 0.2, 1.0)
