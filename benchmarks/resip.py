@@ -51,10 +51,10 @@ class Method:
 
 METHODS = {
     "bc": Method("diffusion policy", "mlp_diffusion"),
+    "resip": Method("ResiP", "mlp_diffusion", "residual"),
     "mlp": Method("MLP, chunks", "mlp_chunk"),
     "ppo": Method("MLP chunks + PPO", "mlp_chunk", "ppo"),
     "idql": Method("diffusion policy + IDQL", "mlp_diffusion", "idql"),
-    "resip": Method("ResiP", "mlp_diffusion", "residual"),
     "chunked": Method("ResiP, one correction a chunk", "mlp_diffusion", "residual", ("chunked=true",)),
     "dsrl": Method("diffusion policy + DSRL", "mlp_diffusion", "dsrl"),
     "dagger": Method("DAgger from ResiP", "mlp_diffusion", "dagger", expert="resip"),
@@ -99,12 +99,12 @@ class Cell:
         """Whether the figures are there already."""
         return (self.folder / "cell.json").is_file()
 
-    def result(self) -> dict[str, Any]:
-        """Return the cell's figures, made now unless they were before."""
+    def result(self, kept_only: bool = False) -> dict[str, Any]:
+        """Return the cell's figures, made now unless they were before; with `kept_only` none are made."""
         names = ("task", "randomness", "method", "seed", "demos", "episodes")
         facts = {name: getattr(self, name) for name in names}
         figures = kept(self.folder / "cell.json", facts, lambda: self._evaluate(self._task_words()))
-        if self.pushed:
+        if self.pushed and (not kept_only or (self.folder / "pushed.json").is_file()):
             words = (*self._task_words(), f"task.perturbation={PUSHES}")
             facts["perturbation"] = PUSHES
             figures["pushed"] = kept(self.folder / "pushed.json", facts, lambda: self._evaluate(words))
@@ -190,7 +190,7 @@ def main() -> None:
         for method in args.methods
         for seed in args.seeds
     ]
-    cells = [cell.result() for cell in asked if cell.is_kept or not args.kept_only]
+    cells = [cell.result(args.kept_only) for cell in asked if cell.is_kept or not args.kept_only]
     print(table(cells, TITLES))
     body = charts(cells, TITLES, args.demos[0])
     save_page(args.work / "resip.html", "ResiP and its baselines", body, "" if args.no_save else "resip")
