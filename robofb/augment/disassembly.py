@@ -125,14 +125,14 @@ class Disassembler:
         env.repeat(seeds)
         rng = EpisodeRng(derive_seeds(seeds, BANK_MAKING_STREAM))
         joining = numbers % len(self._grasp)
-        carried, start = kind in ("grasped", "near_goal"), self._grasp_place(joining)
+        carried, start = kind in ("grasped", "near_goal"), self._grips(joining)
         if carried:
-            self._assemble(joining, rng)
-        hand, found = self._choose(self._hands(kind, joining, rng))
+            self._assemble(joining, start, rng)
+        hand, found = self._choose(self._hands(kind, joining, rng), start)
         self.task.place_arm(engine, found, hand[1][found])
         engine.forward(torch.arange(env.num_envs, device=env.device))
         if carried:
-            self._take_out(kind, hand[0], start, joining, rng)
+            self._take_out(kind, hand[0], start.position[:, 0], joining, rng)
         return engine.snapshot(), torch.full_like(numbers, carried, dtype=torch.bool)
 
     def _part(self, joining: Tensor, which: int) -> tuple[Pose, Tensor]:
@@ -141,21 +141,30 @@ class Disassembler:
         pose = self.env.engine.field("qpos").gather(1, columns).double()
         return Pose(pose[:, :3], quat_to_matrix(pose[:, 3:])), columns
 
-    def _grasp_place(self, joining: Tensor) -> Tensor:
-        """Return where the hand grips the plugs as they are, (B, 3) [m]."""
+    def _grips(self, joining: Tensor) -> Pose:
+        """Return the hands (B, K) that may grip the plugs as they are."""
         plug, _ = self._part(joining, 0)
-        return plug.position + (plug.rotation @ self._grasp[joining].unsqueeze(-1)).squeeze(-1)
+        headings = self._headings[joining]  # (B, K, 3, 3)
+        place = plug.position + (plug.rotation @ self._grasp[joining].unsqueeze(-1)).squeeze(-1)
+        return Pose(place[:, None].expand(headings.shape[:3]), plug.rotation[:, None] @ headings)
 
-    def _assemble(self, joining: Tensor, rng: EpisodeRng) -> None:
-        """Put each plug into its socket, as deep as it can be pulled out from."""
+    def _alike(self, hands: Pose) -> Tensor:
+        """Return of hands (B, K) 1 + 2 cos of how far each is turned from where an episode starts."""
+        return (hands.rotation * self._home.rotation).sum((-1, -2))
+
+    def _assemble(self, joining: Tensor, start: Pose, rng: EpisodeRng) -> None:
+        """Put each plug into its socket, as deep as it can be pulled out from.
+
+        Args:
+            start: (B, K) hands that may grip it at the episode's start.
+        """
         free_m, _, any_heading = self._heights[joining].unbind(-1)
         socket, _ = self._part(joining, 1)
         _, columns = self._part(joining, 0)
-        which, off = rng.uniform(2).double().unbind(-1)
-        grips = self._headings[joining]
-        grip = grips[torch.arange(len(grips), device=grips.device), (which * grips.shape[1]).long()]
-        heading = nearest_turn(grip @ self._home.rotation.T @ socket.rotation) + HEADING_RAD * (2 * off - 1)
-        heading = any_heading * heading
+        draw, likeliest = rng.uniform(1)[:, 0].double(), self._alike(start).argmax(-1)
+        grip = self._headings[joining, likeliest]
+        natural = nearest_turn(grip @ self._home.rotation.T @ socket.rotation)
+        heading = any_heading * (natural + HEADING_RAD * (2 * draw - 1))
         turn = rotvec_to_matrix(torch.nn.functional.pad(heading[:, None], (2, 0)))
         seat = self._socket_seat[joining] + torch.nn.functional.pad(free_m[:, None], (2, 0))
         plug = socket.moved(seat, turn)
@@ -167,13 +176,10 @@ class Disassembler:
     def _hands(self, kind: str, joining: Tensor, rng: EpisodeRng) -> Pose:
         """Return hand poses (B, K) to choose from, open hands where they shall be placed."""
         if kind == "reaching":
-            place = self._on_the_way(self._home.position, self._grasp_place(joining), rng)
+            place = self._on_the_way(self._home.position, self._grips(joining).position[:, 0], rng)
             turn = _random_turn(rng, ASTRAY_TILT_RAD, ASTRAY_SPIN_RAD)
             return Pose(place[:, None], (self._home.rotation @ turn)[:, None])
-        plug, _ = self._part(joining, 0)
-        headings = self._headings[joining]  # (B, K, 3, 3)
-        place = self._grasp_place(joining)
-        grips = Pose(place[:, None].expand(headings.shape[:3]), plug.rotation[:, None] @ headings)
+        grips = self._grips(joining)
         draw = rng.uniform(3).double()
         if kind == "near_object":
             beside = (2 * draw[:, :2] - 1) * draw.new_tensor(BESIDE_M)
@@ -184,17 +190,20 @@ class Disassembler:
             turn = torch.eye(3, dtype=torch.float64, device=joining.device).expand(len(joining), 3, 3)
         return grips.moved(off[:, None].expand(grips.position.shape), turn[:, None])
 
-    def _choose(self, hands: Pose) -> tuple[tuple[Pose, Tensor], Tensor]:
-        """Return of each world's hand poses (B, K) the one that the arm reaches with the least turn from home.
+    def _choose(self, hands: Pose, start: Pose) -> tuple[tuple[Pose, Tensor], Tensor]:
+        """Return of each world's hand poses (B, K) the likeliest that the arm reaches, with its joints (B, N).
 
-        With it its joints (B, N). The second value holds the numbers of the worlds where there is one.
+        The second value holds the numbers of the worlds where there is one.
+
+        Args:
+            start: (B, K) the same grips at the episode's start: a part is held as it was picked up.
         """
         num_worlds, num_choices = hands.position.shape[:2]
         flat = Pose(hands.position.flatten(0, 1), hands.rotation.flatten(0, 1))
         joints, reached = reach(self.task.arm, self.task.home_rad, flat)
         reached = (reached & (flat.rotation[:, 2, 2] <= MOST_UPWARDS)).view(num_worlds, num_choices)
-        alike = (hands.rotation * self._home.rotation).sum((-1, -2))  # 1 + 2 cos of the angle between
-        best = alike.masked_fill(~reached, -torch.inf).argmax(-1)
+        likely = self._alike(hands) + (self._alike(start) if num_choices > 1 else 0.0)
+        best = likely.masked_fill(~reached, -torch.inf).argmax(-1)
         row = torch.arange(num_worlds, device=best.device) * num_choices + best
         hand = Pose(flat.position[row], flat.rotation[row])
         return (hand, joints[row]), reached.any(-1).nonzero().squeeze(-1)
