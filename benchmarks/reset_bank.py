@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--work", type=Path, default=Path("runs/bank-benchmark"))
-    parser.add_argument("--no-save", action="store_true", help="leave benchmarks/results and docs as they are")
+    parser.add_argument(
+        "--no-save", action="store_true", help="leave benchmarks/results and docs as they are"
+    )
     args = parser.parse_args()
     names = ("demos", "bc_steps", "env_steps", "states", "bank_share", "kinds", "episodes")
     settings = {name: getattr(args, name) for name in names}

@@ -191,7 +191,7 @@ class Disassembler:
         return grips.moved(off[:, None].expand(grips.position.shape), turn[:, None])
 
     def _choose(self, hands: Pose, start: Pose) -> tuple[tuple[Pose, Tensor], Tensor]:
-        """Return of each world's hand poses (B, K) the likeliest that the arm reaches, with its joints (B, N).
+        """Return of each world's hands (B, K) the likeliest that the arm reaches, with its joints (B, N).
 
         The second value holds the numbers of the worlds where there is one.
 
