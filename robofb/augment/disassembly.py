@@ -25,6 +25,7 @@ from robofb.sim.ik import SerialArm, solve_differential_ik
 from robofb.sim.vec_env import SimVecEnv
 
 CLOSE_STEPS, PULL_STEPS, AWAY_STEPS = 5, 12, 20
+MOST_SLIP_M = 0.002  # of a plug from its place while the hand closes
 GRIP_ERROR_M = (0.002, 0.0, 0.002)  # across the pads and along the hand, never along their closing
 OVER_M, ASIDE_M = 0.016, 0.010  # a plug near its goal: above the mouth, and beside its axis
 FREE_ABOVE_MOUTH_M = 0.002
@@ -87,8 +88,9 @@ class Disassembler:
         most = max(len(joining.headings) for joining in joinings)
         turns = [[j.headings[k % len(j.headings)] for k in range(most)] for j in joinings]
         self._headings = torch.stack([torch.stack(row) for row in turns]).to(device, torch.float64)
-        starts = [[free_joint_slices(model, body)[0].start for body in (j.plug, j.socket)] for j in joinings]
-        self._pose_at = torch.tensor(starts, device=device)  # (J, 2): plug and socket in qpos
+        free = [[free_joint_slices(model, body) for body in (j.plug, j.socket)] for j in joinings]
+        starts = [[[part.start for part in slices] for slices in pair] for pair in free]
+        self._joint_at = torch.tensor(starts, device=device)  # (J, 2, 2): plug and socket; in qpos, in qvel
         home, _ = self.task.arm.forward(self.task.home_rad[None].to(device))
         self._home = Pose(home[0, :3, 3], home[0, :3, :3])
 
@@ -137,7 +139,7 @@ class Disassembler:
 
     def _part(self, joining: Tensor, which: int) -> tuple[Pose, Tensor]:
         """Return the poses of the plugs (0) or sockets (1), and their places in qpos (B, 7)."""
-        columns = self._pose_at[joining, which, None] + torch.arange(7, device=joining.device)
+        columns = self._joint_at[joining, which, :1] + torch.arange(7, device=joining.device)
         pose = self.env.engine.field("qpos").gather(1, columns).double()
         return Pose(pose[:, :3], quat_to_matrix(pose[:, 3:])), columns
 
@@ -238,9 +240,22 @@ class Disassembler:
             turned = matrix_to_rotvec(_random_turn(rng, TILT_RAD, SPIN_RAD)) * outside
             shift = (socket.rotation @ (aside * radius[:, None]).unsqueeze(-1)).squeeze(-1) * outside
             away = Pose(out.position + shift, rotvec_to_matrix(turned) @ hand.rotation)
-        self._drive(hand, hand, CLOSE_STEPS)
+        self._close(hand, joining)
         self._drive(hand, out, PULL_STEPS)
         self._drive(out, away, AWAY_STEPS)
+
+    def _close(self, hand: Pose, joining: Tensor) -> None:
+        """Close the hand on the assembled plug; one that falls before it is held is put back."""
+        _, columns = self._part(joining, 0)
+        rates = self._joint_at[joining, 0, 1:] + torch.arange(6, device=joining.device)
+        qpos, qvel = self.env.engine.field("qpos"), self.env.engine.field("qvel")
+        place = qpos.gather(1, columns)
+        for _ in range(CLOSE_STEPS):
+            self._drive(hand, hand, 1)
+            now = qpos.gather(1, columns)
+            fell = ((now - place)[:, :3].norm(dim=-1) > MOST_SLIP_M)[:, None]
+            qpos.scatter_(1, columns, torch.where(fell, place, now))
+            qvel.scatter_(1, rates, qvel.gather(1, rates).masked_fill(fell, 0.0))
 
     def _drive(self, start: Pose, end: Pose, num_steps: int) -> None:
         """Command the closed hand from one pose to another, one control step after the other."""
