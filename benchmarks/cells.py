@@ -10,6 +10,7 @@ from typing import Any
 
 from robofb import cli
 from robofb.files import write_atomically
+from robofb.run import Run
 from robofb.stats import SuccessRate
 
 
@@ -33,6 +34,16 @@ def kept(path: Path, facts: Mapping[str, Any], make: Callable[[], Mapping[str, A
         if figures[key] != value:
             raise SystemExit(f"{path} was made with {key}={figures[key]}, not {value}: choose another --work")
     return figures
+
+
+def levels(run: Path, of_interest: Iterable[float]) -> dict[str, dict[str, float]]:
+    """Return env steps and minutes at which the selection of a run first reached each level `of_interest`."""
+    reached: dict[str, dict[str, float]] = {}
+    for row in Run.open(run).metrics():
+        for level in of_interest:
+            if row.get("select/success", -1.0) >= level and f"{level:g}" not in reached:
+                reached[f"{level:g}"] = {"env_steps": row["step"], "minutes": row["seconds"] / 60}
+    return reached
 
 
 def pooled(cells: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> dict[tuple[Any, ...], SuccessRate]:

@@ -1,101 +1,154 @@
-"""A residual on a weak base: with a reset bank against without, the same budget and seed.
+"""A residual on weak bases: with a reset bank against without, the same budget and seeds.
 
-python benchmarks/reset_bank.py [--demos 10] [--env-steps 300000] [--states 4000] [--bank-share 0.5]
-    [--seeds 0] [--episodes 256] [--work runs/bank-benchmark]
+python benchmarks/reset_bank.py [--bases 200 400] [--demos 50] [--states 800] [--bank-share 0.5]
+    [--seeds 0 1] [--episodes 256] [--work runs/bank-benchmark] [--no-save]
 
-One base policy of one_leg_insert is cloned from a few scripted demonstrations; the bank is made backwards
-from the assembled pose, without them. Evaluation is on the task's own start states, which nothing else uses.
-A finished part is kept in the work folder and an interrupted one goes on.
+The bases are cloned from scripted demonstrations of one_leg_insert, in too few gradient steps. The bank is
+made backwards from the assembled pose, without the demonstrations. Evaluation is on the task's own start
+states, which nothing else uses. A finished part is kept in the work folder; an interrupted one goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import call, kept, percent, pooled
+from cells import call, kept, levels, percent, pooled
+from pages import save_page
 from results import save_result
 
+from robofb.charts import Line, line_chart
+from robofb.report import section
 from robofb.run import Run, is_run
 
 TASK = "one_leg_insert"
 EVALUATION_SEED, DEMONSTRATION_SEED = 50_000_000, 60_000_000
-BC_WORDS = ("policy=mlp_diffusion", "steps=2000", "lr=0.002", "precision=float32", "threads=1")
+BC_WORDS = ("policy=mlp_diffusion", "lr=0.002", "precision=float32", "threads=1")
+BUDGETS = {200: 120_000, 400: 150_000}  # control steps of PPO by the base's gradient steps
+ITERATION_STEPS = 64 * 80
+KINDS = "grasped=1,near_goal=1"
 METHODS = ("base", "without", "with")
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+NAMES = {"own": "train/success", "own_episodes": "train/episodes", "selections": "select/success"}
+BANK_NAMES = {"bank": "train/success_bank", "bank_episodes": "train/episodes_bank"}
 
 
-def weak_base(work: Path, demos: int) -> Path:
-    """Clone the base policy, unless it is there; return its run."""
-    data, run = work / "demonstrations", work / "base"
+def weak_base(args: argparse.Namespace, steps: int) -> Path:
+    """Clone a base policy, unless it is there; return its run."""
+    data, run = args.work / "demonstrations", args.work / f"bc{steps}" / "base"
     if not data.is_dir():
-        call("collect", f"task={TASK}", f"episodes={demos}", f"seed={DEMONSTRATION_SEED}", f"out={data}")
-    fresh = (f"task={TASK}", f"data={data}", "seed=0", *BC_WORDS, f"out={run}")
+        call("collect", f"task={TASK}", f"episodes={args.demos}", f"seed={DEMONSTRATION_SEED}", f"out={data}")
+    fresh = (f"task={TASK}", f"data={data}", "seed=0", f"steps={steps}", *BC_WORDS, f"out={run}")
     call("train", "bc", *((f"resume={run}",) if is_run(run) else fresh))
     return run
 
 
-def bank_of(work: Path, states: int) -> Path:
+def bank_of(args: argparse.Namespace) -> Path:
     """Make the bank, unless it is there; return its file."""
-    path = work / "bank.npz"
+    path: Path = args.work / "bank.npz"
     if not path.is_file():
-        call("data", "bank", "--task", TASK, "--states", states, "--out", path)
+        call("data", "bank", "--task", TASK, "--states", args.states, "--kinds", KINDS, "--out", path)
     return path
 
 
-def trained(args: argparse.Namespace, method: str, seed: int) -> Path:
+def trained(args: argparse.Namespace, steps: int, method: str, seed: int) -> Path:
     """Return the run of a method, trained now unless it was before."""
-    base = weak_base(args.work, args.demos)
+    base = weak_base(args, steps)
     if method == "base":
         return base
-    run = args.work / f"{method}-s{seed}"
-    words = [f"base={base}", f"task={TASK}", f"env_steps={args.env_steps}", f"seed={seed}", f"out={run}"]
+    run, budget = base.parent / f"{method}-s{seed}", BUDGETS[steps]
+    words = [f"base={base}", f"task={TASK}", f"env_steps={budget}", f"seed={seed}", f"out={run}"]
+    words += [f"select_every={-(-budget // (2 * ITERATION_STEPS))}", "select_episodes=64"]
     if method == "with":
-        words += [f"bank={bank_of(args.work, args.states)}", f"bank_share={args.bank_share}"]
+        words += [f"bank={bank_of(args)}", f"bank_share={args.bank_share}"]
     call("train", "residual", *([f"resume={run}"] if is_run(run) else words))
     return run
 
 
-def evaluated(args: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
-    """Judge a method on held-out episodes, with the course of its selections."""
-    run = trained(args, method, seed)
+def evaluated(args: argparse.Namespace, steps: int, method: str, seed: int) -> dict[str, Any]:
+    """Judge a method on held-out episodes, with the course of its training."""
+    run = trained(args, steps, method, seed)
     chosen = EVALUATION_SEED + seed
     call("eval", f"run={run}", f"episodes={args.episodes}", f"seed={chosen}", "num_envs=128", "video=false")
-    rows = [row for row in Run.open(run).metrics() if "select/success" in row]
-    course = [{"env_steps": row["step"], "success": row["select/success"]} for row in rows]
-    return {**Run.open(run).summary()["eval"], "selections": course}
+    figures = {**Run.open(run).summary()["eval"], "levels": levels(run, LEVELS)}
+    if method != "base":
+        names = NAMES | BANK_NAMES if method == "with" else NAMES
+        rows = Run.open(run).metrics()
+        course = {
+            key: [(row["step"], row[name]) for row in rows if name in row] for key, name in names.items()
+        }
+        figures["course"] = course
+    return figures
+
+
+def curves(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return a chart for each base: success in training, with exploration, from the task's own starts."""
+    parts = []
+    for steps in dict.fromkeys(cell["bc_steps"] for cell in cells):
+        lines = [
+            Line(f"{cell['method']} bank, seed {cell['seed']}", *_smoothed(cell["course"]))
+            for cell in cells
+            if cell["bc_steps"] == steps and cell["method"] != "base"
+        ]
+        note = f"{TASK}, from its own starts while exploring; five iterations a point"
+        parts.append(section(f"Base of {steps} gradient steps", note, line_chart(lines, "env steps")))
+    return "".join(parts)
+
+
+def _smoothed(
+    course: Mapping[str, Sequence[tuple[int, float]]], size: int = 5
+) -> tuple[list[int], list[float]]:
+    """Return env steps and the success of all episodes of `size` iterations together."""
+    rates, counts = dict(course["own"]), course["own_episodes"]
+    groups = [counts[first : first + size] for first in range(0, len(counts), size)]
+    successes = [sum(count * rates.get(step, 0.0) for step, count in group) for group in groups]
+    return [group[-1][0] for group in groups], [
+        wins / max(1, sum(count for _, count in group)) for wins, group in zip(successes, groups, strict=True)
+    ]
 
 
 def main() -> None:
-    """Do what is missing, print a line for each method, then one JSON line."""
+    """Do what is missing, print a line for each method, write the chart, then one JSON line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--demos", type=int, default=10)
-    parser.add_argument("--env-steps", type=int, default=300_000)
-    parser.add_argument("--states", type=int, default=4000)
+    parser.add_argument("--bases", type=int, nargs="+", choices=list(BUDGETS), default=list(BUDGETS))
+    parser.add_argument("--demos", type=int, default=50)
+    parser.add_argument("--states", type=int, default=800)
     parser.add_argument("--bank-share", type=float, default=0.5)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--work", type=Path, default=Path("runs/bank-benchmark"))
-    parser.add_argument("--no-save", action="store_true", help="leave benchmarks/results as it is")
+    parser.add_argument(
+        "--no-save", action="store_true", help="leave benchmarks/results and docs as they are"
+    )
     args = parser.parse_args()
-    names = ("demos", "env_steps", "states", "bank_share", "episodes")
-    settings = {name: getattr(args, name) for name in names}
+    settings = {name: getattr(args, name) for name in ("demos", "states", "bank_share", "episodes")}
     cells = []
-    for method in METHODS:
+    for steps, method in ((steps, method) for steps in args.bases for method in METHODS):
         for seed in args.seeds:
-            facts = {"method": method, "seed": seed, **settings}
-            path = args.work / f"{method}-s{seed}.json"
-            cells.append(kept(path, facts, partial(evaluated, args, method, seed)))
-    for (method,), rate in pooled(cells, ("method",)).items():
-        print(f"{method:8} {percent(rate)}")
+            facts = {
+                "bc_steps": steps,
+                "env_steps": BUDGETS[steps],
+                "method": method,
+                "seed": seed,
+                **settings,
+            }
+            path = args.work / f"bc{steps}" / f"{method}-s{seed}.json"
+            cells.append(kept(path, facts, partial(evaluated, args, steps, method, seed)))
+    for (steps, method), rate in pooled(cells, ("bc_steps", "method")).items():
+        print(f"base of {steps} gradient steps, {method:8} {percent(rate)}")
+    save_page(
+        args.work / "reset_bank.html", "Reset banks", curves(cells), "" if args.no_save else "reset_bank"
+    )
     if args.no_save:
         print(json.dumps(cells))
     else:
-        save_result("reset_bank", {"cells": cells, **settings})
+        save_result("reset_bank", {"cells": cells, "kinds": KINDS, **settings})
 
 
 if __name__ == "__main__":

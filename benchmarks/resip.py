@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cells import call, kept
+from cells import call, kept, levels
 from pages import save_page
 from resip_figures import charts, table
 from results import save_result
@@ -116,7 +116,7 @@ class Cell:
         words = (f"episodes={self.episodes}", f"seed={EVALUATION_SEED + self.seed}", "num_envs=128")
         call("eval", f"run={run}", *task_words, *words, "video=false")
         figures = Run.open(run).summary()["eval"]
-        return {**figures, "evaluation_seed": figures["seed"], "levels": levels(run)}
+        return {**figures, "evaluation_seed": figures["seed"], "levels": levels(run, LEVELS)}
 
     def trained(self) -> Path:
         """Train the policy, or go on, or find it done; return its run."""
@@ -154,16 +154,6 @@ class Cell:
             seed = DEMONSTRATION_SEED + self.seed
             call("collect", *self._task_words(), f"episodes={self.demos}", f"seed={seed}", f"out={out}")
         return out
-
-
-def levels(run: Path) -> dict[str, dict[str, float]]:
-    """Return env steps and minutes at which the selection of a run first reached each level."""
-    reached: dict[str, dict[str, float]] = {}
-    for row in Run.open(run).metrics():
-        for level in LEVELS:
-            if row.get("select/success", -1.0) >= level and f"{level:g}" not in reached:
-                reached[f"{level:g}"] = {"env_steps": row["step"], "minutes": row["seconds"] / 60}
-    return reached
 
 
 def main() -> None:

@@ -25,14 +25,14 @@ from robofb.sim.ik import SerialArm, solve_differential_ik
 from robofb.sim.vec_env import SimVecEnv
 
 CLOSE_STEPS, PULL_STEPS, AWAY_STEPS = 5, 12, 20
+MOST_SLIP_M = 0.002  # of a plug from its place while the hand closes
 GRIP_ERROR_M = (0.002, 0.0, 0.002)  # across the pads and along the hand, never along their closing
 OVER_M, ASIDE_M = 0.016, 0.010  # a plug near its goal: above the mouth, and beside its axis
 FREE_ABOVE_MOUTH_M = 0.002
 TILT_RAD, SPIN_RAD = math.radians(4), math.radians(10)
-CARRY_LOW_M, CARRY_HIGH_M = (0.36, -0.20, 0.14), (0.60, 0.20, 0.30)
-CARRY_TILT_RAD, CARRY_SPIN_RAD = math.radians(12), math.radians(40)
-REACH_LOW_M, REACH_HIGH_M = (0.32, -0.25, 0.08), (0.62, 0.25, 0.35)
-REACH_TILT_RAD, REACH_SPIN_RAD = math.radians(15), math.radians(45)
+ASTRAY_LOW_M, ASTRAY_HIGH_M = (-0.05, -0.05, 0.03), (0.05, 0.05, 0.13)  # of a hand on its way, off the line
+ASTRAY_TILT_RAD, ASTRAY_SPIN_RAD = math.radians(12), math.radians(20)
+HEADING_RAD = math.radians(20)  # of a hand at its goal: about the axis, from where it starts an episode
 BACK_OFF_M, BESIDE_M = 0.05, (0.012, 0.006)  # a hand near its object: behind the grasp, and off it
 IK_ROUNDS, IK_ERROR_M, IK_ERROR = 40, 0.0005, 0.01
 MOST_UPWARDS = 0.2  # of the tool's z: a hand that points up has its elbow in the table
@@ -56,8 +56,10 @@ class Disassembler:
     """Make sound states of each kind; attempt n of a kind depends on the seed and n alone.
 
     "grasped" and "near_goal" states: the parts are put together, the hand grips the plug, pulls it out along
-    the socket's axis and brings it to a random place. "near_object" and "reaching": the parts are where an
-    episode starts, the open hand behind the grasp, or anywhere above the table.
+    the socket's axis and brings it near, or to somewhere along the way back to where the episode has it.
+    "near_object" and "reaching": the parts are where an episode starts, the open hand behind the grasp, or
+    along the way there. Of all grips, the one is taken that turns the hand least from an episode's start: a
+    base policy was shown no others.
 
     Args:
         env: see `Settler`.
@@ -86,8 +88,11 @@ class Disassembler:
         most = max(len(joining.headings) for joining in joinings)
         turns = [[j.headings[k % len(j.headings)] for k in range(most)] for j in joinings]
         self._headings = torch.stack([torch.stack(row) for row in turns]).to(device, torch.float64)
-        starts = [[free_joint_slices(model, body)[0].start for body in (j.plug, j.socket)] for j in joinings]
-        self._pose_at = torch.tensor(starts, device=device)  # (J, 2): plug and socket in qpos
+        free = [[free_joint_slices(model, body) for body in (j.plug, j.socket)] for j in joinings]
+        starts = [[[part.start for part in slices] for slices in pair] for pair in free]
+        self._joint_at = torch.tensor(starts, device=device)  # (J, 2, 2): plug and socket; in qpos, in qvel
+        home, _ = self.task.arm.forward(self.task.home_rad[None].to(device))
+        self._home = Pose(home[0, :3, 3], home[0, :3, :3])
 
     def fill(self, kind: str, wanted: int, told: Callable[[int], object]) -> Tensor:
         """Return up to `wanted` states (n, S) of a kind, in the order of their attempts.
@@ -122,28 +127,46 @@ class Disassembler:
         env.repeat(seeds)
         rng = EpisodeRng(derive_seeds(seeds, BANK_MAKING_STREAM))
         joining = numbers % len(self._grasp)
-        carried = kind in ("grasped", "near_goal")
+        carried, start = kind in ("grasped", "near_goal"), self._grips(joining)
         if carried:
-            self._assemble(joining, rng)
-        hand, found = self._choose(self._hands(kind, joining, rng), rng)
+            self._assemble(joining, start, rng)
+        hand, found = self._choose(self._hands(kind, joining, rng), start)
         self.task.place_arm(engine, found, hand[1][found])
         engine.forward(torch.arange(env.num_envs, device=env.device))
         if carried:
-            self._take_out(kind, hand[0], joining, rng)
+            self._take_out(kind, hand[0], start.position[:, 0], joining, rng)
         return engine.snapshot(), torch.full_like(numbers, carried, dtype=torch.bool)
 
     def _part(self, joining: Tensor, which: int) -> tuple[Pose, Tensor]:
         """Return the poses of the plugs (0) or sockets (1), and their places in qpos (B, 7)."""
-        columns = self._pose_at[joining, which, None] + torch.arange(7, device=joining.device)
+        columns = self._joint_at[joining, which, :1] + torch.arange(7, device=joining.device)
         pose = self.env.engine.field("qpos").gather(1, columns).double()
         return Pose(pose[:, :3], quat_to_matrix(pose[:, 3:])), columns
 
-    def _assemble(self, joining: Tensor, rng: EpisodeRng) -> None:
-        """Put each plug into its socket, as deep as it can be pulled out from."""
+    def _grips(self, joining: Tensor) -> Pose:
+        """Return the hands (B, K) that may grip the plugs as they are."""
+        plug, _ = self._part(joining, 0)
+        headings = self._headings[joining]  # (B, K, 3, 3)
+        place = plug.position + (plug.rotation @ self._grasp[joining].unsqueeze(-1)).squeeze(-1)
+        return Pose(place[:, None].expand(headings.shape[:3]), plug.rotation[:, None] @ headings)
+
+    def _alike(self, hands: Pose) -> Tensor:
+        """Return of hands (B, K) 1 + 2 cos of how far each is turned from where an episode starts."""
+        return (hands.rotation * self._home.rotation).sum((-1, -2))
+
+    def _assemble(self, joining: Tensor, start: Pose, rng: EpisodeRng) -> None:
+        """Put each plug into its socket, as deep as it can be pulled out from.
+
+        Args:
+            start: (B, K) hands that may grip it at the episode's start.
+        """
         free_m, _, any_heading = self._heights[joining].unbind(-1)
         socket, _ = self._part(joining, 1)
         _, columns = self._part(joining, 0)
-        heading = any_heading * 2 * math.pi * rng.uniform(1)[:, 0].double()
+        draw, likeliest = rng.uniform(1)[:, 0].double(), self._alike(start).argmax(-1)
+        grip = self._headings[joining, likeliest]
+        natural = nearest_turn(grip @ self._home.rotation.T @ socket.rotation)
+        heading = any_heading * (natural + HEADING_RAD * (2 * draw - 1))
         turn = rotvec_to_matrix(torch.nn.functional.pad(heading[:, None], (2, 0)))
         seat = self._socket_seat[joining] + torch.nn.functional.pad(free_m[:, None], (2, 0))
         plug = socket.moved(seat, turn)
@@ -155,14 +178,10 @@ class Disassembler:
     def _hands(self, kind: str, joining: Tensor, rng: EpisodeRng) -> Pose:
         """Return hand poses (B, K) to choose from, open hands where they shall be placed."""
         if kind == "reaching":
-            down = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64, device=joining.device))
-            place = _within(rng, REACH_LOW_M, REACH_HIGH_M)
-            turn = _random_turn(rng, REACH_TILT_RAD, REACH_SPIN_RAD)
-            return Pose(place[:, None], (down @ turn)[:, None])
-        plug, _ = self._part(joining, 0)
-        headings = self._headings[joining]  # (B, K, 3, 3)
-        place = plug.position + (plug.rotation @ self._grasp[joining].unsqueeze(-1)).squeeze(-1)
-        grips = Pose(place[:, None].expand(headings.shape[:3]), plug.rotation[:, None] @ headings)
+            place = self._on_the_way(self._home.position, self._grips(joining).position[:, 0], rng)
+            turn = _random_turn(rng, ASTRAY_TILT_RAD, ASTRAY_SPIN_RAD)
+            return Pose(place[:, None], (self._home.rotation @ turn)[:, None])
+        grips = self._grips(joining)
         draw = rng.uniform(3).double()
         if kind == "near_object":
             beside = (2 * draw[:, :2] - 1) * draw.new_tensor(BESIDE_M)
@@ -173,30 +192,44 @@ class Disassembler:
             turn = torch.eye(3, dtype=torch.float64, device=joining.device).expand(len(joining), 3, 3)
         return grips.moved(off[:, None].expand(grips.position.shape), turn[:, None])
 
-    def _choose(self, hands: Pose, rng: EpisodeRng) -> tuple[tuple[Pose, Tensor], Tensor]:
-        """Return of each world's hand poses (B, K) one that the arm reaches, with its joints (B, N).
+    def _choose(self, hands: Pose, start: Pose) -> tuple[tuple[Pose, Tensor], Tensor]:
+        """Return of each world's hands (B, K) the likeliest that the arm reaches, with its joints (B, N).
 
         The second value holds the numbers of the worlds where there is one.
+
+        Args:
+            start: (B, K) the same grips at the episode's start: a part is held as it was picked up.
         """
         num_worlds, num_choices = hands.position.shape[:2]
         flat = Pose(hands.position.flatten(0, 1), hands.rotation.flatten(0, 1))
         joints, reached = reach(self.task.arm, self.task.home_rad, flat)
         reached = (reached & (flat.rotation[:, 2, 2] <= MOST_UPWARDS)).view(num_worlds, num_choices)
-        score = rng.uniform(num_choices).masked_fill(~reached, -1.0)
-        row = torch.arange(num_worlds, device=score.device) * num_choices + score.argmax(-1)
+        likely = self._alike(hands) + (self._alike(start) if num_choices > 1 else 0.0)
+        best = likely.masked_fill(~reached, -torch.inf).argmax(-1)
+        row = torch.arange(num_worlds, device=best.device) * num_choices + best
         hand = Pose(flat.position[row], flat.rotation[row])
         return (hand, joints[row]), reached.any(-1).nonzero().squeeze(-1)
 
-    def _take_out(self, kind: str, hand: Pose, joining: Tensor, rng: EpisodeRng) -> None:
-        """Close the hand on the assembled plug, pull it out and bring it to where its kind has it."""
+    def _on_the_way(self, start: Tensor, end: Tensor, rng: EpisodeRng) -> Tensor:
+        """Draw places (B, 3) above the lines from `start` to `end` [m]."""
+        draw = rng.uniform(4).double()
+        low, high = draw.new_tensor(ASTRAY_LOW_M), draw.new_tensor(ASTRAY_HIGH_M)
+        return start + draw[:, :1] * (end - start) + low + draw[:, 1:] * (high - low)
+
+    def _take_out(self, kind: str, hand: Pose, start: Tensor, joining: Tensor, rng: EpisodeRng) -> None:
+        """Close the hand on the assembled plug, pull it out and bring it to where its kind has it.
+
+        Args:
+            start: (B, 3) where the plug is gripped at the episode's start [m].
+        """
         free_m, tip_m, _ = self._heights[joining].unbind(-1)
         socket, _ = self._part(joining, 1)
         axis, draw = socket.rotation[:, :, 2], rng.uniform(3).double()
         if kind == "grasped":
             lift_m = tip_m - free_m + 0.03 + 0.03 * draw[:, 0]
-            turn = _random_turn(rng, CARRY_TILT_RAD, CARRY_SPIN_RAD)
-            away = Pose(_within(rng, CARRY_LOW_M, CARRY_HIGH_M), turn @ hand.rotation)
+            turn = _random_turn(rng, ASTRAY_TILT_RAD, ASTRAY_SPIN_RAD)
             out = Pose(hand.position + lift_m[:, None] * axis, hand.rotation)
+            away = Pose(self._on_the_way(start, hand.position, rng), turn @ hand.rotation)
         else:
             least = 0.25 * (tip_m - free_m)
             lift_m = least + draw[:, 0] * (tip_m - free_m + OVER_M - least)
@@ -207,9 +240,22 @@ class Disassembler:
             turned = matrix_to_rotvec(_random_turn(rng, TILT_RAD, SPIN_RAD)) * outside
             shift = (socket.rotation @ (aside * radius[:, None]).unsqueeze(-1)).squeeze(-1) * outside
             away = Pose(out.position + shift, rotvec_to_matrix(turned) @ hand.rotation)
-        self._drive(hand, hand, CLOSE_STEPS)
+        self._close(hand, joining)
         self._drive(hand, out, PULL_STEPS)
         self._drive(out, away, AWAY_STEPS)
+
+    def _close(self, hand: Pose, joining: Tensor) -> None:
+        """Close the hand on the assembled plug; one that falls before it is held is put back."""
+        _, columns = self._part(joining, 0)
+        rates = self._joint_at[joining, 0, 1:] + torch.arange(6, device=joining.device)
+        qpos, qvel = self.env.engine.field("qpos"), self.env.engine.field("qvel")
+        place = qpos.gather(1, columns)
+        for _ in range(CLOSE_STEPS):
+            self._drive(hand, hand, 1)
+            now = qpos.gather(1, columns)
+            fell = ((now - place)[:, :3].norm(dim=-1) > MOST_SLIP_M)[:, None]
+            qpos.scatter_(1, columns, torch.where(fell, place, now))
+            qvel.scatter_(1, rates, qvel.gather(1, rates).masked_fill(fell, 0.0))
 
     def _drive(self, start: Pose, end: Pose, num_steps: int) -> None:
         """Command the closed hand from one pose to another, one control step after the other."""
@@ -232,11 +278,9 @@ def reach(arm: SerialArm, home_rad: Tensor, hand: Pose) -> tuple[Tensor, Tensor]
     return joints, (off_m < IK_ERROR_M) & (off < IK_ERROR)
 
 
-def _within(rng: EpisodeRng, low_m: tuple[float, ...], high_m: tuple[float, ...]) -> Tensor:
-    """Draw places (B, 3) from a box."""
-    draw = rng.uniform(3).double()
-    low = draw.new_tensor(low_m)
-    return low + draw * (draw.new_tensor(high_m) - low)
+def nearest_turn(rotation: Tensor) -> Tensor:
+    """Return the angles (n,) [rad] of the turns about z that bring rotations (n, 3, 3) nearest to none."""
+    return torch.atan2(rotation[:, 0, 1] - rotation[:, 1, 0], rotation[:, 0, 0] + rotation[:, 1, 1])
 
 
 def _random_turn(rng: EpisodeRng, tilt_rad: float, spin_rad: float) -> Tensor:

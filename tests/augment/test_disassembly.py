@@ -11,12 +11,12 @@ from bank_example import small_bank
 from scripted_dataset import played, write_dataset
 
 from robofb.augment.demonstration_states import DemonstrationStates
-from robofb.augment.disassembly import Disassembler, Pose, reach
+from robofb.augment.disassembly import Disassembler, Pose, nearest_turn, reach
 from robofb.augment.make_bank import make_bank, quotas
 from robofb.augment.settle import Settler
 from robofb.envs import task_names
 from robofb.errors import UserError
-from robofb.geometry import matrix_to_rot6d, rotvec_to_matrix
+from robofb.geometry import matrix_to_rot6d, matrix_to_rotvec, rot6d_to_matrix, rotvec_to_matrix
 from robofb.sim.bank_kinds import KINDS
 from robofb.sim.reset_bank import EQUAL_SHARES
 from robofb.store.episodes import EpisodeStore
@@ -79,6 +79,41 @@ def test_made_states_are_of_their_kinds(env):
         assert (np.abs(level_m[goal] - 0.060 * math.sqrt(2)) < 0.016).all()  # where the hole is
         assert (height_m[kind == KINDS.index("grasped")] > 0.036).all()
     assert len(np.unique(bank.states, axis=0)) == len(bank.states)
+
+
+def test_made_hands_are_turned_as_an_episode_turns_them(env):
+    """The leg may stand in its hole at any turn; the hand that holds it is still not far from its start."""
+    bank, at = small_bank(), env.spec.obs["state"].names.index("ee_rot6d_base_0")
+    home, _ = env.task.arm.forward(env.task.home_rad[None])
+    for rows, kind in zip(np.array_split(bank.states, 3), np.array_split(bank.kind, 3), strict=True):
+        hand = env.restore(torch.from_numpy(rows))["state"][:, at : at + 6].double()
+        turn = matrix_to_rotvec(rot6d_to_matrix(hand) @ home[0, :3, :3].T).norm(dim=-1).rad2deg().numpy()
+        assert (turn[kind == KINDS.index("reaching")] < 25).all()
+        assert (turn[kind == KINDS.index("near_goal")] < 35).all()
+        assert (turn < 50).all()
+
+
+def test_a_hand_on_its_way_is_near_the_line(env):
+    """Between where an episode starts and the grasp, or between grasp and goal; never below."""
+    bank, names = small_bank(), env.spec.obs["state"].names
+    at = {body: names.index(f"{body}_pos_base_x") for body in ("ee", "leg", "top")}
+    for rows, kind in zip(np.array_split(bank.states, 3), np.array_split(bank.kind, 3), strict=True):
+        carried = kind == KINDS.index("grasped")
+        hand = env.restore(torch.from_numpy(rows))["state"].numpy()[carried, at["ee"] :][:, :3]
+        start, goal = np.array([0.46, -0.13]), np.array([0.53, 0.19])  # of the leg, about; low randomness
+        along = np.clip((hand[:, :2] - start) @ (goal - start) / ((goal - start) ** 2).sum(), 0, 1)
+        off_m = np.linalg.norm(hand[:, :2] - start - along[:, None] * (goal - start), axis=-1)
+        assert (off_m < 0.11).all() and (hand[:, 2] > 0.07).all()
+
+
+def test_the_nearest_turn_is_the_best_of_all():
+    """Against trying every degree."""
+    rotations = rotvec_to_matrix(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double())
+    degrees = torch.arange(360).double().deg2rad()
+    turns = rotvec_to_matrix(torch.nn.functional.pad(degrees[:, None], (2, 0)))
+    trace = (turns[None] @ rotations[:, None]).diagonal(dim1=-2, dim2=-1).sum(-1)  # 1 + 2 cos of the angle
+    off = (nearest_turn(rotations) - degrees[trace.argmax(-1)] + math.pi) % (2 * math.pi) - math.pi
+    assert (off.abs().rad2deg() <= 0.5).all()
 
 
 def test_the_batch_changes_nothing():
