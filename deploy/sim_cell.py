@@ -12,7 +12,7 @@ import torch
 from robofb.deploy.cell import CellState
 from robofb.deploy.tool_target import ACTION_NAMES
 from robofb.errors import UserError
-from robofb.sim.render import ImageObserver
+from robofb.sim.render import FIGURE_CAMERA, ImageObserver
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.element_names import EE, PoseColumns, find_poses
 from robofb.types import Obs, Step
@@ -26,8 +26,8 @@ class SimCell:
 
     Args:
         env: of one world, without auto-reset. The cell closes it.
-        view_px: height and width of the pictures for the person, of every camera of the scene; None
-            shows what is recorded, if anything is.
+        view_px: height and width of the pictures for the person, of the scene's cameras but for
+            `FIGURE_CAMERA`; None shows what is recorded, if anything is.
 
     Raises:
         UserError: the task's state or action does not tell the tool's pose by the names we use.
@@ -45,7 +45,8 @@ class SimCell:
         if view_px is not None and env.images is None:
             model = env.engine.model
             names = [model.camera(index).name for index in range(model.ncam)]
-            self._view = ImageObserver(env.engine, dict.fromkeys(names, view_px))
+            shown = [name for name in names if name != FIGURE_CAMERA]
+            self._view = ImageObserver(env.engine, dict.fromkeys(shown, view_px))
         self._gripper = -1.0
         self._state: CellState | None = None
 

@@ -6,6 +6,7 @@ import mujoco
 import torch
 
 from robofb.geometry import matrix_to_quat
+from robofb.sim.render import FIGURE_CAMERA
 
 
 def add_scene(spec: mujoco.MjSpec) -> None:
@@ -33,7 +34,7 @@ def add_scene(spec: mujoco.MjSpec) -> None:
     spec.add_material(name="table", rgba=[0.74, 0.75, 0.76, 1], specular=0.15, shininess=0.2)
     _add_lights(spec)
     _add_camera(spec, "front", eye=(1.05, -0.30, 0.42), target=(0.44, 0.01, 0.09), fovy=40)
-    _add_camera(spec, "figure", eye=(1.45, -0.95, 0.85), target=(0.30, 0.0, 0.24), fovy=34)
+    _add_camera(spec, FIGURE_CAMERA, eye=(1.45, -0.95, 0.85), target=(0.30, 0.0, 0.24), fovy=34)
 
 
 def _add_lights(spec: mujoco.MjSpec) -> None:

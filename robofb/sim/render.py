@@ -19,6 +19,9 @@ from robofb.interfaces import Engine
 from robofb.normalize import is_image
 from robofb.types import ArraySpec, EnvSpec, Obs
 
+FIGURE_CAMERA = "figure"
+"""Name of a scene's camera for pictures in papers, from afar: nobody drives by it."""
+
 _IMAGE_KEY = "image_"  # and the camera's name
 
 

@@ -217,7 +217,7 @@ def compose_bc(folder):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("cameras=[frnt]", "camera must be one of front, wrist"),
+        ("cameras=[frnt]", "camera must be one of front, figure, wrist"),
         ("image_size=[24]", r"needs \[height,width\]"),
     ],
 )
