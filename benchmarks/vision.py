@@ -1,7 +1,8 @@
 """Distil a teacher that sees the state into students that see cameras, on one_leg_insert.
 
 python benchmarks/vision.py --teacher runs/residual [--rollouts 400] [--steps 1500]
-    [--students plain dagger ...] [--looks own varied] [--episodes 256] [--seeds 0] [--work runs/vision-benchmark]
+    [--students plain dagger ...] [--looks own varied] [--episodes 256] [--seeds 0]
+    [--work runs/vision-benchmark]
 
 Each student is evaluated on start states that nothing else uses, in the scene's own looks and in varied
 ones. A finished cell is kept in the work folder and never done again; an interrupted one goes on.

@@ -163,7 +163,7 @@ def things(model: mujoco.MjModel) -> np.ndarray:
 def shown_colours(model: mujoco.MjModel) -> np.ndarray:
     """Return (ngeom, 4) float32, the colour that MuJoCo shows: a shape's own, or else its material's."""
     rgba: np.ndarray = model.geom_rgba.copy()
-    plain = (rgba == np.float32(_PLAIN_RGBA)).all(-1) & (model.geom_matid >= 0)
+    plain = (rgba == np.asarray(_PLAIN_RGBA, np.float32)).all(-1) & (model.geom_matid >= 0)
     rgba[plain] = model.mat_rgba[model.geom_matid[plain]]
     return rgba
 

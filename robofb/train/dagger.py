@@ -38,6 +38,10 @@ BC_KEYS = (
     *("steps", "batch_size", "lr", "weight_decay", "warmup_steps", "ema_decay", "grad_clip", "precision"),
     *("images", "memory_gb", "cache_dir", "image_augment"),
 )
+_FIXED = (
+    *(*FIXED, "expert", "expert_checkpoint", "data", "policy", "image_size", "visuals"),
+    *("episodes", "beta_decay", "bc"),
+)
 _DRIVER_STREAM = 31  # of an episode: who drives it
 
 
@@ -132,9 +136,7 @@ def train(cfg: DaggerConfig) -> Run:
         demonstrations = open_stores(folders, env.spec, stack) if folders else []
         student = make_policy(cfg.policy, env.spec, cfg.seed).to(env.device).eval().requires_grad_(False)
         agent = ChunkExecutor(student, select_env.num_envs, device=select_env.device)
-        fixed = (*FIXED, "expert", "expert_checkpoint", "data", "policy", "image_size", "visuals")
-        fixed = (*fixed, "episodes", "beta_decay", "bc")
-        with open_run(cfg, "dagger", env.spec.task, fixed) as run:
+        with open_run(cfg, "dagger", env.spec.task, _FIXED) as run:
             learner = DaggerLearner(cfg, student, expert, env, demonstrations, run.path / "data")
             DaggerTraining(cfg, run, learner, selection(cfg, agent, select_env), {}).work()
     return run

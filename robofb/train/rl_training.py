@@ -95,7 +95,7 @@ def training_envs(
         UserError: the task is not the policy's, or the reset bank is of another.
     """
     num_envs = ranks.share("num_envs", cfg.num_envs)
-    seen = {"cameras": cameras} if cameras else {}
+    seen: dict[str, Any] = {"cameras": cameras} if cameras else {}
     further = {**seen, **bank_of(cfg), **({"visuals": visuals} if visuals else {})}
     with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **further)) as env:
         check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
