@@ -14,6 +14,7 @@ from robofb.errors import UserError, check_at_least, check_seeds
 from robofb.interfaces import TaskEnv
 from robofb.loading import make_env, make_sim_env
 from robofb.sim.record import Collected, record_episodes
+from robofb.sim.render import image_facts
 from robofb.sim.vec_env import SimVecEnv
 from robofb.store.continuation import open_or_create, same_settings
 from robofb.store.episodes import EpisodeStore
@@ -38,6 +39,8 @@ class CollectConfig:
         num_envs: episodes that the expert records at a time; each holds its images in memory until it ends.
         cameras: names of the cameras whose images are recorded too, such as [front,wrist].
         image_size: height and width of the images [px].
+        visuals: how far light, colours, cameras and textures of an episode go from the scene's own in the
+            images; varied, or null for not at all. The script's alone.
         sim_state: also record the simulator's full state at each step, which augmentation starts from; null
             does where there is one.
         seed: of start states and errors.
@@ -53,6 +56,7 @@ class CollectConfig:
     num_envs: int = 32
     cameras: list[str] = field(default_factory=list)
     image_size: list[int] = field(default_factory=lambda: [240, 320])
+    visuals: Any = None
     sim_state: bool | None = None
     seed: int = 0
     max_attempts: int = 10
@@ -82,13 +86,16 @@ def collect(cfg: CollectConfig) -> Collected:
     height, width = cfg.image_size
     cameras = dict.fromkeys(cfg.cameras, (height, width))
     if cfg.teleop:
+        if cfg.visuals:
+            raise UserError("visuals: a person's episodes keep the looks of the scene; leave visuals out")
         by_hand = make_sim_env(
             cfg.task, cfg.engine, 1, cameras, sim_state=cfg.sim_state is not False, autoreset=False
         )
         with closing(by_hand):
             outcome = _collect_by_hand(cfg, by_hand)
     else:
-        with closing(make_env(cfg.task, cfg.engine, cfg.num_envs, cameras, sim_state=cfg.sim_state)) as env:
+        states: Any = {"sim_state": cfg.sim_state, "visuals": cfg.visuals}
+        with closing(make_env(cfg.task, cfg.engine, cfg.num_envs, cameras, **states)) as env:
             outcome = _collect_scripted(cfg, env)
     print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
     return outcome
@@ -141,7 +148,6 @@ def _out(cfg: CollectConfig, env: TaskEnv) -> Path:
 
 
 def _open_or_create(path: Path, env: TaskEnv, meta: dict[str, Any]) -> EpisodeStore:
-    images = getattr(env, "images", None)
-    facts = {"cameras": images.facts} if images is not None else {}
-    same = {key: meta.get(key) for key in ("randomness", "noise")}
-    return open_or_create(path, env.spec, {**meta, **facts}, same_settings(path, "holds", same))
+    meta = {**meta, **image_facts(env)}
+    same = {key: meta.get(key) for key in ("randomness", "noise", "visuals")}
+    return open_or_create(path, env.spec, meta, same_settings(path, "holds", same))

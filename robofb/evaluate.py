@@ -114,6 +114,8 @@ class EvalConfig:
         also: further tasks to evaluate on, by the names of their configs: what fine-tuning forgot there. With
             compare_base=true, the base as well.
         engine: the simulator.
+        visuals: how far light, colours, cameras and textures of an episode go from the scene's own in what
+            an image policy sees; varied, or null for not at all.
         video: also film the first episodes.
         threads: torch's CPU threads.
     """
@@ -128,6 +130,7 @@ class EvalConfig:
     compare_base: bool = False
     also: list[str] = field(default_factory=list)
     engine: Any = field(default_factory=dict)
+    visuals: Any = None
     video: bool = True
     threads: int = 1
 
@@ -157,6 +160,8 @@ def main(cfg: EvalConfig) -> Evaluation:
     results = _evaluate_all(cfg, run, agents, task)
     others = {name: _evaluate_all(cfg, run, agents, task_node(name), other=True) for name in cfg.also}
     facts = {**_facts(results), "checkpoint": cfg.checkpoint, "execute": agent.execute}
+    if cfg.visuals:
+        facts["visuals"] = cfg.visuals
     if others:
         facts["also"] = {name: _facts(theirs) for name, theirs in others.items()}
     append_line(run.path / "evaluations.jsonl", json.dumps(plain(facts)))
@@ -192,7 +197,7 @@ def _evaluate_all(
         other: the task is not the one that the policy was trained on, but must look the same to it.
     """
     seen = agents[""].policy.spec
-    with closing(make_env(task, cfg.engine, cfg.num_envs, cameras_of(seen))) as env:
+    with closing(make_env(task, cfg.engine, cfg.num_envs, cameras_of(seen), visuals=cfg.visuals)) as env:
         expected = replace(seen, task=env.spec.task) if other else seen
         check_same_spec(expected, env.spec.only(seen.obs), f"the policy in {run.path}")
         where = f" on {env.spec.task}" if other else ""

@@ -35,6 +35,7 @@ def make_env(
     *,
     sim_state: bool | None = False,
     bank: BankDraw | None = None,
+    visuals: Any = None,
 ) -> TaskEnv:
     """Build a vector env from config nodes: `task` (a `_target_`) and `engine` (a partial `_target_`).
 
@@ -42,15 +43,21 @@ def make_env(
         cameras: height and width [px] of image observations by the camera's name.
         sim_state: see `SimVecEnv`; None: where the simulator has one.
         bank: see `SimVecEnv`.
+        visuals: config node of a `VisualRandomization`, or nothing.
 
     Raises:
         UserError: the task brings its own simulator, which cannot serve what is asked for.
     """
     _check_num_envs(num_envs)
+    if visuals and not cameras:
+        raise UserError("visuals change what cameras see, and there are none here: leave visuals out")
     made = build(task)
     if getattr(made, "make_env", None) is None:
         states = sim_state is not False
-        return SimVecEnv(made, num_envs, partial(build, engine), cameras, sim_state=states, bank=bank)
+        looks = build(visuals) if visuals else None
+        return SimVecEnv(
+            made, num_envs, partial(build, engine), cameras, sim_state=states, bank=bank, visuals=looks
+        )
     name = f"task {made.name}"
     if engine and plain(engine) != _default_engine():
         raise UserError(f"engine={engine.get('_target_')}: {name} brings its own simulator; leave engine out")
@@ -58,6 +65,8 @@ def make_env(
         raise UserError(f"sim_state=true: {name} has no state that we could restore; leave sim_state out")
     if bank is not None:
         raise UserError(f"bank: {name} has no state that we could restore; leave bank out")
+    if visuals:
+        raise UserError(f"visuals: the looks of {name} are not ours to change; leave visuals out")
     env: TaskEnv = made.make_env(num_envs)
     shown = cameras_of(env.spec)
     if lacking := [camera for camera, size in (cameras or {}).items() if shown.get(camera) != tuple(size)]:

@@ -68,19 +68,47 @@ def env_of_task(name: str, num_envs: int, meta: Mapping[str, Any] = _NO_FACTS) -
     return make_sim_env(cfg.task, cfg.engine, num_envs, sim_state=True, autoreset=False)
 
 
-def env_of_run(run: Run, num_envs: int, spec: EnvSpec) -> TaskEnv:
+def env_of_run(
+    run: Run,
+    num_envs: int,
+    spec: EnvSpec,
+    cameras: Mapping[str, tuple[int, int]] = _NO_FACTS,
+    visuals: Any = None,
+) -> TaskEnv:
     """Make the env that a run was trained for, by the default engine, with `sim_state` where there is one.
 
     Args:
         spec: of the run's policy, whose cameras the env has.
+        cameras: further ones: height and width [px] by the camera's name.
+        visuals: config node of a `VisualRandomization`, or nothing.
 
     Raises:
-        UserError: the run knows no task.
+        UserError: the run knows no task, or its policy sees one of the cameras at another size.
     """
     task = run.config.get("task")
     if not task:
         raise UserError(f"{run.path} was trained on data alone, without a task to roll it out in")
-    return make_env(task, compose("collect").engine, num_envs, cameras_of(spec), sim_state=None)
+    seen = cameras_of(spec)
+    for name, size in cameras.items():
+        if seen.get(name, size) != size:
+            raise UserError(
+                f"camera {name} of {size} pixels: the policy in {run.path} sees it at {seen[name]}"
+            )
+    engine = compose("collect").engine
+    return make_env(task, engine, num_envs, {**seen, **cameras}, sim_state=None, visuals=visuals)
+
+
+def visuals_of(text: str) -> Any:
+    """Return the config node that a text such as "varied" or "varied,texture=0" describes, None for "".
+
+    Raises:
+        UserError: there is no such config, or it has no such key.
+    """
+    name, *changes = text.split(",")
+    if not name:
+        return None
+    cfg = compose("collect", [f"visuals={name}", *(f"visuals.{change}" for change in changes)])
+    return cfg.visuals
 
 
 def scene_of_dataset(store: EpisodeStore) -> tuple[RecordedScene | None, str]:

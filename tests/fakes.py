@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robofb.normalize import Normalizer
+from robofb.policies.image_encoder import NoImages
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.types import ArraySpec, Batch, EnvSpec, Obs, Step
 
@@ -93,6 +94,7 @@ class FakePolicy(nn.Module):
         self.spec, self.obs_history, self.horizon, self.execute = POINT_SPEC, obs_history, horizon, execute
         action_range = {name: values[:2] for name, values in UNIT_RANGE.items()}
         self.normalizer = Normalizer({"state": UNIT_RANGE, "action": action_range}, clamp=3.0)
+        self.image_encoder = NoImages({})
         self.calls: list[int] = []  # batch size of each call
 
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -25,6 +25,7 @@ from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import free_joint_slices, joint_indices
 from robofb.sim.ik import SerialArm, solve_differential_ik
+from robofb.sim.textures import add_textures
 from robofb.types import ArraySpec
 
 CONTROL_DT_S = 0.1
@@ -178,6 +179,7 @@ class FurnitureTask(ABC):
         spec.option.iterations = 20
         spec.option.tolerance = 1e-9  # 1e-6 lets a light part explode: it is relative to the arm's inertia
         add_scene(spec)
+        add_textures(spec)
         add_table(spec)
         franka.add_franka(spec, self.gains, self.pad_reach_m)
         self.add_parts(spec)

@@ -22,6 +22,13 @@ def rollouts(
     ] = True,
     seed: Annotated[int, typer.Option(help="Of start states and the policy's noise.")] = 0,
     checkpoint: Annotated[str, typer.Option(help="latest, best, or a checkpoint's path.")] = "best",
+    cameras: Annotated[
+        str, typer.Option(help="Cameras whose images are recorded beside what the policy sees: front,wrist.")
+    ] = "",
+    image_size: Annotated[tuple[int, int], typer.Option(help="Height and width of these [px].")] = (240, 320),
+    visuals: Annotated[
+        str, typer.Option(help="Looks that differ from episode to episode: varied, or varied,texture=0.")
+    ] = "",
     num_envs: Annotated[int, typer.Option(min=1, help="Simulated together.")] = 32,
     max_attempts: Annotated[
         int, typer.Option(min=1, help="Give up after so many failures per wanted episode.")
@@ -39,23 +46,27 @@ def rollouts(
     from robofb.loading import load_agent
     from robofb.run import Run
     from robofb.sim.record import record_episodes
+    from robofb.sim.render import image_facts
     from robofb.store.checks import check_same_spec
     from robofb.store.continuation import open_or_create, same_settings
     from robofb.types import SOURCE_POLICY
-    from robofb.worlds import env_of_run
+    from robofb.worlds import env_of_run, visuals_of
 
     check_seed("--seed", seed)
     torch.set_num_threads(1)
     source = Run.open(run)
     agent = load_agent(source, num_envs, checkpoint)
     facts = {"policy": str(run), "policy_kind": source.kind, "checkpoint": checkpoint}
-    with closing(env_of_run(source, num_envs, agent.policy.spec)) as env:
+    further = dict.fromkeys([name for name in cameras.split(",") if name], image_size)
+    looks = visuals_of(visuals)
+    with closing(env_of_run(source, num_envs, agent.policy.spec, further, looks)) as env:
         check_same_spec(agent.policy.spec, env.spec.only(agent.policy.spec.obs), f"the policy in {run}")
         meta = {**getattr(env.task, "meta", {}), **facts, "seed": seed, "success_only": success_only}
+        meta |= image_facts(env)
         if dry_run:
             typer.echo(f"would record episodes of {run} ({checkpoint}) until {out} holds {episodes}")
             return
-        same = {key: meta[key] for key in ("policy", "checkpoint", "success_only")}
+        same = {key: meta.get(key) for key in ("policy", "checkpoint", "success_only", "visuals")}
         with open_or_create(out, env.spec, meta, same_settings(out, "holds", same)) as store:
             outcome = record_episodes(
                 agent,

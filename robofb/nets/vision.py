@@ -110,6 +110,33 @@ class AveragePool(nn.Module):
         return maps.mean(dim=(2, 3))
 
 
+class GridPool(nn.Module):
+    """Return a few learnt features at each cell of a grid: what is seen where.
+
+    It learns soonest where things are, for a camera that stands still; a shift of the picture is news to it.
+
+    Args:
+        num_channels: C, of the maps.
+        features: F, of a cell.
+        grid: G, cells along each side; maps of another size are averaged over cells.
+
+    Attributes:
+        num_outputs: F G G.
+    """
+
+    def __init__(self, num_channels: int, *, features: int = 8, grid: int = 12) -> None:
+        super().__init__()
+        if features < 1 or grid < 1:
+            raise UserError(f"features={features}, grid={grid}: need at least 1")
+        self.features = nn.Conv2d(num_channels, features, 1)
+        self.grid = grid
+        self.num_outputs = features * grid**2
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (N, F G G) of maps (N, C, h, w)."""
+        return F.adaptive_avg_pool2d(self.features(maps), self.grid).flatten(1)
+
+
 class SpatialSoftmax(nn.Module):
     """Return where each of K learnt features is in the image (Levine et al., arXiv 1504.00702).
 

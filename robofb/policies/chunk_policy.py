@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robofb.errors import UserError
 from robofb.normalize import Normalizer, Stats, is_image, low_dim_specs
-from robofb.policies.elements import SeenElements
+from robofb.policies.elements import seen_elements
 from robofb.policies.image_encoder import ImageEncoder, NoImages
 from robofb.rng import EpisodeRng
 from robofb.types import Batch, EnvSpec, Obs
@@ -61,7 +61,7 @@ class ChunkPolicy(nn.Module, ABC):
         self.spec = spec = spec.only(self.obs_keys)
         images = {key: spec.obs[key] for key in self.obs_keys if is_image(spec.obs[key])}
         self.flat_keys = tuple(key for key in self.obs_keys if key not in images)
-        seen = _seen_elements(spec, self.flat_keys, elements or {})
+        seen = seen_elements(spec, self.flat_keys, elements or {}, "elements")
         self.seen_elements = nn.ModuleList(seen)
         self.obs_history, self.horizon, self.execute = obs_history, horizon, execute
         self.action_dim = spec.action.shape[0]
@@ -134,12 +134,3 @@ def _check_keys(spec: EnvSpec, obs_keys: Sequence[str], sees_images: bool) -> tu
     if not obs_keys:
         raise UserError(f"obs_keys is empty; valid: {', '.join(valid)}")
     return tuple(obs_keys)
-
-
-def _seen_elements(
-    spec: EnvSpec, flat_keys: Sequence[str], elements: Mapping[str, Sequence[str]]
-) -> list[SeenElements]:
-    for key in elements:
-        if key not in flat_keys:
-            raise UserError(f"elements.{key}: not among the flat obs_keys ({', '.join(flat_keys) or 'none'})")
-    return [SeenElements(spec.obs[key], key, elements.get(key)) for key in flat_keys]

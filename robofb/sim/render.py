@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor
 from robofb.errors import UserError
 from robofb.interfaces import Engine
 from robofb.normalize import is_image
+from robofb.rng import VISUALS_STREAM, EpisodeRng, derive_seeds
+from robofb.sim.visuals import VisualRandomization, WorldLooks
 from robofb.types import ArraySpec, EnvSpec, Obs
 
 FIGURE_CAMERA = "figure"
@@ -31,13 +34,17 @@ class Renderer:
     Args:
         engine: whose worlds to show.
         height, width: of the picture [px].
+        looks: of each world; None: the scene's own.
 
     Raises:
         UserError: a size that the scene cannot render, or no OpenGL here that works without a display.
     """
 
-    def __init__(self, engine: Engine, height: int = 240, width: int = 320) -> None:
-        self.engine = engine
+    def __init__(
+        self, engine: Engine, height: int = 240, width: int = 320, looks: WorldLooks | None = None
+    ) -> None:
+        self.engine, self._looks = engine, looks
+        self._model = engine.model if looks is None else looks.model
         buffer = engine.model.vis.global_
         if not (1 <= height <= buffer.offheight and 1 <= width <= buffer.offwidth):
             raise UserError(
@@ -45,13 +52,13 @@ class Renderer:
                 f"this scene allows up to {buffer.offheight} x {buffer.offwidth}"
             )
         try:
-            self._renderer: Any = mujoco.Renderer(engine.model, height, width)
+            self._renderer: Any = mujoco.Renderer(self._model, height, width)
         except Exception as error:  # each OpenGL backend raises its own kind
             raise UserError(
                 f"cannot render: {(str(error).splitlines() or [type(error).__name__])[0]} "
                 "(on Debian or Ubuntu: apt install libegl1 libegl-mesa0 libgl1-mesa-dri)"
             ) from error
-        self._data = mujoco.MjData(engine.model)
+        self._data = mujoco.MjData(self._model)
         self._shown = ("qpos", "mocap_pos", "mocap_quat") if engine.model.nmocap else ("qpos",)
 
     def frame(self, world: int, camera: str = "front") -> np.ndarray:
@@ -60,8 +67,10 @@ class Renderer:
         Raises:
             UserError: the scene has no camera of that name.
         """
-        model = self.engine.model
+        model = self._model
         check_camera(model, camera)
+        if self._looks is not None:
+            self._looks.show(world)
         for name in self._shown:
             getattr(self._data, name)[:] = self.engine.field(name)[world].cpu().numpy()
         mujoco.mj_kinematics(model, self._data)
@@ -102,28 +111,43 @@ class ImageObserver:
     Args:
         engine: whose worlds to see.
         cameras: height and width [px] by the camera's name.
+        visuals: how far the looks of episodes go from the scene's own; None: they do not.
 
     Attributes:
         specs: of the images, by key.
-        facts: per camera what a dataset should tell of it: size [px], focal length [px], where it is fixed.
+        facts: per camera what a dataset should tell of it: size [px], focal length [px], where it is fixed;
+            of the scene's own, about which `visuals` vary.
+        visuals: as given.
 
     Raises:
         UserError: the scene has no such camera, or cannot be rendered so or here.
     """
 
-    def __init__(self, engine: Engine, cameras: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cameras: Mapping[str, tuple[int, int]],
+        visuals: VisualRandomization | None = None,
+    ) -> None:
+        self.visuals = visuals
+        self._looks = None if visuals is None else WorldLooks(engine.model, visuals, engine.num_worlds)
         for name in cameras:
             check_camera(engine.model, name)
         self.facts = {name: _facts(engine.model, name, *size) for name, size in cameras.items()}
         self._renderers: dict[str, Renderer] = {}
         with ExitStack() as undo:
             for name, size in cameras.items():
-                self._renderers[name] = undo.enter_context(Renderer(engine, *size))
+                self._renderers[name] = undo.enter_context(Renderer(engine, *size, self._looks))
             undo.pop_all()
         self.specs = {
             f"{_IMAGE_KEY}{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255")
             for name, size in cameras.items()
         }
+
+    def begin(self, ids: Tensor, seeds: Tensor) -> None:
+        """Draw the looks of the episodes with `seeds` (n,) that begin in worlds `ids` (n,)."""
+        if self._looks is not None:
+            self._looks.draw(ids, EpisodeRng(derive_seeds(seeds, VISUALS_STREAM).cpu()))
 
     def observe(self, ids: Tensor) -> Obs:
         """Return what every camera sees of worlds `ids` (n,): (n, 3, H, W) uint8 on the CPU."""
@@ -138,6 +162,20 @@ class ImageObserver:
         """Free the OpenGL contexts; safe twice."""
         for renderer in self._renderers.values():
             renderer.close()
+
+
+def camera_names(keys: Iterable[str]) -> list[str]:
+    """Return the cameras whose images are among observations of these keys."""
+    return [key.removeprefix(_IMAGE_KEY) for key in keys if key.startswith(_IMAGE_KEY)]
+
+
+def image_facts(env: Any) -> dict[str, Any]:
+    """Return what a dataset should tell of how an env's images are made; nothing where it renders none."""
+    images = getattr(env, "images", None)
+    if images is None:
+        return {}
+    varied = {} if images.visuals is None else {"visuals": asdict(images.visuals)}
+    return {"cameras": images.facts, **varied}
 
 
 def cameras_of(spec: EnvSpec) -> dict[str, tuple[int, int]]:

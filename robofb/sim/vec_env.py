@@ -16,6 +16,7 @@ from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.pose_noise import PoseNoise
 from robofb.sim.render import ImageObserver, Renderer
 from robofb.sim.reset_bank import BankDraw
+from robofb.sim.visuals import VisualRandomization
 from robofb.types import SIM_STATE, ArraySpec, Obs, Score, Step
 
 
@@ -33,6 +34,7 @@ class SimVecEnv:
         pose_noise: on the poses of parts that observations hold, or None.
         bank: draws episodes that start in a state of a reset bank, or None; for training only. `info` then
             has "from_bank" (B,) bool, so that their success is told apart.
+        visuals: how far the looks of an episode go from the scene's own in the images of `cameras`, or None.
 
     Attributes:
         images: the cameras, None without any.
@@ -51,6 +53,7 @@ class SimVecEnv:
         sim_state: bool = False,
         pose_noise: PoseNoise | None = None,
         bank: BankDraw | None = None,
+        visuals: VisualRandomization | None = None,
     ) -> None:
         self.num_envs, self.autoreset, self.sim_state = num_envs, autoreset, sim_state
         self.engine = engine(task.build(), num_envs)
@@ -62,7 +65,7 @@ class SimVecEnv:
         if bank is not None:
             bank.bank.check(task.spec, self.engine.model)
         self.bank = None if bank is None else bank.to(self.engine.device)
-        self.images = ImageObserver(self.engine, cameras) if cameras else None
+        self.images = ImageObserver(self.engine, cameras, visuals) if cameras else None
         further = dict(self.images.specs) if self.images else {}
         if sim_state:
             further[SIM_STATE] = ArraySpec(
@@ -168,10 +171,16 @@ class SimVecEnv:
         """Put envs `ids` (n,) at the starts of the episodes that `seeds` (n,) draw."""
         self.episode_seed = self.episode_seed.index_copy(0, ids, seeds)
         self._forget(ids)
-        self.engine.randomize(ids, EpisodeRng(derive_seeds(seeds, DOMAIN_STREAM)))
+        self._vary(ids, seeds)
         self.task.reset(self.engine, ids, EpisodeRng(derive_seeds(seeds, RESET_STREAM)))
         if self.bank is not None:
             self._begin_in_bank(ids, self.bank, self.bank.draw(seeds))
+
+    def _vary(self, ids: Tensor, seeds: Tensor) -> None:
+        """Draw the physical constants and the looks of the episodes with `seeds` (n,) in envs `ids` (n,)."""
+        self.engine.randomize(ids, EpisodeRng(derive_seeds(seeds, DOMAIN_STREAM)))
+        if self.images is not None:
+            self.images.begin(ids, seeds)
 
     def _begin_in_bank(self, ids: Tensor, bank: BankDraw, rows: Tensor) -> None:
         """Put those of the envs `ids` (n,) whose `rows` (n,) are not negative into these states of a bank."""
@@ -233,7 +242,7 @@ class SimVecEnv:
         none = torch.zeros_like(self._from_bank)  # saved before there were banks
         self._from_bank = state.get("from_bank", none).to(self.device)
         ids = torch.arange(self.num_envs, device=self.device)
-        self.engine.randomize(ids, EpisodeRng(derive_seeds(self.episode_seed, DOMAIN_STREAM)))
+        self._vary(ids, self.episode_seed)
         self.engine.restore(ids, state["engine"])
         return self._observe()
 

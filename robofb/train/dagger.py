@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,12 @@ from robofb.progress import progress_bar
 from robofb.rng import TRAINING_STREAM, EpisodeRng, derive_seeds
 from robofb.run import Run
 from robofb.sim.record import Recorder
+from robofb.sim.render import camera_names, image_facts
 from robofb.store.episodes import EpisodeStore
 from robofb.store.windows import Windows
-from robofb.train.bc import make_learner, make_policy
-from robofb.train.bc_config import BcConfig, data_folders
-from robofb.train.bc_data import open_stores
+from robofb.train.bc import make_augment, make_learner, make_policy
+from robofb.train.bc_config import BcConfig, data_folders, make_reading
+from robofb.train.bc_data import check_image_settings, open_stores
 from robofb.train.episodes import EpisodeCount
 from robofb.train.open_run import open_run
 from robofb.train.rl_config import FIXED, RlConfig, check_share
@@ -32,7 +34,14 @@ from robofb.train.rl_training import RlTraining, selection, training_envs
 from robofb.train.stopwatch import Stopwatch
 from robofb.types import SOURCE_POLICY
 
-BC_KEYS = ("steps", "batch_size", "lr", "weight_decay", "warmup_steps", "ema_decay", "grad_clip", "precision")
+BC_KEYS = (
+    *("steps", "batch_size", "lr", "weight_decay", "warmup_steps", "ema_decay", "grad_clip", "precision"),
+    *("images", "memory_gb", "cache_dir", "image_augment"),
+)
+_FIXED = (
+    *(*FIXED, "expert", "expert_checkpoint", "data", "policy", "image_size", "visuals"),
+    *("episodes", "beta_decay", "bc"),
+)
 _IN_WORDS = {int: "a whole number", float: "a number", str: "a word"}
 _DRIVER_STREAM = 31  # of an episode: who drives it
 
@@ -45,20 +54,25 @@ class DaggerConfig(RlConfig):
         expert: run folder of what is asked at every visited state, such as a residual run.
         expert_checkpoint: "best", "latest" or a path.
         data: folder of demonstrations to learn from as well, or a list of several: [a,b]; none where null.
-        policy: the student.
+        policy: the student; it may see images, whatever the expert sees.
+        image_size: height and width of the student's images [px], where it sees any.
+        visuals: how far light, colours, cameras and textures of a training episode go from the scene's own;
+            varied, or null for not at all. Selection keeps the scene's own.
         rounds: how often episodes are played and the student is trained anew on all of them; env_steps may
             end it before.
         episodes: episodes of each round.
         beta_decay: the expert drives all episodes of round 0 and a share of beta_decay ** n of round n, at
             random; 0 leaves all but the first round to the student.
-        bc: how each round trains: steps, batch_size, lr, weight_decay, warmup_steps, ema_decay, grad_clip or
-            precision of train bc, as in bc.steps=500.
+        bc: how each round trains: steps, batch_size, lr, weight_decay, warmup_steps, ema_decay, grad_clip,
+            precision, images, memory_gb, cache_dir or image_augment of train bc, as in bc.steps=500.
     """
 
     expert: str = MISSING
     expert_checkpoint: str = "best"
     data: Any = field(default=None, metadata={"paths": True})
     policy: Any = MISSING
+    image_size: list[int] = field(default_factory=lambda: [240, 320])
+    visuals: Any = None
     rounds: int = 10
     episodes: int = 64
     beta_decay: float = 0.5
@@ -74,6 +88,17 @@ class DaggerConfig(RlConfig):
         if unknown := [key for key in self.bc if key not in BC_KEYS]:
             raise UserError(f"bc.{unknown[0]}: no key of a round; valid: {', '.join(BC_KEYS)}")
         round_config(self)
+        if len(self.image_size) != 2:
+            raise UserError(f"image_size={list(self.image_size)}: needs [height,width]")
+        if self.visuals and not student_cameras(self):
+            raise UserError("visuals: the student sees no images; leave visuals out")
+
+
+def student_cameras(cfg: DaggerConfig) -> dict[str, tuple[int, int]]:
+    """Return height and width [px] of what the student sees, by the camera's name."""
+    keys = cfg.policy.get("obs_keys") if isinstance(cfg.policy, Mapping) else None
+    height, width = cfg.image_size
+    return dict.fromkeys(camera_names(keys or ()), (height, width))
 
 
 def round_config(cfg: DaggerConfig) -> BcConfig:
@@ -108,15 +133,15 @@ def train(cfg: DaggerConfig) -> Run:
     """
     expert_run = Run.open(cfg.expert)
     seen = load_agent(expert_run, 1, cfg.expert_checkpoint).policy.spec
+    envs = training_envs(cfg, seen, f"expert={cfg.expert}", cameras=student_cameras(cfg), visuals=cfg.visuals)
     with ExitStack() as stack:
-        env, select_env = stack.enter_context(training_envs(cfg, seen, f"expert={cfg.expert}"))
+        env, select_env = stack.enter_context(envs)
         expert = load_agent(expert_run, cfg.num_envs, cfg.expert_checkpoint, device=env.device)
         folders = [] if cfg.data is None else data_folders(cfg.data)
         demonstrations = open_stores(folders, env.spec, stack) if folders else []
         student = make_policy(cfg.policy, env.spec, cfg.seed).to(env.device).eval().requires_grad_(False)
         agent = ChunkExecutor(student, select_env.num_envs, device=select_env.device)
-        fixed = (*FIXED, "expert", "expert_checkpoint", "data", "policy", "episodes", "beta_decay", "bc")
-        with open_run(cfg, "dagger", env.spec.task, fixed) as run:
+        with open_run(cfg, "dagger", env.spec.task, _FIXED) as run:
             learner = DaggerLearner(cfg, student, expert, env, demonstrations, run.path / "data")
             DaggerTraining(cfg, run, learner, selection(cfg, agent, select_env), {}).work()
     return run
@@ -183,6 +208,7 @@ class DaggerLearner:
         env, wanted, count = self.env, self.cfg.episodes, EpisodeCount(self.env.device)
         shutil.rmtree(self._round_folder(self.iteration), ignore_errors=True)  # of a round that was stopped
         facts = {"labels": "expert", "expert": self.cfg.expert, "round": self.iteration}
+        facts |= image_facts(env)
         obs = env.reset(int(derive_seeds(self._seed, self.iteration)))
         driven = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)  # by the expert
         self._begin(torch.ones_like(driven), driven)
@@ -226,6 +252,7 @@ class DaggerLearner:
         """Train a fresh student on all rounds and take over its averaged weights."""
         cfg = round_config(self.cfg)
         fresh = make_policy(self.cfg.policy, self.env.spec, self.cfg.seed)
+        check_image_settings(cfg, fresh.spec)
         with ExitStack() as stack:
             folders = [str(self._round_folder(number)) for number in range(self.iteration + 1)]
             rounds = open_stores(folders, self.env.spec, stack)
@@ -235,9 +262,11 @@ class DaggerLearner:
                 horizon=fresh.horizon,
                 obs_keys=tuple(fresh.spec.obs),
                 device=self.env.device,
+                images=make_reading(cfg),
             )
         fresh.set_stats(windows.stats())
-        learner = make_learner(cfg, fresh.to(self.env.device), windows)
+        augment = make_augment(cfg, fresh, None)
+        learner = make_learner(cfg, fresh.to(self.env.device), windows, augment)
         losses = []
         with progress_bar(cfg.steps, "retrain", "step") as bar:
             for _ in range(cfg.steps):

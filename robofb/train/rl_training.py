@@ -76,7 +76,12 @@ def load_base(cfg: OnBaseConfig, kind: str, prefix: str = "base.") -> tuple[Any,
 
 @contextmanager
 def training_envs(
-    cfg: RlConfig, spec: EnvSpec, policy: str = "", ranks: Ranks = ALONE
+    cfg: RlConfig,
+    spec: EnvSpec,
+    policy: str = "",
+    ranks: Ranks = ALONE,
+    cameras: Mapping[str, tuple[int, int]] | None = None,
+    visuals: Any = None,
 ) -> Iterator[tuple[VecEnv, VecEnv]]:
     """Open one env to train in, with this rank's share of the copies, and one to select in.
 
@@ -85,17 +90,21 @@ def training_envs(
     Args:
         spec: what the policy that training starts from sees and does.
         policy: names it in errors; the run `cfg.base` where empty.
+        cameras: height and width [px] of the images that both observe, by the camera's name.
+        visuals: config node of a `VisualRandomization` for the one to train in, or nothing.
 
     Raises:
         UserError: the task is not the policy's, or the reset bank is of another.
     """
     num_envs = ranks.share("num_envs", cfg.num_envs)
-    with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **bank_of(cfg))) as env:
+    seen: dict[str, Any] = {"cameras": cameras} if cameras else {}
+    further = {**seen, **bank_of(cfg), **({"visuals": visuals} if visuals else {})}
+    with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **further)) as env:
         check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
         if not ranks.leads:
             yield env, env
             return
-        with closing(loading.make_env(cfg.task, cfg.engine, num_envs)) as select_env:
+        with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **seen)) as select_env:
             yield env, select_env
 
 

@@ -1,16 +1,21 @@
 """Rollouts of a run as a dataset of its own, with its source and nobody else's."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
 
 from robofb import cli, config
 from robofb.deploy.collect import collect
-from robofb.loading import load_agent
+from robofb.envs import make_task
+from robofb.loading import load_agent, load_policy
 from robofb.run import Run
+from robofb.sim.render import cameras_of
+from robofb.sim.vec_env import SimVecEnv
 from robofb.store.episodes import EpisodeStore
 from robofb.train.bc import train
-from robofb.types import SOURCE_POLICY
+from robofb.types import SIM_STATE, SOURCE_POLICY
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,40 @@ def test_episodes_are_what_the_policy_does(run, tmp_path, capsys):
     for index, action in enumerate(first.action):
         state = torch.from_numpy(first.obs["state"][index].copy()).repeat(2, 1)
         np.testing.assert_array_equal(agent.next({"state": state})[0].numpy(), action)
+
+
+IMAGES = ("--cameras", "front,wrist", "--image-size", "24", "32", "--no-success-only")
+
+
+def test_images_show_the_state_beside_which_they_are_recorded(run, tmp_path):
+    assert rollouts(run, tmp_path / "r", "--episodes", "1", *IMAGES) == 0
+    with EpisodeStore.open(tmp_path / "r") as store:
+        episode, cameras = store[0], store.meta["cameras"]
+    assert {name: facts["width_px"] for name, facts in cameras.items()} == {"front": 32, "wrist": 32}
+    with closing(SimVecEnv(make_task("one_leg_insert"), 1, cameras=cameras_of(store.spec))) as env:
+        for at in (0, 3, len(episode)):
+            seen = env.restore(torch.from_numpy(episode.obs[SIM_STATE][at : at + 1].copy()))
+            for key in ("state", "image_front", "image_wrist"):
+                np.testing.assert_array_equal(seen[key][0].numpy(), episode.obs[key][at])
+    words = [f"data={tmp_path / 'r'}", f"out={tmp_path / 'seen'}", "steps=1", "batch_size=2", "threads=1"]
+    small = ["policy=small_image_mlp_chunk", "policy.image_encoder.resize=[24,32]", "validation_fraction=0"]
+    assert set(load_policy(train(config.compose("train_bc", [*words, *small]))).spec.obs) == {
+        "state",
+        "image_front",
+        "image_wrist",
+    }
+
+
+def test_varied_looks_are_told_and_kept_apart(run, tmp_path, capsys):
+    assert rollouts(run, tmp_path / "r", "--episodes", "1", *IMAGES, "--visuals", "varied,texture=0") == 0
+    with EpisodeStore.open(tmp_path / "r") as store:
+        assert (store.meta["visuals"]["texture"], store.meta["visuals"]["light"]) == (0.0, 0.4)
+    assert rollouts(run, tmp_path / "r", "--episodes", "2", *IMAGES) == 2
+    assert "not None: choose another folder" in capsys.readouterr().err
+    assert rollouts(run, tmp_path / "s", "--episodes", "1", "--visuals", "varied") == 2
+    assert "visuals change what cameras see, and there are none here" in capsys.readouterr().err
+    assert rollouts(run, tmp_path / "s", "--episodes", "1", *IMAGES, "--visuals", "varied,glow=1") == 2
+    assert "visuals has no key 'glow'" in capsys.readouterr().err
 
 
 def test_successes_only_gives_up_with_advice(run, tmp_path, capsys):

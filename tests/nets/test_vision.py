@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from robofb.errors import UserError
-from robofb.nets.vision import AveragePool, ResNet, SpatialSoftmax, VisionEncoder, expected_positions
+from robofb.nets.vision import (
+    AveragePool,
+    GridPool,
+    ResNet,
+    SpatialSoftmax,
+    VisionEncoder,
+    expected_positions,
+)
 
 TINY = {"channels": [8, 16], "blocks": [1, 1], "strides": [1, 2], "group_size": 4}
 
@@ -81,3 +88,16 @@ def test_refuses_sizes_in_one_line(changes, words):
     with pytest.raises(UserError, match=words) as error:
         ResNet(**{**TINY, **changes})
     assert "\n" not in str(error.value)
+
+
+def test_grid_pool_by_hand():
+    """Of a 4 x 4 map on a grid of 2 each cell is the mean of four, row by row, feature after feature."""
+    pool = GridPool(1, features=2, grid=2)
+    with torch.no_grad():
+        pool.features.weight.copy_(torch.tensor([1.0, -2.0]).view(2, 1, 1, 1))
+        pool.features.bias.copy_(torch.tensor([0.0, 1.0]))
+    maps = torch.arange(16.0).view(1, 1, 4, 4)  # means 2.5, 4.5, 10.5, 12.5
+    assert pool(maps).tolist() == [[2.5, 4.5, 10.5, 12.5, -4, -8, -20, -24]]
+    assert pool.num_outputs == 8
+    with pytest.raises(UserError, match="features=0, grid=2: need at least 1"):
+        GridPool(1, features=0, grid=2)
