@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import mujoco
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robofb.errors import UserError, check_at_least
@@ -17,7 +18,8 @@ from robofb.sim.textures import textured_materials
 
 _LIGHT = ("light_ambient", "light_diffuse", "light_specular")
 _HEADLIGHT = ("ambient", "diffuse", "specular")  # fields of model.vis.headlight
-_FIELDS = (*_LIGHT, *_HEADLIGHT, "light_pos", "geom_rgba", "geom_matid", "cam_pos", "cam_quat", "cam_fovy")
+_PLACED = ("light_pos", "light_dir", "cam_pos", "cam_quat", "cam_fovy")
+_FIELDS = (*_LIGHT, *_HEADLIGHT, *_PLACED, "geom_rgba", "geom_matid")
 _PLAIN_RGBA = (0.5, 0.5, 0.5, 1.0)  # of a geom that says no colour: its material's is shown, if it has one
 
 
@@ -28,7 +30,8 @@ class VisualRandomization:
     Attributes:
         light: share by which all lights together become brighter or darker, below 1.
         light_colour: share by which each of red, green and blue of the light does, below 1.
-        light_pos_m: of every light, along x, y and z [m].
+        light_pos_m: of every light, along x, y and z [m]; one that is infinitely far turns as if it stood at
+            its `pos` and still aimed at the same point.
         colour: of each of red, green and blue (0..1) of each thing: a part, the arm, the table.
         camera_pos_m: of every camera, along the axes of what it is fixed to [m].
         camera_angle_rad: of every camera: of a rotation vector, along each of the camera's axes [rad].
@@ -87,6 +90,9 @@ class WorldLooks:
             name: self._own[name].repeat(num_worlds, *[1] * self._own[name].ndim) for name in self._varied()
         }
 
+        kinds = torch.from_numpy(np.asarray(model.light_type))
+        self._distant = kinds == int(mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
+
     def draw(self, ids: Tensor, rng: EpisodeRng) -> None:
         """Draw the looks of worlds `ids` (n,) from `rng` (n rows).
 
@@ -104,6 +110,7 @@ class WorldLooks:
             **{name: own[name] * factor[:, None] for name in _LIGHT},
             **{name: own[name] * factor for name in _HEADLIGHT},
             "light_pos": own["light_pos"] + ranges.light_pos_m * light_pos,
+            "light_dir": self._turned(ranges.light_pos_m * light_pos),
             "geom_rgba": torch.cat(
                 [
                     (self._rgba[:, :3] + ranges.colour * shift).clamp(0, 1),
@@ -118,6 +125,12 @@ class WorldLooks:
         }
         for name, values in self._values.items():
             values[ids.cpu()] = drawn[name].to(values.dtype)
+
+    def _turned(self, moved_m: Tensor) -> Tensor:
+        """Return directions (n, nlight, 3) of lights that moved (n, nlight, 3): only distant ones turn."""
+        own, distant = self._own["light_dir"], self._distant[:, None]
+        reach_m = self._own["light_pos"].norm(dim=-1, keepdim=True)
+        return torch.where(distant, F.normalize(own * reach_m - moved_m, dim=-1), own)
 
     def _pick(self, choice: Tensor) -> Tensor:
         """Return (n, ngeom) materials by `choice`, uniform in [0, 1); -1 where the scene has none."""
@@ -135,7 +148,7 @@ class WorldLooks:
         ranges = self.ranges
         by_range = (
             (ranges.light or ranges.light_colour, (*_LIGHT, *_HEADLIGHT)),
-            (ranges.light_pos_m, ("light_pos",)),
+            (ranges.light_pos_m, ("light_pos", "light_dir")),
             (ranges.colour or ranges.texture, ("geom_rgba",)),
             (ranges.texture, ("geom_matid",)),
             (ranges.camera_pos_m, ("cam_pos",)),

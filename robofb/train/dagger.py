@@ -104,7 +104,9 @@ def student_cameras(cfg: DaggerConfig) -> dict[str, tuple[int, int]]:
 def round_config(cfg: DaggerConfig) -> BcConfig:
     """Return what the training of one round reads."""
     for key, value in cfg.bc.items():
-        kind = type(getattr(BcConfig, key))
+        kind = type(getattr(BcConfig, key, None))
+        if kind not in _IN_WORDS:
+            continue
         if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
             raise UserError(f"bc.{key}={value}: needs {_IN_WORDS[kind]}")
     given = {"policy": cfg.policy, "seed": cfg.seed, "threads": cfg.threads, **dict(cfg.bc)}

@@ -219,3 +219,19 @@ def test_visuals_need_cameras():
     assert cfg.visuals.texture == 0 and cfg.visuals.light > 0
     with pytest.raises(UserError, match="change what cameras see, and there are none here"):
         make_env(cfg.task, cfg.engine, 1, visuals=cfg.visuals)
+
+
+def test_a_distant_light_that_moves_turns_and_a_near_one_does_not():
+    """From (0, 0, 2), looking straight down, moved by s: it still aims at the origin, along s - (0, 0, 2)."""
+    spec = mujoco.MjSpec.from_string("""
+        <mujoco><worldbody><geom size="1"/>
+          <light pos="0 0 2" dir="0 0 -1" type="directional"/><light pos="0 0 2" dir="0 0 -1"/>
+        </worldbody></mujoco>""")
+    looks = WorldLooks(spec.compile(), VisualRandomization(light_pos_m=0.5), 1)
+    looks.draw(torch.tensor([0]), EpisodeRng(torch.tensor([7])))
+    looks.show(0)
+    moved = looks.model.light_pos - [0, 0, 2]
+    towards = -looks.model.light_pos[0]
+    np.testing.assert_allclose(looks.model.light_dir[0], towards / np.linalg.norm(towards), atol=1e-6)
+    np.testing.assert_allclose(looks.model.light_dir[1], [0, 0, -1])
+    assert np.abs(moved[0]).max() > 0.1
