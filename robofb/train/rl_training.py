@@ -76,12 +76,12 @@ def load_base(cfg: OnBaseConfig, kind: str, prefix: str = "base.") -> tuple[Any,
 
 @contextmanager
 def training_envs(
-    cfg: RlConfig, spec: EnvSpec, policy: str = "", ranks: Ranks = ALONE
+    cfg: RlConfig, spec: EnvSpec | None, policy: str = "", ranks: Ranks = ALONE
 ) -> Iterator[tuple[VecEnv, VecEnv]]:
     """Open one env to train in, with this rank's share of the copies, and one to select in.
 
     Args:
-        spec: what the policy that training starts from sees and does.
+        spec: what the policy that training starts from sees and does; None where it starts from none.
         policy: names it in errors; the run `cfg.base` where empty.
 
     Raises:
@@ -89,7 +89,8 @@ def training_envs(
     """
     num_envs = ranks.share("num_envs", cfg.num_envs)
     with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **bank_of(cfg))) as env:
-        check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
+        if spec is not None:
+            check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
         with closing(loading.make_env(cfg.task, cfg.engine, num_envs)) as select_env:
             yield env, select_env
 
