@@ -59,6 +59,11 @@ class EpisodeRng:
     def __len__(self) -> int:
         return len(self._seed) if self._rows is None else len(self._rows)
 
+    @property
+    def device(self) -> torch.device:
+        """Where what is drawn lives."""
+        return self._seed.device
+
     def reseed(self, rows: Tensor, seeds: Tensor) -> None:
         """Restart the streams of `rows` ((n,) int64 or (B,) bool) from `seeds` (n,)."""
         self._seed[rows] = seeds.to(self._seed)
