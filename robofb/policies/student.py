@@ -145,16 +145,17 @@ class Memories(nn.Module):
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return features (K, N, T, out_dim) of sequences (N, T, in_dim), and the state after them.
 
+        The state is hidden and cell, (K, N, size) each; sequences begin with none where it is None.
         Without a memory there is no state, and features have one member: (1, N, T, in_dim).
         """
         if not self.size:
             return x[None], None
         outs = [
-            cell(x, None if state is None else (state[0][k], state[1][k]))
+            cell(x, None if state is None else (state[0][k : k + 1], state[1][k : k + 1]))
             for k, cell in enumerate(self.cells)
         ]
         hidden = torch.stack([out for out, _ in outs])
-        return hidden, tuple(torch.stack([after[i] for _, after in outs]) for i in (0, 1))
+        return hidden, tuple(torch.cat([after[i] for _, after in outs]) for i in (0, 1))
 
 
 class StudentPolicy(nn.Module):

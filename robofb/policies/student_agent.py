@@ -76,7 +76,7 @@ class StudentAgent:
             state = (self._memory[0][:, rows], self._memory[1][:, rows]) if has_memory else None
             features, after = self.policy.memories(x[rows][:, None], state)
             if after is not None:
-                self._memory[0][:, rows], self._memory[1][:, rows] = after[0][:, :, 0], after[1][:, :, 0]
+                self._memory[0][:, rows], self._memory[1][:, rows] = after
             outs.append(self.policy.heads(features[:, :, 0]))
         out = torch.cat(outs, 1)[self.driver, self._rows]  # (B, out)
         return self._draw(self.policy.read(out))
