@@ -19,7 +19,7 @@ from robofb.rl.episode_replay import EpisodeReplay
 from robofb.rl.guided import GuidedLearner
 from robofb.rl.guided_critics import ActionMath, ChoiceMath, ContinuousMath, GuidedCritics
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
-from robofb.run import Run
+from robofb.run import Run, plain
 from robofb.train.guided_collector import WHO_COLLECTS, GuidedCollector
 from robofb.train.guided_loop import GuidedTraining
 from robofb.train.open_run import open_run
@@ -134,7 +134,7 @@ def make_student(cfg: TgrlConfig, spec: EnvSpec, num_policies: int) -> tuple[Stu
     Raises:
         UserError: keys that `student` does not have, or what `StudentPolicy` raises.
     """
-    settings = {"obs_keys": None, "elements": None, "hidden": [128, 128], "memory": 0, **dict(cfg.student)}
+    settings = {"obs_keys": None, "elements": None, "hidden": [128, 128], "memory": 0, **plain(cfg.student)}
     keys = settings.pop("obs_keys") or [key for key in spec.obs if key != PRIVILEGED]
     target = f"{StudentPolicy.__module__}.{StudentPolicy.__qualname__}"
     settings |= {"obs_keys": list(keys), "num_policies": num_policies}
