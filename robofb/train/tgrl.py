@@ -48,6 +48,8 @@ class TgrlConfig(RlConfig):
         gap_from: how the student's advantage over reward alone is told: replay (by the critics) or returns
             (of each policy's own episodes).
         gamma: discount of future reward per control step.
+        reward_scale: factor on rewards in learning, and so on returns that the balance goes by: critics learn
+            values of about 1 soonest.
         rollout_steps: control steps of each env in one iteration.
         warmup_steps: control steps, all envs together, before learning begins.
         updates: gradient steps in one iteration; the balance takes one step after them.
@@ -71,6 +73,7 @@ class TgrlConfig(RlConfig):
     collect: str = "halves"
     gap_from: str = "replay"
     gamma: float = 0.99
+    reward_scale: float = 1.0
     rollout_steps: int = 8
     warmup_steps: int = 1000
     updates: int = 32
@@ -91,7 +94,9 @@ class TgrlConfig(RlConfig):
         super().__post_init__()
         check_at_least(self, 1, "rollout_steps", "updates", "batch_size")
         check_at_least(self, 0, "warmup_steps", "temperature_lr")
-        check_positive(self, "teacher_std", "actor_lr", "critic_lr", "temperature", "grad_clip")
+        check_positive(
+            self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
+        )
         check_share(self, "gamma", "tau")
         _check_choice("collect", self.collect, tuple(WHO_COLLECTS))
         _check_choice("gap_from", self.gap_from, GAP_FROM)
@@ -156,6 +161,7 @@ def make_training(
         balance,
         actions,
         gamma=cfg.gamma,
+        reward_scale=cfg.reward_scale,
         actor_lr=cfg.actor_lr,
         critic_lr=cfg.critic_lr,
         temperature=cfg.temperature,
