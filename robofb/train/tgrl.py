@@ -159,7 +159,7 @@ def make_training(
     actions: ActionMath = ChoiceMath() if policy.num_choices else ContinuousMath(cfg.teacher_std, draws)
     learner = GuidedLearner(
         policy,
-        critics,
+        critics.to(env.device),
         balance,
         actions,
         gamma=cfg.gamma,
