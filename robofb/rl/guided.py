@@ -51,6 +51,7 @@ class GuidedLearner:
         balance: names the policies and weighs.
         actions: the arithmetic of choices or of continuous actions.
         gamma: discount per step.
+        reward_scale: factor on rewards: critics learn values of about 1 soonest.
         actor_lr, critic_lr: of Adam.
         temperature: alpha, at first.
         target_entropy: that alpha is adjusted to, in nats; alpha is constant where None.
@@ -67,6 +68,7 @@ class GuidedLearner:
         actions: ActionMath,
         *,
         gamma: float,
+        reward_scale: float = 1.0,
         actor_lr: float = 3e-4,
         critic_lr: float = 3e-4,
         temperature: float = 0.1,
@@ -78,6 +80,7 @@ class GuidedLearner:
         self.policy, self.critics, self.balance, self.actions = policy, critics, balance, actions
         self.targets = copy.deepcopy(critics).requires_grad_(False)
         self.gamma, self.tau, self.grad_clip = gamma, tau, grad_clip
+        self.reward_scale = reward_scale
         self.target_entropy = target_entropy
         device = next(critics.parameters()).device
         self.log_temperature = torch.full((policy.num_policies, 1), math.log(temperature), device=device)
@@ -110,7 +113,7 @@ class GuidedLearner:
         self.critics.requires_grad_(False)
         outlook = self.actions.outlook(self.critics, seen.detach(), policies, rows.answer)
         self.critics.requires_grad_(True)
-        loss = critic_loss(values, self._wanted(rows, outlook, later), self.critics.scale)
+        loss = critic_loss(values, self._wanted(rows, outlook, later))
         metrics = {"critic_loss": loss.detach()}
         metrics |= self._learn_actions(outlook)
         metrics["grad_norm_critic"] = self._descend("critic", loss, self._critic_parts)
@@ -194,7 +197,7 @@ class GuidedLearner:
             answer, after = batch["answer"], batch["next_answer"]
         discount = self.gamma * (~columns["terminated"]).float()
         weight = self.gamma ** columns["t"].float()
-        action, reward, cut = columns["action"], columns["reward"], columns["cut"]
+        action, reward, cut = columns["action"], self.reward_scale * columns["reward"], columns["cut"]
         return Rows(action, reward, discount, weight, cut, answer, after, batch["per_episode"])
 
     def state_dict(self) -> dict[str, Any]:
@@ -218,15 +221,14 @@ class GuidedLearner:
         self.balance.load_state_dict(state["balance"])
 
 
-def critic_loss(values: Tensor, wanted: Tensor, scale: float) -> Tensor:
-    """Return half the mean squared error in units of `scale`, summed over policies, critics and heads.
+def critic_loss(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return half the mean squared error, summed over policies, critics and heads.
 
     Args:
         values: (P, 2, M, 2).
         wanted: (P, 1, M, 2).
-        scale: of returns.
     """
-    return 0.5 * (((values - wanted) / scale) ** 2).mean(2).sum()
+    return 0.5 * ((values - wanted) ** 2).mean(2).sum()
 
 
 def return_gap(taken: Tensor, now: Outlook, later: Outlook, rows: Rows, gamma: float) -> Tensor:

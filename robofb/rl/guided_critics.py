@@ -22,20 +22,13 @@ class GuidedCritics(nn.Module):
     Args:
         policy: whose inputs and actions they take.
         hidden: sizes of the hidden layers.
-        scale: of returns, by which what the networks say is multiplied.
         generator: draws the initial weights; the global one where None.
     """
 
     def __init__(
-        self,
-        policy: StudentPolicy,
-        *,
-        hidden: Sequence[int],
-        scale: float = 1.0,
-        generator: torch.Generator | None = None,
+        self, policy: StudentPolicy, *, hidden: Sequence[int], generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        self.scale = scale
         self.num_policies, self.num_choices = policy.num_policies, policy.num_choices
         self.memories = policy.memories.copy_shape(generator)
         in_dim = self.memories.out_dim + (0 if self.num_choices else policy.action_dim)
@@ -54,7 +47,7 @@ class GuidedCritics(nn.Module):
             lead = max(len(features), len(action))
             x = torch.cat([features.expand(lead, -1, -1), action.expand(lead, -1, -1)], -1)
         x = x[0] if len(x) == 1 else x.repeat_interleave(2, 0)
-        out = self.scale * self.nets(x)
+        out = self.nets(x)
         return out.reshape(self.num_policies, 2, out.shape[1], 2, *([-1] if self.num_choices else []))
 
 

@@ -124,11 +124,15 @@ class GuidedTraining:
             if not abs(value) < float("inf"):
                 state = {"what": name, "inputs": batch, "algorithm": self.learner.state_dict()}
                 raise NonFiniteError(name, state | {"policy": self.policy.state_dict()})
-        gap = metrics.get("gap") if self.gap_from == "replay" else self.returns.gap
+        gap = metrics.get("gap") if self.gap_from == "replay" else self._gap_of_returns()
         balance = self.learner.balance
         balance.step(Signals(gap, metrics["cross_entropy"]))
         told = {f"balance/{name}": value for name, value in balance.metrics().items()}
         return {f"update/{name}": value for name, value in metrics.items()} | told
+
+    def _gap_of_returns(self) -> float | None:
+        gap = self.returns.gap
+        return None if gap is None else self.learner.reward_scale * gap
 
     def _batch(self) -> dict[str, Tensor]:
         replay = self.collector.replay

@@ -30,7 +30,7 @@ from robofb.train.teachers import load_teacher
 from robofb.types import PRIVILEGED, EnvSpec
 
 GAP_FROM = ("replay", "returns")
-FIXED = (*RL_FIXED, "teacher", "balance", "student", "buffer_size", "collect", "gamma", "value_scale")
+FIXED = (*RL_FIXED, "teacher", "balance", "student", "buffer_size", "collect", "gamma")
 
 
 @dataclass
@@ -48,8 +48,8 @@ class TgrlConfig(RlConfig):
         gap_from: how the student's advantage over reward alone is told: replay (by the critics) or returns
             (of each policy's own episodes).
         gamma: discount of future reward per control step.
-        value_scale: size of discounted returns, by which the critics' last layer is multiplied; so that they
-            learn large ones as soon as small ones.
+        reward_scale: factor on rewards in learning, and so on returns that the balance goes by: critics learn
+            values of about 1 soonest.
         rollout_steps: control steps of each env in one iteration.
         warmup_steps: control steps, all envs together, before learning begins.
         updates: gradient steps in one iteration; the balance takes one step after them.
@@ -73,7 +73,7 @@ class TgrlConfig(RlConfig):
     collect: str = "halves"
     gap_from: str = "replay"
     gamma: float = 0.99
-    value_scale: float = 1.0
+    reward_scale: float = 1.0
     rollout_steps: int = 8
     warmup_steps: int = 1000
     updates: int = 32
@@ -95,7 +95,7 @@ class TgrlConfig(RlConfig):
         check_at_least(self, 1, "rollout_steps", "updates", "batch_size")
         check_at_least(self, 0, "warmup_steps", "temperature_lr")
         check_positive(
-            self, "teacher_std", "value_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
+            self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
         )
         check_share(self, "gamma", "tau")
         _check_choice("collect", self.collect, tuple(WHO_COLLECTS))
@@ -153,9 +153,7 @@ def make_training(
 ) -> GuidedTraining:
     """Put critics, replay and collector around students."""
     draws, weights = learning_generators(cfg.seed, env.device, "cpu")
-    critics = GuidedCritics(policy, hidden=policy.hidden, scale=cfg.value_scale, generator=weights).to(
-        env.device
-    )
+    critics = GuidedCritics(policy, hidden=policy.hidden, generator=weights).to(env.device)
     actions: ActionMath = ChoiceMath() if policy.num_choices else ContinuousMath(cfg.teacher_std, draws)
     learner = GuidedLearner(
         policy,
@@ -163,6 +161,7 @@ def make_training(
         balance,
         actions,
         gamma=cfg.gamma,
+        reward_scale=cfg.reward_scale,
         actor_lr=cfg.actor_lr,
         critic_lr=cfg.critic_lr,
         temperature=cfg.temperature,
