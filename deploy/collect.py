@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from robofb.build import build
-from robofb.errors import UserError, check_at_least
+from robofb.errors import UserError, check_at_least, check_seeds
 from robofb.interfaces import TaskEnv
 from robofb.loading import make_env, make_sim_env
 from robofb.sim.record import Collected, record_episodes
@@ -63,6 +63,7 @@ class CollectConfig:
         if self.teleop and "_target_" not in self.teleop:
             raise UserError(f"teleop.{next(iter(self.teleop))}: the scripted expert takes noise=, not this")
         check_at_least(self, 1, "episodes", "num_envs", "max_attempts")
+        check_seeds(self, "seed")
         if len(self.image_size) != 2:
             raise UserError(f"image_size={self.image_size}: needs [height,width]")
         check_at_least(self, 0, "noise")

@@ -31,9 +31,9 @@ def save(folder: Path, content: Mapping[str, Any], step: int, *, best: bool, kee
         folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{step:09d}.pt"
     write_atomically(path, buffer.getvalue())
-    write_atomically(folder / "latest", path.name + "\n")
-    if best:
+    if best:  # first: killed after it, a run resumes before this step and chooses it once more
         write_atomically(folder / "best", path.name + "\n")
+    write_atomically(folder / "latest", path.name + "\n")
     _prune(folder, keep)
     return path
 

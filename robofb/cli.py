@@ -142,6 +142,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         raise typer.Exit(1)
 
 
+_OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory|size calculation overflowed")  # torch's
+
+
 class _ConsoleHandler(logging.Handler):
     """Print log lines above the progress bars."""
 
@@ -180,10 +183,12 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail("stopped", 130)
     except typer.Exit as leave:
         return leave.exit_code
-    except RuntimeError as error:
-        if "MUJOCO_GL" not in str(error):
-            raise
-        return _fail(f"{error}: egl, osmesa or glfw, or leave it unset", 2)  # MuJoCo's, on import
+    except (MemoryError, RuntimeError) as error:
+        if "MUJOCO_GL" in str(error):  # MuJoCo's, on import
+            return _fail(f"{error}: egl, osmesa or glfw, or leave it unset", 2)
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            return _fail(f"more memory is asked for than there is: {(str(error).splitlines() or [''])[0]}", 2)
+        raise
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own usage errors
             message, context = error.format_message(), getattr(error, "ctx", None)

@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from robofb.errors import UserError, check_at_least
+from robofb.errors import UserError, check_at_least, check_seeds, check_threads
 from robofb.evaluation import Evaluation
 from robofb.files import append_line
 from robofb.interfaces import Agent, VecEnv
@@ -133,6 +133,8 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "episodes", "num_envs", "threads")
+        check_threads(self.threads)
+        check_seeds(self, "seed")
 
 
 def main(cfg: EvalConfig) -> Evaluation:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robofb import config
 from robofb.build import build
-from robofb.errors import check_at_least
+from robofb.errors import check_at_least, check_seeds
 from robofb.evaluate import Evaluation, Film, evaluate, film
 from robofb.loading import load_agent, make_env
 from robofb.policies.residual import check_correction
@@ -68,6 +68,7 @@ class QuickstartConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "episodes", "num_envs")
+        check_seeds(self, "seed")
 
 
 def quickstart(cfg: QuickstartConfig) -> Run:

@@ -159,7 +159,7 @@ class Run:
             meta.setdefault("resumed", []).append(provenance.describe())
             write_atomically(self.path / "meta.json", json.dumps(meta, indent=1))
             self._seconds_before = max((row["seconds"] for row in self.metrics()), default=0.0)
-            step = checkpoint.latest_step(self.path / "checkpoints")
+            step = checkpoint.latest_step(self.path / "checkpoints") if self.has_checkpoint else -1
             append_line(self.path / "metrics.jsonl", json.dumps({"resumed_at": step}))
         return self
 

@@ -91,6 +91,29 @@ def test_programming_errors_are_not_hidden(monkeypatch):
         cli.run(["doctor"])
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError("Unable to allocate 7.3 EiB for an array"), 2),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes\nBacktrace:\n"), 2),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 TiB"), 2),
+        (RuntimeError("something else"), None),
+    ],
+)
+def test_more_memory_than_there_is(error, code, capsys, monkeypatch):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("robofb.doctor.diagnose", fail)
+    if code is None:
+        with pytest.raises(RuntimeError, match="something else"):
+            cli.run(["doctor"])
+        return
+    assert cli.run(["doctor"]) == code
+    line = str(error).splitlines()[0]
+    assert capsys.readouterr().err == f"robofb: more memory is asked for than there is: {line}\n"
+
+
 def test_collect_and_data_info_from_the_shell(tmp_path):
     words = ["task=one_leg_insert", "episodes=2", "num_envs=4", "noise=0.5", "out=demos"]
     done = robofb("collect", *words, cwd=tmp_path)

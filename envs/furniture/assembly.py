@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robofb.envs.furniture.expert import PlanExpert
 from robofb.envs.furniture.moves import Move, Reach
+from robofb.envs.furniture.pair_relations import PairRelations
 from robofb.envs.furniture.pairs import OBSTACLE, Pair, Part, add_obstacle, add_pair
 from robofb.envs.furniture.parts import add_part_pose_sensors, part_pose_sensors
 from robofb.envs.furniture.task import (
@@ -25,7 +26,7 @@ from robofb.envs.furniture.task import (
 from robofb.envs.furniture.thread import ThreadSwitch
 from robofb.envs.robots import franka
 from robofb.errors import UserError
-from robofb.geometry import quat_from_yaw, quat_multiply, rot6d_to_matrix, seen_from
+from robofb.geometry import quat_from_yaw, quat_multiply
 from robofb.interfaces import Agent, Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.bank_kinds import Joining, kinds_of
@@ -34,8 +35,6 @@ from robofb.types import ArraySpec, EnvSpec, Obs, Score
 
 LIFTED_M = 0.02  # a part counts as picked up this far above where it started
 NEAR_AXIS_M, NEAR_TIP_M = 0.015, 0.02  # from the hole's axis and mouth: over the hole
-ANGLE_SCALE = 0.1  # rad of tilt, and sine of heading
-GRASP_SCALE_M = 0.02
 
 
 class AssemblyTask(FurnitureTask):
@@ -87,6 +86,7 @@ class AssemblyTask(FurnitureTask):
         self._threads = [ThreadSwitch(self.model, p.name, p.thread) for p in pairs if p.thread is not None]
         self._set_up_reset()
         self._set_up_columns()
+        self._relations = PairRelations(self.model, pairs, parts)
         names = self._state_names()
         stages = [f"{verb} {pair.plug}" for pair in pairs for verb in ("lift", "place", "assemble")]
         self.spec = EnvSpec(
@@ -117,33 +117,18 @@ class AssemblyTask(FurnitureTask):
         self._start_m = torch.tensor([part.start_m for part in self.parts], dtype=torch.float64)
         self._start_quat = torch.tensor([part.start_quat for part in self.parts], dtype=torch.float64)
         self._shift = torch.tensor([part.shift_share for part in self.parts], dtype=torch.float64)
+        self._side = torch.tensor([part.side_m for part in self.parts], dtype=torch.float64)
         self._yaw = torch.tensor([part.yaw_share for part in self.parts], dtype=torch.float64)
 
     def _set_up_columns(self) -> None:
         model, poses = self.model, [name for part in self.parts for name in part_pose_sensors(part.name)]
         self._pose_columns = sensor_columns(model, *franka.STATE_SENSORS, *poses)
-        self._pair_columns = torch.stack(
-            [
-                sensor_columns(
-                    model, *(f"{pair.name}_{what}" for what in ("grasp", "pos", "zaxis", "xaxis", "overlap"))
-                )
-                for pair in self.pairs
-            ]
-        )  # (P, 13)
         self._height_columns = torch.cat(
             [sensor_columns(model, part_pose_sensors(part.name)[0])[2:] for part in self.parts]
         )
-        self._plug_rows = torch.tensor([self._row(pair.plug) for pair in self.pairs])
-        self._feature_scale = torch.tensor(
-            [[*(pair.near_m,) * 3, *(pair.far_m,) * 3, *(ANGLE_SCALE,) * 2] for pair in self.pairs],
-            dtype=torch.float64,
-        )
-        self._symmetry = torch.tensor([float(pair.symmetry) for pair in self.pairs], dtype=torch.float64)
-        self._any_axes = torch.tensor([pair.position_only for pair in self.pairs])
+        rows = {part.name: row for row, part in enumerate(self.parts)}
+        self._plug_rows = torch.tensor([rows[pair.plug] for pair in self.pairs])
         self._tip_m = torch.tensor([pair.tip_m for pair in self.pairs], dtype=torch.float64)
-
-    def _row(self, name: str) -> int:
-        return [part.name for part in self.parts].index(name)
 
     def _state_names(self) -> tuple[str, ...]:
         names = [*ROBOT_STATE_NAMES, *(name for part in self.parts for name in pose_names(part.name))]
@@ -164,17 +149,24 @@ class AssemblyTask(FurnitureTask):
         reach_m = self.randomness.part_xy_m
         position = self._start_m.expand(len(ids), -1, -1).clone()
         position[..., :2] += reach_m * (frame[:, None] + self._shift[:, None] * parts[..., :2])
-        turn = quat_from_yaw(self._yaw * parts[..., 2] * self.randomness.part_yaw_rad)
+        yaw = self._yaw * parts[..., 2] * self.randomness.part_yaw_rad
+        turn = quat_from_yaw(yaw)
+        if self.obstacle_m is not None:
+            place = frame.new_tensor([*self.obstacle_m, 0.0]) + F.pad(reach_m * frame, (0, 1))
+            position[..., :2] = torch.minimum(position[..., :2], place[:, None, :2] - self._keep_off(yaw))
+            mocap = engine.field("mocap_pos")
+            mocap[ids, 0] = place.to(mocap.dtype)
         pose = torch.cat([position, quat_multiply(turn, self._start_quat.expand_as(turn))], -1)
         qpos = engine.field("qpos")
         for part, place in enumerate(self._part_q):
             qpos[ids, place] = pose[:, part].to(qpos.dtype)
-        if self.obstacle_m is not None:
-            place = frame.new_tensor([*self.obstacle_m, 0.0]) + F.pad(reach_m * frame, (0, 1))
-            mocap = engine.field("mocap_pos")
-            mocap[ids, 0] = place.to(mocap.dtype)
         self.push_at_reset(engine, ids, rng)
         engine.forward(ids)
+
+    def _keep_off(self, yaw: Tensor) -> Tensor:
+        """Return (n, parts, 1): how far parts turned by `yaw` (n, parts) reach along x, and along y [m]."""
+        reach_m = self._side / 2 * (torch.cos(yaw).abs() + torch.sin(yaw).abs())
+        return torch.where(self._side > 0, reach_m, -math.inf).unsqueeze(-1)
 
     def apply(self, engine: Engine, action: Tensor) -> None:
         """Command the arm, see `FurnitureTask.apply`, and engage or release the threads."""
@@ -182,58 +174,28 @@ class AssemblyTask(FurnitureTask):
             thread.update(engine)
         super().apply(engine, action)
 
-    def _pair_values(self, engine: Engine) -> Tensor:
-        """Return (B, P, 13): TCP to grasp, seat's place, z axis and x axis in the socket's, overlap."""
-        return engine.field("sensordata")[:, self._pair_columns]
-
     def observe(self, engine: Engine) -> Obs:
         """Return {"state": (B, D) float32}."""
         poses = engine.field("sensordata")[:, self._pose_columns]
-        grasp, place, z_axis, x_axis, _ = self._pair_values(engine).split([3, 3, 3, 3, 1], -1)
-        features = self._features(grasp, place, z_axis, x_axis)
+        relations, _ = self._relations.measure(engine)
+        features = self._relations.features(relations)
         obstacle = [] if self.obstacle_m is None else [engine.field("mocap_pos")[:, 0, :2]]
         return {"state": torch.cat([poses, *obstacle, features], -1).float()}
 
-    def _features(self, grasp: Tensor, place: Tensor, z_axis: Tensor, x_axis: Tensor) -> Tensor:
-        """Squash what relates the pairs' parts, (..., P, 3) each, to features (..., P * 13)."""
-        heading = torch.atan2(x_axis[..., 1], x_axis[..., 0]) * self._symmetry.to(place).clamp_min(1.0)
-        near = torch.cat([place, place, z_axis[..., :2]], -1) / self._feature_scale.to(place)
-        squashed = torch.tanh(torch.cat([grasp / GRASP_SCALE_M, near], -1))
-        return torch.cat([squashed, _heading_features(heading)], -1).flatten(-2)
-
     def complete(self, state: Tensor) -> Tensor:
         """Return states (..., D) whose relative features are computed anew from their poses."""
-        names = self.spec.obs["state"].names
-        relations = [self._relate(state, names, pair) for pair in self.pairs]
-        grasp, place, z_axis, x_axis = (torch.stack(values, -2) for values in zip(*relations, strict=True))
-        features = self._features(grasp, place, z_axis, x_axis).to(state.dtype)
+        relations = self._relations.from_state(state, self.spec.obs["state"].names)
+        features = self._relations.features(relations).to(state.dtype)
         return torch.cat([state[..., : state.shape[-1] - features.shape[-1]], features], -1)
-
-    def _relate(self, state: Tensor, names: tuple[str, ...], pair: Pair) -> tuple[Tensor, ...]:
-        """Return what a pair's sensors measure (..., 3) each, from the poses of states (..., D)."""
-        columns = [names.index(f"{body}_pos_base_x") for body in ("ee", pair.plug, pair.socket)]
-        tcp, plug, socket = (state[..., at : at + 3].double() for at in columns)
-        turns = [rot6d_to_matrix(state[..., at + 3 : at + 9].double()) for at in columns]
-        tcp_turn, plug_turn, socket_turn = turns
-        grasp_m = self.parts[self._row(pair.plug)].grasp_m
-        grasp = plug + plug_turn @ plug.new_tensor(grasp_m) - tcp
-        seat = plug + plug_turn @ plug.new_tensor(pair.plug_seat_m)
-        goal = socket + socket_turn @ plug.new_tensor(pair.socket_seat_m)
-        return (
-            seen_from(tcp_turn, grasp),
-            seen_from(socket_turn, seat - goal),
-            seen_from(socket_turn, plug_turn[..., 2]),
-            seen_from(socket_turn, plug_turn[..., 0]),
-        )
 
     def score(self, engine: Engine) -> Score:
         """Judge every pair; `metrics` holds the deepest overlaps [m] and what was refused for them."""
-        _, place, z_axis, x_axis, contact = self._pair_values(engine).split([3, 3, 3, 3, 1], -1)
-        overlap = (-contact[..., 0]).clamp_min(0.0)  # (B, P)
-        seated = (place.abs().amax(-1) <= self.max_offset_m) & self._axes_fit(z_axis, x_axis)
+        relations, overlap = self._relations.measure(engine)
+        axes_fit = self._relations.axes_fit(relations, self.min_cosine)
+        seated = (relations.place.abs().amax(-1) <= self.max_offset_m) & axes_fit  # (B, P)
         assembled = seated & (overlap <= self.max_part_overlap_m)
         height = engine.field("sensordata")[:, self._height_columns]  # (B, parts)
-        lifted, over = self._carried(height, place)
+        lifted, over = self._carried(height, relations.place)
         progress = torch.where(assembled, 3, torch.where(over, 2, lifted.long()))
         done_before = torch.cumprod(assembled.long(), -1)
         counted = torch.cat([torch.ones_like(done_before[:, :1]), done_before[:, :-1]], -1)
@@ -257,9 +219,9 @@ class AssemblyTask(FurnitureTask):
 
     def bank_kinds(self, engine: Engine) -> Tensor:
         """Return (B,) int64, the kind of each present state; see `BankTask`."""
-        grasp, place, _ = self._pair_values(engine).split([3, 3, 7], -1)
-        lifted, over = self._carried(engine.field("sensordata")[:, self._height_columns], place)
-        return kinds_of(grasp.norm(dim=-1), lifted, over, self.gripper_closes(engine))
+        relations, _ = self._relations.measure(engine)
+        lifted, over = self._carried(engine.field("sensordata")[:, self._height_columns], relations.place)
+        return kinds_of(relations.grasp.norm(dim=-1), lifted, over, self.gripper_closes(engine))
 
     def joinings(self) -> list[Joining]:
         """Return the pairs whose socket need not be brought itself, gripped as the expert does."""
@@ -292,16 +254,3 @@ class AssemblyTask(FurnitureTask):
         """Return the scripted expert; see `PlanExpert`."""
         names = [part.name for part in self.parts]
         return PlanExpert(num_envs, self.plan(), self.spec.obs["state"].names, names, noise)
-
-    def _axes_fit(self, z_axis: Tensor, x_axis: Tensor) -> Tensor:
-        """Return (B, P): whether the axes that matter agree, up to the pair's symmetry."""
-        heading = torch.atan2(x_axis[..., 1], x_axis[..., 0])
-        symmetry = self._symmetry.clamp_min(1.0)
-        off = torch.remainder(heading * symmetry + math.pi, 2 * math.pi) - math.pi
-        turned = (torch.cos(off / symmetry) >= self.min_cosine) | (self._symmetry == 0)
-        return ((z_axis[..., 2] >= self.min_cosine) & turned) | self._any_axes
-
-
-def _heading_features(angle: Tensor) -> Tensor:
-    """Return (..., 2): cosine, and sine squashed so that a keyed plug's milliradians stay visible."""
-    return torch.stack([torch.cos(angle), torch.tanh(torch.sin(angle) / ANGLE_SCALE)], -1)

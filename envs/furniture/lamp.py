@@ -35,6 +35,7 @@ from robofb.envs.furniture.screws import (
     add_feet,
     add_hole,
     add_pin,
+    around,
 )
 from robofb.envs.furniture.thread import Thread
 
@@ -119,7 +120,7 @@ def shape_lamp_base(body: mujoco.MjsBody, base: LampBase) -> None:
         **solid,
     )
     add_hole(body, base.hole_radius, base.column_radius, -column, 0.0, mouth_m=0.0)
-    add_feet(body, base.side / 2, -base.height - base.clearance_below)
+    add_feet(body, around(base.side / 2, -base.height - base.clearance_below))
 
 
 def shape_bulb(body: mujoco.MjsBody, bulb: Bulb) -> None:
@@ -205,7 +206,7 @@ def shape_hood(body: mujoco.MjsBody, hood: Hood) -> None:
         mass=0.08 * hood.mass_kg,
         **solid,
     )
-    add_feet(body, at, -hood.clearance_below)
+    add_feet(body, around(at, -hood.clearance_below))
 
 
 class Lamp(AssemblyTask):

@@ -10,12 +10,12 @@ from functools import partial
 import mujoco
 import torch
 
-from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
+from robofb.envs.contact_bits import HAND, LEG, PAD, PEG, TABLE, TOP
 from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move
 from robofb.envs.furniture.pairs import Pair, Part
-from robofb.envs.furniture.parts import BOX, CAPSULE, CYLINDER, SLIDING_FRICTION, SPHERE, WOOD
 from robofb.envs.furniture.plans import DOWN, carry, pick
+from robofb.envs.furniture.screws import BOX, CAPSULE, CYLINDER, FRICTION, PLAIN, add_feet
 
 HALF = math.sqrt(0.5)
 UPRIGHT = (HALF, HALF, 0.0, 0.0)  # y up; z, along the hole of the handle and along the peg, towards -y
@@ -70,9 +70,9 @@ def shape_mug(body: mujoco.MjsBody, mug: Mug) -> None:
         size=[mug.radius_m, 0, 0],
         contype=LEG,
         conaffinity=TABLE | TOP | PAD | HAND,
-        friction=[SLIDING_FRICTION, 0.005, 0.0001],
         rgba=GLAZE,
         mass=mug.mass_kg,
+        **FRICTION,
     )
     for start, end in zip(mug.handle_m, mug.handle_m[1:], strict=False):
         body.add_geom(
@@ -81,20 +81,15 @@ def shape_mug(body: mujoco.MjsBody, mug: Mug) -> None:
             size=[mug.handle_radius_m, 0, 0],
             contype=PEG,
             conaffinity=TABLE | TOP | HAND,
-            friction=[SLIDING_FRICTION, 0.005, 0.0001],
             rgba=GLAZE,
             mass=0,
+            **FRICTION,
         )
 
 
 def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
     """Give a body the shape of a rack: a base on four feet, a post and two pegs."""
-    surface = {
-        "contype": TOP,
-        "conaffinity": 0,
-        "friction": [SLIDING_FRICTION, 0.005, 0.0001],
-        "rgba": WOOD,
-    }
+    surface = {"contype": TOP, "conaffinity": 0, "rgba": PLAIN, **FRICTION}
     width, height, depth = rack.size_m
     foot_m = 0.005
     body.add_geom(
@@ -117,18 +112,12 @@ def shape_rack(body: mujoco.MjsBody, rack: Rack) -> None:
         ((0, level, rack.post_z_m), (aside, level, rack.post_z_m)),
     ):
         body.add_geom(type=CAPSULE, fromto=[*start, *end], size=[rack.peg_radius_m, 0, 0], mass=0, **surface)
-    for x in (foot_m - width / 2, width / 2 - foot_m):
-        for z in (foot_m - depth / 2, depth / 2 - foot_m):
-            body.add_geom(
-                type=SPHERE,
-                pos=[x, foot_m, z],
-                size=[foot_m, 0, 0],
-                contype=FOOT,
-                conaffinity=TABLE,
-                friction=[0.6, 0.005, 0.0001],
-                group=3,
-                mass=0,
-            )
+    sides = (
+        (x, z)
+        for x in (foot_m - width / 2, width / 2 - foot_m)
+        for z in (foot_m - depth / 2, depth / 2 - foot_m)
+    )
+    add_feet(body, ((x, foot_m, z) for x, z in sides), radius_m=foot_m, friction=0.6)
 
 
 MUG, RACK = Mug(), Rack()

@@ -30,7 +30,13 @@ class OneLeg(AssemblyTask):
         leg_m = (*LEG_START_M, LEG.width / 2)
         parts = (
             Part(
-                "top", lambda body: shape_table_top(body, TOP), top_m, TURNED, shift_share=0.25, yaw_share=0.2
+                "top",
+                lambda body: shape_table_top(body, TOP),
+                top_m,
+                TURNED,
+                shift_share=0.25,
+                yaw_share=0.2,
+                side_m=TOP.side,
             ),
             Part("leg", lambda body: shape_leg(body, LEG), leg_m, ALONG_Y, (0.0, 0.0, GRASP_HEIGHT_M)),
         )

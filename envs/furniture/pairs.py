@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mujoco
 
 from robofb.envs.contact_bits import TOP
+from robofb.envs.furniture.screws import FRICTION
 from robofb.envs.furniture.thread import Thread, add_thread
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 
@@ -27,6 +28,8 @@ class Part:
         grasp_m: where a gripper takes it, in its frame.
         shift_share: of the random shift that it strays on its own, beside the frame's.
         yaw_share: of the random heading.
+        side_m: of its square footprint, with which it starts inside the obstacle's edges; 0 for a part that
+            is never near them.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Part:
     grasp_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     shift_share: float = PART_SHIFT_SHARE
     yaw_share: float = 1.0
+    side_m: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,5 +131,5 @@ def add_obstacle(spec: mujoco.MjSpec) -> None:
             contype=TOP,
             conaffinity=TOP,
             rgba=(0.35, 0.37, 0.4, 1),
-            friction=[0.15, 0.005, 0.0001],
+            **FRICTION,
         )

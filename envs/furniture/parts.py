@@ -6,20 +6,25 @@ convex shapes. Parts stand on feet of their own: only those touch the table.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 
-from robofb.envs.contact_bits import FOOT, HAND, HOLE, LEG, PAD, PEG, TABLE, TOP
+from robofb.envs.contact_bits import HAND, HOLE, LEG, PAD, TABLE, TOP
+from robofb.envs.furniture.screws import (
+    BOX,
+    FOOT_RADIUS_M,
+    FRICTION,
+    PALE,
+    PLAIN,
+    add_feet,
+    add_mouth,
+    add_pin,
+    add_walls,
+    below_corners,
+)
 from robofb.envs.sensors import add_frame_sensor
-
-BOX = mujoco.mjtGeom.mjGEOM_BOX
-CAPSULE = mujoco.mjtGeom.mjGEOM_CAPSULE
-CYLINDER = mujoco.mjtGeom.mjGEOM_CYLINDER
-SPHERE = mujoco.mjtGeom.mjGEOM_SPHERE
-SLIDING_FRICTION = 0.15  # of printed parts, as in FurnitureSim
-WOOD, PALE_WOOD, DARK_WOOD = (0.72, 0.53, 0.33, 1), (0.85, 0.72, 0.53, 1), (0.33, 0.22, 0.13, 1)
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,6 @@ class Leg:
     body_length: float = 0.0715
     peg_length: float = 0.016
     peg_radius: float = 0.0075
-    capsule_radius: float = 0.0018
-    num_capsules: int = 8
     mass_kg: float = 0.13
 
 
@@ -60,7 +63,6 @@ def add_leg(spec: mujoco.MjSpec, leg: Leg, name: str = "leg") -> mujoco.MjsBody:
 def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
     """Give a body the shape of a leg."""
     half = leg.width / 2
-    surface = {"friction": [SLIDING_FRICTION, 0.005, 0.0001]}
     body.add_geom(
         name=f"{body.name}_body",
         type=BOX,
@@ -68,36 +70,11 @@ def shape_leg(body: mujoco.MjsBody, leg: Leg) -> None:
         size=[half, half, leg.body_length / 2],
         contype=LEG,
         conaffinity=TABLE | TOP | PAD | HAND | LEG,
-        rgba=WOOD,
+        rgba=PLAIN,
         mass=leg.mass_kg,
-        **surface,
+        **FRICTION,
     )
-    centre = leg.peg_radius - leg.capsule_radius
-    for index in range(leg.num_capsules):
-        angle = 2 * math.pi * index / leg.num_capsules  # towards the walls of an aligned hole
-        x, y = centre * math.cos(angle), centre * math.sin(angle)
-        body.add_geom(
-            type=CAPSULE,
-            fromto=[x, y, 0, x, y, leg.capsule_radius - leg.peg_length],
-            size=[leg.capsule_radius, 0, 0],
-            contype=PEG,
-            conaffinity=TOP | HOLE,
-            rgba=DARK_WOOD,
-            group=3,
-            mass=0,
-            **surface,
-        )
-    body.add_geom(
-        name=f"{body.name}_foot",
-        type=CYLINDER,
-        pos=[0, 0, -leg.peg_length / 2],
-        size=[leg.peg_radius, leg.peg_length / 2, 0],
-        contype=FOOT,
-        conaffinity=TABLE,
-        rgba=DARK_WOOD,
-        mass=0,
-        **surface,
-    )
+    add_pin(body, leg.peg_radius, 0.0, -leg.peg_length, meets=TOP | HOLE, name=f"{body.name}_foot")
 
 
 def add_table_top(spec: mujoco.MjSpec, top: TableTop, name: str = "top") -> mujoco.MjsBody:
@@ -126,17 +103,9 @@ def shape_table_top(body: mujoco.MjsBody, top: TableTop) -> None:
             **surface,
         )
     _add_hole(body, top, (top.hole_xy, top.hole_xy), surface)
-    _add_feet(body, top)
+    _stand(body, top)
     for x, y in ((-1, -1), (-1, 1), (1, -1)):
-        body.add_geom(
-            type=CYLINDER,
-            pos=[x * top.hole_xy, y * top.hole_xy, 0.0002],
-            size=[top.hole_radius, 0.0002, 0],
-            contype=0,
-            conaffinity=0,
-            rgba=DARK_WOOD,
-            mass=0,
-        )
+        add_mouth(body, (x * top.hole_xy, y * top.hole_xy, 0.0002), top.hole_radius)
 
 
 def shape_four_hole_top(body: mujoco.MjsBody, top: TableTop) -> None:
@@ -159,64 +128,25 @@ def shape_four_hole_top(body: mujoco.MjsBody, top: TableTop) -> None:
         )
     for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
         _add_hole(body, top, (x * top.hole_xy, y * top.hole_xy), surface)
-    _add_feet(body, top)
+    _stand(body, top)
 
 
-def _top_surface() -> dict:
-    return {
-        "contype": TOP,
-        "conaffinity": 0,
-        "friction": [SLIDING_FRICTION, 0.005, 0.0001],
-        "rgba": PALE_WOOD,
-    }
+def _top_surface() -> dict[str, Any]:
+    return {"contype": TOP, "conaffinity": 0, "rgba": PALE, **FRICTION}
 
 
-def _add_feet(body: mujoco.MjsBody, top: TableTop) -> None:
+def _stand(body: mujoco.MjsBody, top: TableTop) -> None:
     """Add a small ball below each corner, on which the top slides."""
-    reach = top.side / 2 - 0.01
-    for x in (-reach, reach):
-        for y in (-reach, reach):
-            body.add_geom(
-                type=SPHERE,
-                pos=[x, y, -top.thickness + 0.006 - top.clearance_below],
-                size=[0.006, 0, 0],
-                contype=FOOT,
-                conaffinity=TABLE,
-                group=3,
-                mass=0,
-                friction=[0.4, 0.005, 0.0001],
-            )
+    height_m = FOOT_RADIUS_M - top.thickness - top.clearance_below
+    add_feet(body, below_corners(top.side / 2 - 0.01, height_m))
 
 
-def _add_hole(body: mujoco.MjsBody, top: TableTop, centre: tuple[float, float], surface: dict) -> None:
-    """Add an octagonal hole: four walls and four turned corner boxes around the axis."""
-    outer = top.cell / 2
-    depth = top.thickness / 2
-    wall_half = (outer - top.hole_radius) / 2
-    wall_centre = (outer + top.hole_radius) / 2
-    for sx, sy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        body.add_geom(
-            type=BOX,
-            pos=[centre[0] + sx * wall_centre, centre[1] + sy * wall_centre, -depth],
-            size=[wall_half if sx else outer, wall_half if sy else outer, depth],
-            mass=top.mass_kg * 0.01,
-            **surface,
-        )
-    corner_half = 0.003
-    reach = top.hole_radius + corner_half
-    for sx, sy in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
-        body.add_geom(
-            type=BOX,
-            pos=[
-                centre[0] + sx * reach * math.sqrt(0.5),
-                centre[1] + sy * reach * math.sqrt(0.5),
-                -depth,
-            ],
-            quat=[math.cos(math.pi / 8), 0, 0, math.sin(math.pi / 8)],
-            size=[corner_half, corner_half, depth],
-            mass=top.mass_kg * 0.001,
-            **surface,
-        )
+def _add_hole(
+    body: mujoco.MjsBody, top: TableTop, axis_m: tuple[float, float], surface: dict[str, Any]
+) -> None:
+    """Add an octagonal hole, which fills one cell of the top."""
+    masses_kg = (top.mass_kg * 0.01, top.mass_kg * 0.001)
+    add_walls(body, axis_m, top.hole_radius, top.cell / 2, (-top.thickness, 0.0), 0.003, masses_kg, surface)
 
 
 def add_table(spec: mujoco.MjSpec) -> None:

@@ -7,12 +7,12 @@ from functools import partial
 
 import mujoco
 
-from robofb.envs.contact_bits import FOOT, HAND, LEG, PAD, PEG, TABLE, TOP
+from robofb.envs.contact_bits import HAND, LEG, PAD, PEG, TABLE, TOP
 from robofb.envs.furniture.assembly import AssemblyTask
 from robofb.envs.furniture.moves import Move
 from robofb.envs.furniture.pairs import Pair, Part
-from robofb.envs.furniture.parts import BOX, CAPSULE, SLIDING_FRICTION, SPHERE
 from robofb.envs.furniture.plans import DOWN, STANDING, insert, pick
+from robofb.envs.furniture.screws import BOX, CAPSULE, FOOT_RADIUS_M, FRICTION, add_feet, below_corners
 from robofb.envs.furniture.task import NUM_SUBSTEPS
 
 PEG_START_M = (0.48, -0.12)
@@ -71,10 +71,10 @@ def shape_peg(body: mujoco.MjsBody, peg: RectangularPeg) -> None:
                 size=[edge, 0, 0],
                 contype=PEG,
                 conaffinity=TOP,
-                friction=[SLIDING_FRICTION, 0.005, 0.0001],
                 rgba=STEEL,
                 group=3,
                 mass=0,
+                **FRICTION,
                 **STIFF,
             )
 
@@ -100,23 +100,13 @@ def shape_block(body: mujoco.MjsBody, block: HoleBlock) -> None:
             size=half,
             contype=TOP,
             conaffinity=0,
-            friction=[SLIDING_FRICTION, 0.005, 0.0001],
             rgba=GREY,
             mass=block.mass_kg / len(boxes),
+            **FRICTION,
             **STIFF,
         )
-    radius, reach = 0.006, half_side - 0.008
-    for x, y in ((-reach, -reach), (-reach, reach), (reach, -reach), (reach, reach)):
-        body.add_geom(
-            type=SPHERE,
-            pos=[x, y, radius - block.height_m - block.clearance_below_m],
-            size=[radius, 0, 0],
-            contype=FOOT,
-            conaffinity=TABLE,
-            friction=[0.6, 0.005, 0.0001],
-            group=3,
-            mass=0,
-        )
+    feet_z_m = FOOT_RADIUS_M - block.height_m - block.clearance_below_m
+    add_feet(body, below_corners(half_side - 0.008, feet_z_m), friction=0.6)
 
 
 PEG_SHAPE, BLOCK = RectangularPeg(), HoleBlock()

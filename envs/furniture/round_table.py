@@ -26,6 +26,7 @@ from robofb.envs.furniture.screws import (
     add_feet,
     add_hole,
     add_pin,
+    around,
 )
 from robofb.envs.furniture.thread import Thread
 
@@ -97,7 +98,7 @@ def shape_round_top(body: mujoco.MjsBody, top: RoundTop) -> None:
         **FRICTION,
     )
     add_hole(body, top.hole_radius, top.walled, -top.thickness, 0.0, mouth_m=0.0)
-    add_feet(body, top.radius - 0.01, -top.thickness - top.clearance_below)
+    add_feet(body, around(top.radius - 0.01, -top.thickness - top.clearance_below))
 
 
 def shape_round_leg(body: mujoco.MjsBody, leg: RoundLeg) -> None:
@@ -156,7 +157,7 @@ def shape_cross_base(body: mujoco.MjsBody, base: CrossBase) -> None:
         mass=0,
         **FRICTION,
     )
-    add_feet(body, base.span / 2 - 0.008, -base.clearance_below, turn_rad=0.0)
+    add_feet(body, around(base.span / 2 - 0.008, -base.clearance_below, turn_rad=0.0))
 
 
 class RoundTable(AssemblyTask):

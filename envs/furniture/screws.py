@@ -1,8 +1,10 @@
-"""Pins and holes of screwed parts: a ring of capsules that touches nothing but a ring of walls."""
+"""What parts are built of: pins (rings of capsules), holes (rings of walls), and feet to stand on."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import mujoco
 
@@ -19,7 +21,9 @@ FRICTION = {"friction": [0.15, 0.005, 0.0001]}  # of printed parts, as in Furnit
 PALE, PLAIN, DARK = (0.85, 0.72, 0.53, 1), (0.72, 0.53, 0.33, 1), (0.33, 0.22, 0.13, 1)
 
 
-def add_pin(body: mujoco.MjsBody, radius_m: float, root_m: float, tip_m: float) -> None:
+def add_pin(
+    body: mujoco.MjsBody, radius_m: float, root_m: float, tip_m: float, meets: int = HOLE, name: str = ""
+) -> None:
     """Add a pin along a body's z axis, round at its tip.
 
     Args:
@@ -27,6 +31,8 @@ def add_pin(body: mujoco.MjsBody, radius_m: float, root_m: float, tip_m: float) 
         radius_m: of the pin.
         root_m: height of its root in the body's frame.
         tip_m: height of its tip, above or below.
+        meets: what it touches beside the table.
+        name: of the cylinder that the table touches.
     """
     centre = radius_m - CAPSULE_RADIUS_M
     end = tip_m - math.copysign(CAPSULE_RADIUS_M, tip_m - root_m)
@@ -38,13 +44,14 @@ def add_pin(body: mujoco.MjsBody, radius_m: float, root_m: float, tip_m: float) 
             fromto=[x, y, root_m, x, y, end],
             size=[CAPSULE_RADIUS_M, 0, 0],
             contype=PEG,
-            conaffinity=HOLE,
+            conaffinity=meets,
             rgba=DARK,
             group=3,
             mass=0,
             **FRICTION,
         )
     body.add_geom(
+        name=name,
         type=CYLINDER,
         pos=[0, 0, (root_m + tip_m) / 2],
         size=[radius_m, abs(tip_m - root_m) / 2, 0],
@@ -69,24 +76,62 @@ def add_hole(
         high_m: height at which they end.
         mouth_m: height at which the hole is drawn, as a dark disc.
     """
+    walls = {"contype": HOLE, "conaffinity": 0, "group": 3, **FRICTION}
+    corner_m = 0.42 * radius_m  # an octagon's half side is 0.414 of its inner radius
+    add_walls(body, (0.0, 0.0), radius_m, outer_m, (low_m, high_m), corner_m, (0.0, 0.0), walls)
+    add_mouth(body, (0.0, 0.0, mouth_m), radius_m)
+
+
+def add_walls(
+    body: mujoco.MjsBody,
+    axis_m: tuple[float, float],
+    radius_m: float,
+    outer_m: float,
+    ends_m: tuple[float, float],
+    corner_m: float,
+    masses_kg: tuple[float, float],
+    surface: dict[str, Any],
+) -> None:
+    """Add the walls of an octagonal hole: four along the sides of a square, and four turned boxes.
+
+    Args:
+        body: to add them to.
+        axis_m: x and y of the hole's axis in the body's frame.
+        radius_m: of the largest cylinder that passes.
+        outer_m: half of the side of the square that the walls fill.
+        ends_m: heights at which they begin and end in the body's frame.
+        corner_m: half of the turned boxes' sides.
+        masses_kg: of each wall and each turned box.
+        surface: what they touch, and how.
+    """
+    (x0, y0), (low_m, high_m), (wall_kg, corner_kg) = axis_m, ends_m, masses_kg
     middle, half = (low_m + high_m) / 2, (high_m - low_m) / 2
-    walls = {"type": BOX, "contype": HOLE, "conaffinity": 0, "group": 3, "mass": 0, **FRICTION}
     wall_half, wall_at = (outer_m - radius_m) / 2, (outer_m + radius_m) / 2
     for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        size = [wall_half if x else outer_m, wall_half if y else outer_m, half]
-        body.add_geom(pos=[x * wall_at, y * wall_at, middle], size=size, **walls)
-    corner_half = 0.42 * radius_m  # an octagon's half side is 0.414 of its inner radius
-    corner_at = (radius_m + corner_half) * math.sqrt(0.5)
+        body.add_geom(
+            type=BOX,
+            pos=[x0 + x * wall_at, y0 + y * wall_at, middle],
+            size=[wall_half if x else outer_m, wall_half if y else outer_m, half],
+            mass=wall_kg,
+            **surface,
+        )
+    corner_at = (radius_m + corner_m) * math.sqrt(0.5)
     for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
         body.add_geom(
-            pos=[x * corner_at, y * corner_at, middle],
+            type=BOX,
+            pos=[x0 + x * corner_at, y0 + y * corner_at, middle],
             quat=[math.cos(math.pi / 8), 0, 0, math.sin(math.pi / 8)],
-            size=[corner_half, corner_half, half],
-            **walls,
+            size=[corner_m, corner_m, half],
+            mass=corner_kg,
+            **surface,
         )
+
+
+def add_mouth(body: mujoco.MjsBody, at_m: tuple[float, float, float], radius_m: float) -> None:
+    """Draw the mouth of a hole, or of what looks like one, as a dark disc."""
     body.add_geom(
         type=CYLINDER,
-        pos=[0, 0, mouth_m],
+        pos=at_m,
         size=[radius_m, 0.0002, 0],
         contype=0,
         conaffinity=0,
@@ -95,24 +140,41 @@ def add_hole(
     )
 
 
-def add_feet(body: mujoco.MjsBody, at_m: float, bottom_m: float, turn_rad: float = math.pi / 4) -> None:
-    """Add four feet, which touch only the table, at a distance from a body's z axis.
-
-    Args:
-        body: to add them to.
-        at_m: distance of their centres from the axis.
-        bottom_m: height of their lowest points in the body's frame.
-        turn_rad: heading of the first one.
-    """
-    for quarter in range(4):
-        angle = turn_rad + quarter * math.pi / 2
+def add_feet(
+    body: mujoco.MjsBody,
+    centres_m: Iterable[tuple[float, float, float]],
+    radius_m: float = FOOT_RADIUS_M,
+    friction: float = 0.4,
+) -> None:
+    """Add balls to stand on, which touch only the table, at points of a body's frame."""
+    for centre_m in centres_m:
         body.add_geom(
             type=SPHERE,
-            pos=[at_m * math.cos(angle), at_m * math.sin(angle), bottom_m + FOOT_RADIUS_M],
-            size=[FOOT_RADIUS_M, 0, 0],
+            pos=centre_m,
+            size=[radius_m, 0, 0],
             contype=FOOT,
             conaffinity=TABLE,
             group=3,
             mass=0,
-            friction=[0.4, 0.005, 0.0001],
+            friction=[friction, 0.005, 0.0001],
         )
+
+
+def around(
+    at_m: float, bottom_m: float, turn_rad: float = math.pi / 4
+) -> Iterable[tuple[float, float, float]]:
+    """Return the centres of four feet at a distance from a body's z axis.
+
+    Args:
+        at_m: distance from the axis.
+        bottom_m: height of the feet's lowest points in the body's frame.
+        turn_rad: heading of the first one.
+    """
+    for quarter in range(4):
+        angle = turn_rad + quarter * math.pi / 2
+        yield at_m * math.cos(angle), at_m * math.sin(angle), bottom_m + FOOT_RADIUS_M
+
+
+def below_corners(reach_m: float, z_m: float) -> Iterable[tuple[float, float, float]]:
+    """Return the centres of four feet at height `z_m`, this far from a body's z axis along x and along y."""
+    return ((x, y, z_m) for x in (-reach_m, reach_m) for y in (-reach_m, reach_m))

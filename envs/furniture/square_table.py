@@ -61,7 +61,7 @@ class SquareTable(AssemblyTask):
         to_edge = TOP.side / 2 + OBSTACLE_GAP_M
         super().__init__(
             "square_table",
-            (Part("top", _shape_top, top_m, shift_share=0.25, yaw_share=0.2), *legs),
+            (Part("top", _shape_top, top_m, shift_share=0.25, yaw_share=0.2, side_m=TOP.side), *legs),
             pairs,
             (TOP_START_M[0] + to_edge, TOP_START_M[1] + to_edge),
             randomness,

@@ -145,12 +145,12 @@ class FurnitureTask(ABC):
         self._pushes = [free_joint_slices(self.model, part) for part in parts]
 
     def to(self, device: torch.device) -> Self:
-        """Return this task with all its tensors on another device; itself where that is the CPU."""
+        """Return this task with all that has tensors on another device; itself where that is the CPU."""
         if device.type == "cpu":
             return self
         moved = copy.copy(self)
         for name, value in vars(self).items():
-            if isinstance(value, (Tensor, SerialArm)):
+            if hasattr(value, "to"):
                 setattr(moved, name, value.to(device))
         return moved
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from robofb.envs.contact_bits import HOLE
+from robofb.envs.furniture.screws import FRICTION
 from robofb.envs.sensors import add_frame_sensor
 from robofb.interfaces import Engine
 from robofb.sim.engine import joint_indices, sensor_columns
@@ -119,7 +120,7 @@ def _add_nut(
         size=[tip_radius_m, 0.002, 0],
         contype=HOLE,
         conaffinity=0,
-        friction=[0.15, 0.005, 0.0001],
+        **FRICTION,
         group=3,
         mass=0.005,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_seed
 
 if TYPE_CHECKING:
     from robofb.augment.backward import BackwardAugmenter
@@ -59,8 +60,9 @@ def augment(
     from robofb.store.index import fingerprint
     from robofb.worlds import env_of_dataset
 
-    if not 0 < distance_m[0] <= distance_m[1]:
+    if not 0 < distance_m[0] <= distance_m[1] < math.inf:
         raise UserError(f"--distance-m {distance_m[0]:g} {distance_m[1]:g}: needs 0 < least <= greatest")
+    check_seed("--seed", seed)
     torch.set_num_threads(1)
     with EpisodeStore.open(path) as source, closing(env_of_dataset(source, num_envs)) as env:
         starts = find_starts(source, env, after_change, rule)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_seed
 
 if TYPE_CHECKING:
     from robofb.augment.make_bank import StateSource
@@ -61,6 +61,7 @@ def bank(
     if out.exists():
         raise UserError(f"{out} exists: choose another place")
     weights = parse_kinds(kinds)
+    check_seed("--seed", seed)
     torch.set_num_threads(1)
     facts: dict[str, Any] = {"seed": seed}
     with ExitStack() as stack:

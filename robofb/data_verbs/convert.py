@@ -35,8 +35,8 @@ def convert(
 ) -> None:
     """Convert a dataset between formats.
 
-    Stopped or killed on the way to robofb's own format, the same command goes on after the last episode
-    written; to other formats it starts again.
+    Stopped or killed on the way to robofb's own format, or out of room, the same command goes on after the
+    last episode written; to other formats it starts again.
     """
     from robofb.store import convert as conversion
     from robofb.store.foreign import Wishes

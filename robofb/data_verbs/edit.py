@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_seed
 
 if TYPE_CHECKING:
     from robofb.store.edit.plan import Plan
@@ -53,6 +53,7 @@ def split(
     from robofb.store.edit import select
     from robofb.store.episodes import EpisodeStore
 
+    check_seed("--seed", seed)
     folders = names.split(",") if names is not None else []
     store = EpisodeStore.open(path)
     _carry_out(select.split(store, out_dir, _parse_fractions(fractions), folders, seed), dry_run)

@@ -35,6 +35,7 @@ def rollouts(
 
     import torch
 
+    from robofb.errors import check_seed
     from robofb.loading import load_agent
     from robofb.run import Run
     from robofb.sim.record import record_episodes
@@ -43,6 +44,7 @@ def rollouts(
     from robofb.types import SOURCE_POLICY
     from robofb.worlds import env_of_run
 
+    check_seed("--seed", seed)
     torch.set_num_threads(1)
     source = Run.open(run)
     agent = load_agent(source, num_envs, checkpoint)

@@ -1,4 +1,4 @@
-"""Storage for one on-policy rollout, and generalised advantage estimation over it."""
+"""Storage for one on-policy rollout."""
 
 from __future__ import annotations
 
@@ -9,71 +9,7 @@ import torch
 from torch import Tensor
 
 from robofb.ranks import ALONE, Ranks
-
-
-def generalised_advantages(
-    reward: Tensor, value: Tensor, next_value: Tensor, done: Tensor, gamma: float | Tensor, lam: float
-) -> Tensor:
-    """Return advantages (T, B): sums of TD errors weighted by (gamma lam)^k within each episode.
-
-    delta_t = r_t + gamma V(s_t+1) - V(s_t) and A_t = delta_t + gamma lam (1 - done_t) A_t+1
-    (Schulman et al., arXiv 1506.02438, eqs. 11-16).
-
-    Args:
-        reward: (T, B).
-        value: (T, B) of the states acted in.
-        next_value: (T, B) of the states reached, before any reset: 0 after a termination, the value of the
-            final observation after a time-out.
-        done: (T, B) bool, the step ended its episode either way.
-        gamma: discount; (T, B) where it differs.
-        lam: weight decay of longer estimates, lambda.
-    """
-    delta = reward + gamma * next_value - value
-    decay = gamma * lam * (~done).to(reward.dtype)
-    advantage = torch.empty_like(delta)
-    running = torch.zeros_like(delta[0])
-    for t in reversed(range(len(delta))):
-        running = delta[t] + decay[t] * running
-        advantage[t] = running
-    return advantage
-
-
-def chunk_advantages(
-    reward: Tensor,
-    value: Tensor,
-    bootstrap: Tensor,
-    last_value: Tensor,
-    done: Tensor,
-    decides: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    """Return advantages (T, B) of decisions that hold for several steps, 0 where none is made.
-
-    A decision at t that holds for n steps has delta_t = sum_k<n gamma^k r_t+k + gamma^n V(s_t+n) - V(s_t) and
-    A_t = delta_t + gamma^n lam A_t+n, where the episode's end cuts both off: n steps are one of a semi-Markov
-    process. With a decision in every step these are `generalised_advantages`.
-
-    Args:
-        reward, value, done, gamma, lam: as there; only the values of decisions count.
-        bootstrap: (T, B) value of the final observation where the episode timed out, 0 elsewhere.
-        last_value: (B,) of the observations after the last step, where all decide anew.
-        decides: (T, B) bool, a decision is made; true where an episode begins.
-    """
-    advantage = torch.zeros_like(reward)
-    earned = torch.zeros_like(last_value)  # from the next step until the next decision
-    discount = torch.ones_like(last_value)  # of the next decision's value, as seen from the next step
-    next_value, next_advantage = last_value, torch.zeros_like(last_value)
-    for t in reversed(range(len(reward))):
-        earned = reward[t] + gamma * torch.where(done[t], bootstrap[t], earned)
-        discount = gamma * discount.masked_fill(done[t], 0.0)
-        delta = earned + discount * next_value - value[t]
-        advantage[t] = torch.where(decides[t], delta + discount * lam * next_advantage, 0.0)
-        next_value = torch.where(decides[t], value[t], next_value)
-        next_advantage = torch.where(decides[t], advantage[t], next_advantage)
-        earned = earned.masked_fill(decides[t], 0.0)
-        discount = discount.masked_fill(decides[t], 1.0)
-    return advantage
+from robofb.rl.advantages import chunk_advantages, generalised_advantages
 
 
 class Minibatch(NamedTuple):

@@ -68,3 +68,43 @@ class EpisodeNumbers:
         self.episode, self.episode_seed = state["episode"].to(device), state["episode_seed"].to(device)
         self.length, self.started = state["length"].to(device), state["started"]
         self._seed, self._next = state["seed"].cpu(), state["next"]
+
+
+class NumberedEpisodes:
+    """What every env whose simulator is not ours tells of its episodes, on the CPU.
+
+    Args:
+        num_envs: B.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self._numbers = EpisodeNumbers(num_envs)
+        self._total = torch.zeros(num_envs)  # reward of each running episode
+        self._succeeded = torch.zeros(num_envs, dtype=torch.bool)
+
+    @property
+    def episode(self) -> Tensor:
+        """(B,) int64 number of the episode each env is in."""
+        return self._numbers.episode
+
+    @property
+    def episode_seed(self) -> Tensor:
+        """(B,) int64; what it seeds beside the policy's noise is the env's to say."""
+        return self._numbers.episode_seed
+
+    def _info(self, success: Tensor) -> dict[str, Tensor]:
+        """Return the `info` of a step in which episodes succeed (B,) bool; for before `_forget`."""
+        self._succeeded = self._succeeded | success
+        return {
+            "success": success,
+            "stage": self._succeeded.to(torch.int64),
+            "episode": self.episode,
+            "length": self._numbers.length,
+            "return": self._total,
+        }
+
+    def _forget(self, mask: Tensor) -> None:
+        """Forget reward and success of the episodes that were in the envs of `mask` (B,) bool."""
+        self._total = self._total.masked_fill(mask, 0.0)
+        self._succeeded = self._succeeded & ~mask

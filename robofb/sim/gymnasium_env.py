@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robofb.errors import UserError
 from robofb.rng import RESET_STREAM, derive_seeds
-from robofb.sim.episode_numbers import EpisodeNumbers
+from robofb.sim.episode_numbers import NumberedEpisodes
 from robofb.sim.gymnasium_spaces import ActionLayout, ObsLayout
 from robofb.sim.success import STAGES, SuccessRule
 from robofb.sim.vec_env import check_action
@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 _FINAL_OBS = ("final_obs", "final_observation")  # Gymnasium's name, and its former one
 
 
-class GymnasiumVecEnv:
+class GymnasiumVecEnv(NumberedEpisodes):
     """Step a Gymnasium vector env; satisfies `interfaces.TaskEnv`. Its tensors live on the CPU.
 
     Ended episodes are reset by `reset(options={"reset_mask": ...})` in the very step that ends them, whether
@@ -62,7 +62,8 @@ class GymnasiumVecEnv:
         seeds_each: bool = True,
         task: Any = None,
     ) -> None:
-        self.vec, self.num_envs, self.task, self.name = vec, int(vec.num_envs), task, name
+        super().__init__(int(vec.num_envs))
+        self.vec, self.task, self.name = vec, task, name
         self.device = torch.device("cpu")
         self._obs = ObsLayout(vec.single_observation_space, name)
         self._action = ActionLayout(vec.single_action_space, name)
@@ -76,20 +77,7 @@ class GymnasiumVecEnv:
             raise UserError(f"{name} resets itself: end_on_success needs vectorization=sync or async")
         if mode is AutoresetMode.SAME_STEP or not seeds_each:
             LOG.warning("%s draws its own starts: episodes depend on the number of envs", name)
-        self._numbers = EpisodeNumbers(self.num_envs)
-        self._total = torch.zeros(self.num_envs)
-        self._succeeded = torch.zeros(self.num_envs, dtype=torch.bool)
         self.moves = 0
-
-    @property
-    def episode(self) -> Tensor:
-        """(B,) int64 number of the episode each env is in."""
-        return self._numbers.episode
-
-    @property
-    def episode_seed(self) -> Tensor:
-        """(B,) int64."""
-        return self._numbers.episode_seed
 
     def reset(self, seed: int) -> Obs:
         """Start episodes 0..B-1 of `seed` in every env."""
@@ -122,14 +110,7 @@ class GymnasiumVecEnv:
         truncated = truncated & ~terminated
         done = terminated | truncated
         self._success.require_known(known, done, self.name)
-        self._succeeded = self._succeeded | success
-        info = {
-            "success": success,
-            "stage": self._succeeded.to(torch.int64),
-            "episode": self.episode,
-            "length": self._numbers.length,
-            "return": self._total,
-        }
+        info = self._info(success)
         final_obs = obs = self._obs.tensors(raw)
         if done.any():
             self._numbers.begin(done)
@@ -176,8 +157,7 @@ class GymnasiumVecEnv:
         return seeds[int(mask.argmax())]
 
     def _forget(self, mask: Tensor) -> None:
-        self._total = self._total.masked_fill(mask, 0.0)
-        self._succeeded = self._succeeded & ~mask
+        super()._forget(mask)
         self.moves += 1
 
     def renderer(self, height: int, width: int) -> GymnasiumRenderer:

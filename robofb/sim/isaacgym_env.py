@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robofb.errors import UserError
 from robofb.interfaces import Renderer
-from robofb.sim.episode_numbers import EpisodeNumbers
+from robofb.sim.episode_numbers import NumberedEpisodes
 from robofb.sim.success import STAGES, SuccessRule
 from robofb.sim.vec_env import check_action
 from robofb.types import ArraySpec, EnvSpec, Obs, Step
@@ -39,7 +39,7 @@ class Ended(NamedTuple):
         return self.terminated | self.truncated
 
 
-class IsaacGymVecEnv:
+class IsaacGymVecEnv(NumberedEpisodes):
     """Step a VecTask that resets an env in the step after the one that ended its episode.
 
     That step loses the env's action. So it is made the last one of the old episode: the end is told one
@@ -47,8 +47,8 @@ class IsaacGymVecEnv:
     first. A time-out is bootstrapped from that true last observation, after one step without reward. While
     an env resets it gets a zero action.
 
-    Episodes are numbered, but their starts come from the simulator's own random numbers: they repeat with
-    the same seed and the same number of envs at best.
+    Episodes are numbered and seed the policy's noise, but their starts come from the simulator's own random
+    numbers: they repeat with the same seed and the same number of envs at best.
 
     Args:
         host: runs the task; closed with this env where it can be.
@@ -69,7 +69,8 @@ class IsaacGymVecEnv:
         task: Any = None,
     ) -> None:
         facts = host.facts()
-        self.host, self.task, self.num_envs, self.name = host, task, int(facts["num_envs"]), name
+        super().__init__(int(facts["num_envs"]))
+        self.host, self.task, self.name = host, task, name
         self.device = torch.device("cpu")
         self._low = torch.tensor(facts["action_low"], dtype=torch.float32)
         self._high = torch.tensor(facts["action_high"], dtype=torch.float32)
@@ -87,21 +88,9 @@ class IsaacGymVecEnv:
             STAGES,
         )
         self._success = success
-        self._numbers = EpisodeNumbers(self.num_envs)
         none = torch.zeros(self.num_envs, dtype=torch.bool)
-        self._ended, self._succeeded = Ended(none, none, none), none
-        self._total = torch.zeros(self.num_envs)
+        self._ended = Ended(none, none, none)
         self._last_obs = torch.zeros(self.num_envs, facts["num_obs"])
-
-    @property
-    def episode(self) -> Tensor:
-        """(B,) int64 number of the episode each env is in."""
-        return self._numbers.episode
-
-    @property
-    def episode_seed(self) -> Tensor:
-        """(B,) int64; seeds the policy's noise, not the simulator."""
-        return self._numbers.episode_seed
 
     def reset(self, seed: int) -> Obs:
         """Start episodes 0..B-1 of `seed` in every env."""
@@ -143,15 +132,7 @@ class IsaacGymVecEnv:
         self, obs: Tensor, final_obs: Tensor, reward: Tensor, ended: Ended, more: dict[str, Tensor]
     ) -> Step:
         """Return this step, in which the episodes of `ended` end, and begin the next ones."""
-        self._succeeded = self._succeeded | ended.success
-        info = {
-            "success": ended.success,
-            "stage": self._succeeded.to(torch.int64),
-            "episode": self.episode,
-            "length": self._numbers.length,
-            "return": self._total,
-            **more,
-        }
+        info = {**self._info(ended.success), **more}
         done = ended.any_way
         self._numbers.begin(done)
         self._forget(done)
@@ -168,10 +149,6 @@ class IsaacGymVecEnv:
         success, known = self._success.judge(extras, reward, self._total)
         self._success.require_known(known, over, self.name)
         return Ended(over & ~timed_out, over & timed_out, success)
-
-    def _forget(self, mask: Tensor) -> None:
-        self._total = self._total.masked_fill(mask, 0.0)
-        self._succeeded = self._succeeded & ~mask
 
     def renderer(self, height: int, width: int) -> Renderer:
         """Refuse: Isaac Gym's headless envs show nothing."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from robofb.errors import UserError
+from robofb.store.atomic import explain
 from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE
-from robofb.store.layout import vacate
+from robofb.store.layout import UNFINISHED, load_attributes, mark_finished, vacate
 from robofb.types import EnvSpec
 
 Check = Callable[[Mapping[str, Any]], None]
@@ -21,6 +22,7 @@ def open_or_create(
     spec: EnvSpec,
     meta: Mapping[str, Any],
     check: Check | None = None,
+    unfinished: Mapping[str, Any] | None = None,
 ) -> EpisodeStore:
     """Open a dataset to append to it, or create it where there is none.
 
@@ -31,16 +33,17 @@ def open_or_create(
         spec: what it holds; one that is there already must agree.
         meta: of a new one.
         check: of one that is there already.
+        unfinished: see `EpisodeStore.create`; where given, one that is there already may be unfinished too.
 
     Raises:
         UserError: see `EpisodeStore.open` and `EpisodeStore.create`.
     """
     if not (path / INDEX_FILE).is_file():
-        return EpisodeStore.create(path, spec, meta)
-    with EpisodeStore.open(path) as there:
+        return EpisodeStore.create(path, spec, meta, unfinished)
+    with EpisodeStore.open(path, unfinished=unfinished is not None) as there:
         if not len(there) and vacate(path):
-            return EpisodeStore.create(path, spec, meta)
-    store = EpisodeStore.open(path, "a", spec=spec)
+            return EpisodeStore.create(path, spec, meta, unfinished)
+    store = EpisodeStore.open(path, "a", spec, unfinished is not None)
     try:
         if check is not None:
             check(store.meta)
@@ -48,6 +51,23 @@ def open_or_create(
         store.close()
         raise
     return store
+
+
+def finish(store: EpisodeStore) -> None:
+    """Take the mark of an unfinished dataset away from one that is open for append.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    try:
+        mark_finished(store.path)
+    except OSError as error:
+        raise UserError(explain(error, f"{store.path}: cannot be marked as finished")) from error
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a folder holds a dataset that no edit has left unfinished."""
+    return (folder / INDEX_FILE).is_file() and UNFINISHED not in load_attributes(folder)
 
 
 def same_settings(path: Path, verb: str, wanted: Mapping[str, Any], part: str | None = None) -> Check:

@@ -62,9 +62,9 @@ def convert(
     """Read a dataset in any format known and write it to `out` in another.
 
     Holds one episode at a time. `out` appears by one rename, when all is written. A conversion to our own
-    format that was killed or stopped leaves a folder `.<out>.partial`; the same call goes on after the last
-    episode committed there and ends with the very same data. With other settings or a changed source it
-    starts afresh, as a conversion to a foreign format always does.
+    format that was killed or stopped, or that filled the disk, leaves a folder `.<out>.partial`; the same
+    call goes on after the last episode committed there and ends with the very same data. With other settings
+    or a changed source it starts afresh, as a conversion to a foreign format always does.
 
     Args:
         path: file or folder of the source, which is not changed.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from robofb.store.layout import (
     ENDS,
     array_specs,
     check_dataset,
+    check_finished,
     create_layout,
     finish_creation,
     load_attributes,
@@ -31,6 +31,8 @@ from robofb.store.layout import (
 from robofb.store.lock import WriterLock
 from robofb.types import EnvSpec, Episode
 
+Root: TypeAlias = str | Path
+Facts: TypeAlias = Mapping[str, Any] | None
 _PURPOSE = {"r": "read", "a": "append"}
 
 
@@ -55,38 +57,38 @@ class EpisodeStore:
                 )
 
     @classmethod
-    def create(cls, path: str | Path, spec: EnvSpec, meta: Mapping[str, Any] | None = None) -> EpisodeStore:
+    def create(cls, path: Root, spec: EnvSpec, meta: Facts = None, unfinished: Facts = None) -> Self:
         """Make an empty dataset and open it for append.
 
         Args:
             path: folder that does not exist or is empty.
             spec: what every episode must fit.
-            meta: JSON-ready facts that hold for all episodes (robot, cameras, frames, ...); "made_with" is
-                filled in.
+            meta: JSON-ready facts that hold for all episodes (robot, frames, ...); "made_with" is filled in.
+            unfinished: "verb" and "episodes" of the edit that makes it, see `continuation.finish`.
 
         Raises:
             UserError: the folder holds something, or cannot be written.
         """
         root = Path(path)
         try:
-            create_layout(root, spec, {**(meta or {}), MADE_WITH: made_with()})
+            create_layout(root, spec, {**(meta or {}), MADE_WITH: made_with()}, unfinished)
         except OSError as error:
-            raise UserError(explain(error, f"{root}: cannot create dataset")) from None
-        return cls.open(root, "a")
+            raise UserError(explain(error, f"{root}: cannot create dataset")) from error
+        return cls.open(root, "a", unfinished=unfinished is not None)
 
     @classmethod
-    def open(cls, path: str | Path, mode: str = "r", spec: EnvSpec | None = None) -> EpisodeStore:
+    def open(cls, path: Root, mode: str = "r", spec: EnvSpec | None = None, unfinished: bool = False) -> Self:
         """Open a dataset.
 
         Args:
             path: its folder.
-            mode: "r" to read, "a" to read and append; append mode first removes what an
-                interrupted writer left behind.
+            mode: "r" to read, "a" to append too, which first removes what an interrupted writer left.
             spec: when given, the dataset must agree with it; a reader bears further observations.
+            unfinished: an edit need not have finished it.
 
         Raises:
-            UserError: no dataset there, another schema version or spec, damaged files, or (mode
-                "a") another writer or a read-only folder.
+            UserError: no dataset there, or one that is unfinished, damaged, of another schema version or
+                spec; or (mode "a") another writer, or a read-only folder.
         """
         root = Path(path)
         if mode not in _PURPOSE:
@@ -98,6 +100,8 @@ class EpisodeStore:
                 if lock is not None:
                     undo.callback(lock.release)
                 store = cls(root, lock)
+                if not unfinished:
+                    check_finished(root, store._attributes, len(store))
                 if spec is not None:
                     held = store.spec if mode == "a" else store.spec.only(spec.obs)
                     check_same_spec(held, spec, str(root))
@@ -117,9 +121,7 @@ class EpisodeStore:
     def __enter__(self) -> EpisodeStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.close()
 
     def __len__(self) -> int:
@@ -226,12 +228,11 @@ class EpisodeStore:
     def append(self, episode: Episode) -> int:
         """Write one episode durably and return its number.
 
-        Nothing on disk is replaced before all of it is written, and the episode counts once the
-        index is replaced, by one rename.
+        Nothing on disk is replaced before all is written; the episode counts once the index is replaced.
 
         Raises:
-            UserError: the store is not open for append, the episode does not fit or holds NaN, or
-                the disk is full. Committed episodes stay as they are.
+            UserError: the store is not open for append, the episode does not fit or holds NaN, or the disk is
+                full. Committed episodes stay as they are.
         """
         if self._lock is None or not self._lock.held:
             raise UserError(f"{self.path} is not open for append")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ FORMAT = "robofb-episodes"
 SCHEMA_VERSION = 1
 ENDS = "meta/episode_ends"
 ATTRIBUTES_FILE = ".zattrs"
+UNFINISHED = "unfinished"  # attribute: the edit that is still writing the dataset, or was stopped
 EDITS = "edits"  # key of the meta: the edits that led to the dataset, oldest first
 
 _CREATING = ".creating"
@@ -41,13 +43,24 @@ def array_specs(spec: EnvSpec) -> dict[str, ArraySpec]:
     }
 
 
-def create_layout(root: Path, spec: EnvSpec, meta: dict[str, Any]) -> None:
-    """Make an empty dataset in a vacant folder; interrupted, it leaves one that counts as vacant."""
+def create_layout(
+    root: Path, spec: EnvSpec, meta: dict[str, Any], unfinished: Mapping[str, Any] | None = None
+) -> None:
+    """Make an empty dataset in a vacant folder; interrupted, it leaves one that counts as vacant.
+
+    Args:
+        root: the folder.
+        spec: what it holds.
+        meta: what holds for all of it.
+        unfinished: marks it so until `mark_finished`: "verb" and "episodes" to come.
+    """
     try:
         check_keys(spec)
     except ValueError as error:
         raise UserError(str(error)) from None
     attributes = _attributes(spec, meta)
+    if unfinished is not None:
+        attributes[UNFINISHED] = dict(unfinished)
     check_vacant(root)
     root.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(root)
@@ -120,6 +133,30 @@ def rename_task(root: Path, task: str) -> None:
     """Change the task that a dataset's attributes name, atomically; its writer's lock must be held."""
     attributes = load_attributes(root)
     attributes["task"] = attributes["spec"]["task"] = task
+    _replace_attributes(root, attributes)
+
+
+def check_finished(root: Path, attributes: Mapping[str, Any], count: int) -> None:
+    """Raise UserError where an edit has not finished a dataset that has `count` episodes by now."""
+    mark = attributes.get(UNFINISHED)
+    if mark is None:
+        return
+    if not isinstance(mark, dict) or not {"verb", "episodes"} <= mark.keys():
+        raise DamagedError(f"{root / ATTRIBUTES_FILE} holds no sound mark '{UNFINISHED}' ({mark!r})")
+    raise UserError(
+        f"{root} is unfinished, with {count} of {mark['episodes']} episodes: "
+        f"the same robofb data {mark['verb']} as before goes on with it"
+    )
+
+
+def mark_finished(root: Path) -> None:
+    """Take the mark of an unfinished dataset away, atomically; its writer's lock must be held."""
+    attributes = load_attributes(root)
+    if attributes.pop(UNFINISHED, None) is not None:
+        _replace_attributes(root, attributes)
+
+
+def _replace_attributes(root: Path, attributes: Mapping[str, Any]) -> None:
     replace_file(root / ATTRIBUTES_FILE, json.dumps(attributes, indent=2).encode())
 
 

@@ -30,8 +30,8 @@ class NewOutput:
     """A place beside `out` to write to, which becomes `out` by one rename or goes away.
 
     Killed, it leaves at most a folder `.<out>.partial`. The next one to `out` goes on with what is there
-    if both were given the same settings, else it clears that away. Ctrl-C counts as a kill where settings
-    are given; errors leave nothing.
+    if both were given the same settings, else it clears that away. Ctrl-C and a full disk count as a kill
+    where settings are given; other errors leave nothing.
 
     Args:
         out: file or folder that does not exist or is an empty folder.
@@ -85,14 +85,18 @@ class NewOutput:
 
     def __exit__(self, *failure: object) -> None:
         error = failure[1]
-        if isinstance(error, KeyboardInterrupt) and self._settings is not None and self.target.exists():
+        if isinstance(error, UserError) and is_full(error.__cause__):
+            error = error.__cause__  # it tells of a dataset that is not where the user looks
+        can_go_on = self._settings is not None and self.target.exists()
+        if can_go_on and (isinstance(error, KeyboardInterrupt) or is_full(error)):
             self._release()
         else:
             self._leave()
-        if isinstance(error, UserError) and is_full(error.__cause__):
-            error = error.__cause__  # it tells of an unfinished dataset, which is gone
         if isinstance(error, OSError):
-            raise UserError(explain(error, f"{self._out}: {self._failed}")) from error
+            if not (is_full(error) and can_go_on):
+                raise UserError(explain(error, f"{self._out}: {self._failed}")) from error
+            line = explain(error, f"{self._out}: {self._failed} yet")
+            raise UserError(f"{line}; the same command goes on with what is in {self.folder}") from error
 
     def _leave(self) -> None:
         if self._lock is not None and self._lock.held:

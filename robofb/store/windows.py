@@ -192,6 +192,12 @@ class Windows:
         )
 
 
+def check_validation_fraction(share: float) -> None:
+    """Raise UserError unless a share of the episodes can be held out."""
+    if not 0.0 <= share < 1.0:
+        raise UserError(f"validation_fraction={share}: valid: 0 <= value < 1")
+
+
 def split_episodes(num_episodes: int, validation_fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Divide episodes into training and validation, both ascending.
 
@@ -206,8 +212,7 @@ def split_episodes(num_episodes: int, validation_fraction: float, seed: int) -> 
     """
     if num_episodes < 1:
         raise UserError("there are no episodes to split")
-    if not 0.0 <= validation_fraction < 1.0:
-        raise UserError(f"validation_fraction is {validation_fraction}; valid: 0 <= value < 1")
+    check_validation_fraction(validation_fraction)
     count = round(num_episodes * validation_fraction)
     if validation_fraction > 0.0:
         count = min(max(count, 1), num_episodes - 1)

@@ -12,7 +12,7 @@ from omegaconf import MISSING
 
 from robofb.augment.image_augment import ImageAugment
 from robofb.augment.state_noise import StateNoise
-from robofb.errors import UserError, check_at_least
+from robofb.errors import UserError, check_at_least, check_positive, check_seeds, check_threads
 from robofb.store.image_reading import (
     MEMORY_SHARE,
     ImageReading,
@@ -20,8 +20,10 @@ from robofb.store.image_reading import (
     machine_memory_bytes,
 )
 from robofb.store.mix import Mix
-from robofb.train.device import PRECISIONS, check_threads
+from robofb.store.windows import check_validation_fraction
+from robofb.train.device import PRECISIONS
 
+MOST_GB = 1e9  # of memory, more than any machine has
 FIXED = (  # what a resumed run cannot change
     "policy",
     "task",
@@ -117,9 +119,9 @@ class BcConfig:
         check_at_least(self, 1, "validate_every", "checkpoint_every", "log_every")
         check_at_least(self, 0, "warmup_steps", "threads", "weight_decay")
         check_threads(self.threads)
-        for key in ("lr", "grad_clip"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"{key}={getattr(self, key)}: must be positive")
+        check_positive(self, "lr", "grad_clip")
+        check_seeds(self, "seed")
+        check_validation_fraction(self.validation_fraction)
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"ema_decay={self.ema_decay}: must be at least 0 and below 1")
         if self.data != MISSING:
@@ -191,7 +193,9 @@ def make_reading(cfg: Any) -> ImageReading:
     return ImageReading(
         mode=cfg.images,
         memory_bytes=int(
-            MEMORY_SHARE * machine_memory_bytes() if cfg.memory_gb is None else cfg.memory_gb * 1e9
+            MEMORY_SHARE * machine_memory_bytes()
+            if cfg.memory_gb is None
+            else min(cfg.memory_gb, MOST_GB) * 1e9
         ),
         cache_folder=Path(cfg.cache_dir).expanduser() if cfg.cache_dir else default_cache_folder(),
         threads=max(1, os.cpu_count() or 1),

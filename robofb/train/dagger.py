@@ -33,6 +33,7 @@ from robofb.train.stopwatch import Stopwatch
 from robofb.types import SOURCE_POLICY
 
 BC_KEYS = ("steps", "batch_size", "lr", "weight_decay", "warmup_steps", "ema_decay", "grad_clip", "precision")
+_IN_WORDS = {int: "a whole number", float: "a number", str: "a word"}
 _DRIVER_STREAM = 31  # of an episode: who drives it
 
 
@@ -77,6 +78,10 @@ class DaggerConfig(RlConfig):
 
 def round_config(cfg: DaggerConfig) -> BcConfig:
     """Return what the training of one round reads."""
+    for key, value in cfg.bc.items():
+        kind = type(getattr(BcConfig, key))
+        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+            raise UserError(f"bc.{key}={value}: needs {_IN_WORDS[kind]}")
     given = {"policy": cfg.policy, "seed": cfg.seed, "threads": cfg.threads, **dict(cfg.bc)}
     return BcConfig(data="its rounds", **given)
 

@@ -10,7 +10,6 @@ import torch
 
 from robofb.errors import UserError
 
-MOST_THREADS = 256  # far beyond what helps; at some number more the process dies of them
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -34,12 +33,6 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         native = any(capabilities.get(feature) for feature in ("avx512_bf16", "amx_bf16"))
     return torch.bfloat16 if native else torch.float32
-
-
-def check_threads(count: int) -> None:
-    """Refuse more of torch's threads than a process can hold."""
-    if count > MOST_THREADS:
-        raise UserError(f"threads={count}: must be at most {MOST_THREADS}")
 
 
 @contextmanager

@@ -7,20 +7,18 @@ from typing import Any
 
 import torch
 
-from robofb.errors import check_at_least
+from robofb.errors import check_at_least, check_finite, check_positive
 from robofb.interfaces import VecEnv
-from robofb.policies.executor import ChunkExecutor
 from robofb.policies.steered import SteeredPolicy
 from robofb.rl.q_ensemble import QEnsemble
 from robofb.rl.sac import SAC
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.train.decisions import encoded_size
+from robofb.train.frozen_base import train_around_base
 from robofb.train.off_policy_config import FIXED, OffPolicyConfig
 from robofb.train.off_policy_learner import OffPolicyLearner, make_off_policy_learner, node_on_base
-from robofb.train.open_run import open_run
-from robofb.train.rl_config import check_positive
-from robofb.train.rl_training import RlTraining, learning_generators, load_base, selection, training_envs
+from robofb.train.rl_training import RlTraining, learning_generators
 
 
 @dataclass
@@ -49,6 +47,7 @@ class DsrlConfig(OffPolicyConfig):
         super().__post_init__()
         check_positive(self, "actor_lr", "noise_bound", "temperature")
         check_at_least(self, 0, "temperature_lr")
+        check_finite(self, "entropy_per_dim")
 
 
 class DsrlTraining(RlTraining):
@@ -58,22 +57,9 @@ class DsrlTraining(RlTraining):
 
 
 def train(cfg: DsrlConfig) -> Run:
-    """Steer the diffusion policy of the run `cfg.base`, or continue the run `cfg.resume`; return the run.
-
-    Raises:
-        UserError: a wrong base, an unusable folder, or weights that became NaN.
-        KeyboardInterrupt: after Ctrl-C, once everything is saved.
-    """
-    base, base_node = load_base(cfg, "dsrl")
-    with training_envs(cfg, base.spec) as (env, select_env):
-        policy, node = make_steered_policy(cfg, base, base_node)
-        policy.to(env.device)
-        agent = ChunkExecutor(policy, select_env.num_envs, device=select_env.device)
-        with open_run(cfg, "dsrl", env.spec.task, (*FIXED, "noise_bound", "shared_noise")) as run:
-            learner = make_learner(cfg, policy, env)
-            rebuilding = {"policy_node": node, "base_policy": base_node}
-            DsrlTraining(cfg, run, learner, selection(cfg, agent, select_env), rebuilding).work()
-    return run
+    """Steer the diffusion policy of the run `cfg.base`, see `train_around_base`."""
+    fixed = (*FIXED, "noise_bound", "shared_noise")
+    return train_around_base(cfg, "dsrl", fixed, make_steered_policy, make_learner, DsrlTraining)
 
 
 def make_steered_policy(

@@ -7,18 +7,16 @@ from typing import Any
 
 import torch
 
-from robofb.errors import UserError, check_at_least
-from robofb.policies.executor import ChunkExecutor
+from robofb.errors import UserError, check_at_least, check_positive
 from robofb.policies.value_guided import ValueGuidedPolicy
 from robofb.rl.iql import IQL
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.train.decisions import encoded_size
+from robofb.train.frozen_base import train_around_base
 from robofb.train.off_policy_config import FIXED, OffPolicyConfig
 from robofb.train.off_policy_learner import OffPolicyLearner, make_off_policy_learner, node_on_base
-from robofb.train.open_run import open_run
-from robofb.train.rl_config import check_positive
-from robofb.train.rl_training import RlTraining, load_base, selection, training_envs
+from robofb.train.rl_training import RlTraining
 
 
 @dataclass
@@ -52,33 +50,24 @@ class IdqlTraining(RlTraining):
 
 
 def train(cfg: IdqlConfig) -> Run:
-    """Guide the diffusion policy of the run `cfg.base`, or continue the run `cfg.resume`; return the run.
+    """Guide the diffusion policy of the run `cfg.base`, see `train_around_base`."""
+    return train_around_base(cfg, "idql", FIXED, make_guided_policy, make_learner, IdqlTraining)
 
-    Raises:
-        UserError: a wrong base, an unusable folder, or weights that became NaN.
-        KeyboardInterrupt: after Ctrl-C, once everything is saved.
-    """
-    base, base_node = load_base(cfg, "idql")
-    with training_envs(cfg, base.spec) as (env, select_env):
-        settings: dict[str, Any] = {
-            "obs_dim": encoded_size(base),
-            "num_samples": cfg.num_samples,
-            "temperature": cfg.temperature,
-            "hidden": list(cfg.hidden),
-            "num_critics": cfg.num_critics,
-        }
-        generator = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM)))
-        policy: Any = ValueGuidedPolicy(base.spec, lambda spec: base, generator=generator, **settings)
-        policy.to(env.device)
-        agent = ChunkExecutor(policy, select_env.num_envs, device=select_env.device)
-        with open_run(cfg, "idql", env.spec.task, FIXED) as run:
-            learner = make_learner(cfg, policy, env)
-            rebuilding = {
-                "policy_node": node_on_base(ValueGuidedPolicy, base_node, settings),
-                "base_policy": base_node,
-            }
-            IdqlTraining(cfg, run, learner, selection(cfg, agent, select_env), rebuilding).work()
-    return run
+
+def make_guided_policy(
+    cfg: IdqlConfig, base: Any, base_node: dict[str, Any]
+) -> tuple[ValueGuidedPolicy, dict[str, Any]]:
+    """Put new critics on a base policy; return both and the config node that builds them from a spec."""
+    settings: dict[str, Any] = {
+        "obs_dim": encoded_size(base),
+        "num_samples": cfg.num_samples,
+        "temperature": cfg.temperature,
+        "hidden": list(cfg.hidden),
+        "num_critics": cfg.num_critics,
+    }
+    generator = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM)))
+    policy = ValueGuidedPolicy(base.spec, lambda spec: base, generator=generator, **settings)
+    return policy, node_on_base(ValueGuidedPolicy, base_node, settings)
 
 
 def make_learner(cfg: IdqlConfig, policy: ValueGuidedPolicy, env: Any) -> OffPolicyLearner:

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets a training loop finish its iteration and save."""
+"""Ctrl-C and SIGTERM that let a training loop finish its iteration and save."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 
 class InterruptFlag:
-    """Turn the first SIGINT within the `with` block into `raised`; a second one interrupts at once.
+    """Turn the first SIGINT or SIGTERM within the `with` block into `raised`; a second interrupts at once.
 
-    Outside the main thread, where Python delivers no signals, it never becomes raised.
+    SIGTERM is what batch systems and `docker stop` send some seconds before they kill. Outside the main
+    thread, where Python delivers no signals, it never becomes raised.
 
     Args:
-        patient: never interrupt at once, and take SIGTERM too: torchrun passes Ctrl-C on to its processes,
-            which have seen it already, and kills them after 30 s.
+        patient: never interrupt at once: torchrun passes Ctrl-C on to its processes, which have seen it
+            already, as SIGTERM, and kills them after 30 s.
     """
 
     def __init__(self, patient: bool = False) -> None:
@@ -26,7 +27,7 @@ class InterruptFlag:
 
     def __enter__(self) -> InterruptFlag:
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM) if self.patient else (signal.SIGINT,):
+            for signum in (signal.SIGINT, signal.SIGTERM):
                 self._previous[signum] = signal.signal(signum, self._note)
         return self
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robofb.errors import UserError, check_at_least
-from robofb.train.rl_config import FIXED_ON_BASE, OnBaseConfig, check_positive
+from robofb.errors import UserError, check_at_least, check_positive
+from robofb.train.rl_config import FIXED_ON_BASE, OnBaseConfig
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (*FIXED_ON_BASE, "hidden", "buffer_size", "num_critics", "gamma")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robofb.errors import UserError, check_at_least
+from robofb.errors import UserError, check_at_least, check_finite
 from robofb.interfaces import VecEnv
 from robofb.policies.chunk_actor import ChunkActorCritic, RegressionPolicy
 from robofb.policies.executor import ChunkExecutor
@@ -47,6 +47,7 @@ class PpoConfig(PpoOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 0, "kl_coef")
+        check_finite(self, "init_log_std")
 
 
 class PpoTraining(RlTraining):

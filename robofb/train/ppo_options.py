@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robofb.errors import UserError, check_at_least
-from robofb.train.rl_config import OnBaseConfig, check_positive, check_share
+from robofb.errors import UserError, check_at_least, check_finite, check_positive
+from robofb.train.rl_config import OnBaseConfig, check_share
 
 
 @dataclass
@@ -56,6 +56,8 @@ class PpoOptions(OnBaseConfig):
                 f"minibatch_size={self.minibatch_size}: needs at least 1, or null for the rollout"
             )
         check_positive(self, "actor_lr", "critic_lr", "target_kl", "grad_clip", "clip")
+        check_at_least(self, 0, "value_coef")
+        check_finite(self, "entropy_coef")
         check_share(self, "lam", "lr_end")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from robofb.errors import UserError
+from robofb.errors import UserError, check_at_least, check_finite, check_positive
 from robofb.train.device import PRECISIONS
 from robofb.train.ppo_options import PpoOptions
-from robofb.train.rl_config import FIXED_ON_BASE, check_positive
+from robofb.train.rl_config import FIXED_ON_BASE
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (
@@ -65,6 +65,10 @@ class ResidualConfig(PpoOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "scale")
+        check_at_least(self, 0, "l1_coef", "l2_coef")
+        check_finite(self, "init_log_std")
+        if self.final_log_std is not None:
+            check_finite(self, "final_log_std")
         if self.correction is not None and not all(map(math.isfinite, self.correction)):
             raise UserError(f"correction={list(self.correction)}: needs finite numbers")
         if self.final_log_std is not None and self.learn_std:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
-from robofb.errors import UserError, check_at_least
+from robofb.errors import MOST, UserError, check_at_least, check_seeds, check_threads
 from robofb.sim.reset_bank import EQUAL_SHARES, check_kinds
-from robofb.train.device import check_threads
 
 # What a resumed run of any of them cannot change, and what one on a base cannot either.
 FIXED = ("task", "seed", "num_envs", "select_seed", "select_episodes")
@@ -57,8 +55,9 @@ class RlConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "num_envs", "select_every", "select_episodes", "save_every", "threads")
+        check_at_least(self, 1, "env_steps")
         check_threads(self.threads)
-        check_positive(self, "env_steps")
+        check_seeds(self, "seed", "select_seed")
         if self.time_limit_s is not None and not self.time_limit_s > 0:
             raise UserError(f"time_limit_s={self.time_limit_s}: must be positive, or null for none")
         if self.target_success is not None and not 0 <= self.target_success <= 1:
@@ -91,15 +90,8 @@ class OnBaseConfig(RlConfig):
         super().__post_init__()
         check_share(self, "gamma", "bank_share")
         check_kinds(self.bank_kinds)
-        if min(self.hidden, default=1) < 1:
-            raise UserError(f"hidden={list(self.hidden)}: needs sizes of at least 1")
-
-
-def check_positive(config: object, *names: str) -> None:
-    """Refuse a config some of whose numbers are not positive and finite."""
-    for name in names:
-        if not 0 < getattr(config, name) < math.inf:
-            raise UserError(f"{name}={getattr(config, name)}: must be positive")
+        if min(self.hidden, default=1) < 1 or max(self.hidden, default=1) >= MOST:
+            raise UserError(f"hidden={list(self.hidden)}: needs sizes of at least 1, below 2**63")
 
 
 def check_share(config: object, *names: str) -> None:

@@ -80,6 +80,8 @@ def training_envs(
 ) -> Iterator[tuple[VecEnv, VecEnv]]:
     """Open one env to train in, with this rank's share of the copies, and one to select in.
 
+    Only the first rank selects; on the others the second is the first again, and nobody uses it.
+
     Args:
         spec: what the policy that training starts from sees and does; None where it starts from none.
         policy: names it in errors; the run `cfg.base` where empty.
@@ -91,6 +93,9 @@ def training_envs(
     with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **bank_of(cfg))) as env:
         if spec is not None:
             check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
+        if not ranks.leads:
+            yield env, env
+            return
         with closing(loading.make_env(cfg.task, cfg.engine, num_envs)) as select_env:
             yield env, select_env
 
@@ -170,7 +175,7 @@ class RlTraining:
         try:
             with InterruptFlag(patient=self.ranks.size > 1) as interrupt, bar:
                 if self.progress.best is None and self.selects_first:
-                    self.run.log(self._choose(), learner.env_steps)
+                    self._keep(*self._choose())
                 finished = self._why_finished()
                 while not finished:
                     if self.ranks.any(interrupt.raised):
@@ -180,11 +185,13 @@ class RlTraining:
                     bar.update(learner.env_steps - bar.n)
                     bar.set_postfix(success=f"{metrics.get('train/success', 0):.2f}", refresh=False)
                     if learner.iteration % cfg.select_every == 0 or finished:
-                        metrics |= self._choose()
+                        chosen, best = self._choose()
                         finished = finished or self._why_finished()
+                        self._keep(metrics | chosen, best)
                     elif learner.iteration % cfg.save_every == 0:
-                        self._save()
-                    self.run.log(metrics, learner.env_steps)
+                        self._keep(metrics)
+                    else:
+                        self.run.log(metrics, learner.env_steps)
         finally:
             torch.set_num_threads(num_threads)
         LOG.info("training ends: %s", finished)
@@ -199,15 +206,19 @@ class RlTraining:
         except NonFiniteError as error:
             raise save_cause(self.run, error, self.learner.env_steps, "env steps", self.advice) from error
 
-    def _choose(self) -> dict[str, float]:
-        """Evaluate on the selection's episodes, save, and keep the best."""
+    def _keep(self, metrics: Mapping[str, float], best: bool = False) -> None:
+        """Log, then save: killed between the two, a run does and logs again what it has not saved."""
+        self.run.log(metrics, self.learner.env_steps)
+        self._save(best)
+
+    def _choose(self) -> tuple[dict[str, float], bool]:
+        """Evaluate on the selection's episodes; return what came out, and whether none was better before."""
         start = time.monotonic()
         success = self.ranks.lead(self.select)
         progress, target = self.progress, self.cfg.target_success
         best = progress.best is None or success.rate >= progress.best
         progress.best = success.rate if best else progress.best
         progress.hits = progress.hits + 1 if target is not None and success.rate >= target else 0
-        self._save(best=best)
         LOG.info(
             "%d env steps: %d of %d selection episodes succeed (%.1f %%)",
             self.learner.env_steps,
@@ -215,12 +226,13 @@ class RlTraining:
             success.episodes,
             100 * success.rate,
         )
-        return {
+        metrics = {
             "select/success": success.rate,
             "select/low": success.low,
             "select/high": success.high,
             "seconds/selection": time.monotonic() - start,
         }
+        return metrics, best
 
     def _why_finished(self) -> str:
         """Return why training ends here, nothing while it goes on."""

@@ -24,7 +24,7 @@ from learning import SETTINGS, assert_same_weights, save_base, success, success_
 from omegaconf import OmegaConf
 from torch import nn
 
-from robofb import loading
+from robofb import checkpoint, loading
 from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.policies.executor import ChunkExecutor
@@ -272,13 +272,19 @@ def test_resumes_to_the_same_weights(trainer: Trainer, base: Path, tmp_path: Pat
     assert steps == sorted(set(steps)) == [row["step"] for row in whole.metrics()]
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_resuming_gives_the_same_weights(
-    trainer: Trainer, base: Path, tmp_path: Path, env_class: list, caplog: pytest.LogCaptureFixture
+    trainer: Trainer,
+    base: Path,
+    tmp_path: Path,
+    env_class: list,
+    signum: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     whole = trainer.train(config(trainer, base, tmp_path / "whole", **budget(trainer, 4)))
 
     class Interrupted(ResumablePointEnv):
-        """Presses Ctrl-C in the second iteration."""
+        """Sends the signal in the second iteration."""
 
         num_steps = 0
 
@@ -286,7 +292,7 @@ def test_ctrl_c_saves_and_resuming_gives_the_same_weights(
             if self.seed != config(trainer, base, tmp_path).select_seed:
                 Interrupted.num_steps += 1
                 if Interrupted.num_steps == trainer.settings.get("rollout_steps", 20) + 3:
-                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), signum)
             return super().step(action)
 
     env_class[0] = Interrupted
@@ -297,6 +303,42 @@ def test_ctrl_c_saves_and_resuming_gives_the_same_weights(
     env_class[0] = ResumablePointEnv
     changes = {"resume": str(tmp_path / "run"), **budget(trainer, 4)}
     assert_same_weights(whole, trainer.train(config(trainer, base, tmp_path / "x", **changes)))
+
+
+class Killed(BaseException):
+    """Ends a training on the spot."""
+
+
+@pytest.mark.parametrize("write", [2, 3, 4, 5, 6])  # of checkpoint, best, latest, and so on
+def test_killed_while_it_saves_it_resumes_to_the_same_run(
+    trainer: Trainer, base: Path, tmp_path: Path, write: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def comparable(run: Run) -> list[dict[str, float]]:
+        """Return what was logged but for times, which are never the same."""
+        return [
+            {key: value for key, value in row.items() if not key.startswith("seconds")}
+            for row in run.metrics()
+        ]
+
+    whole = trainer.train(config(trainer, base, tmp_path / "whole", **budget(trainer, 4)))
+    written, real = [], checkpoint.write_atomically
+
+    def write_or_die(path: Path, content: str | bytes) -> None:
+        written.append(path.name)
+        if len(written) == write:
+            raise Killed
+        real(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_atomically", write_or_die)
+        with pytest.raises(Killed):
+            trainer.train(config(trainer, base, tmp_path / "run", **budget(trainer, 4)))
+    changes = {"resume": str(tmp_path / "run"), **budget(trainer, 4)}
+    resumed = trainer.train(config(trainer, base, tmp_path / "x", **changes))
+    assert_same_weights(whole, resumed)
+    pointers = [(run.path / "checkpoints/best").read_text() for run in (whole, resumed)]
+    assert pointers[0] == pointers[1]
+    assert comparable(resumed) == comparable(whole)
 
 
 def test_an_env_that_cannot_be_saved_resumes_with_new_episodes(

@@ -2,10 +2,12 @@
 
 import math
 
+import mujoco
 import pytest
 import torch
 from assembled import SOCKET_M, assembled
 
+from robofb.envs import make_task
 from robofb.envs.furniture.one_leg import LEG_START_M, TOP_START_M, OneLeg
 from robofb.envs.furniture.square_table import HOLES, SquareTable
 from robofb.envs.furniture.task import RANDOMNESS
@@ -58,14 +60,14 @@ def test_success_by_hand(shift_m, tilt_rad, success):
 )
 def test_headings_that_serve(symmetry, yaw_deg, success):
     task = one_leg()
-    task._symmetry = torch.tensor([float(symmetry)], dtype=torch.float64)
+    task._relations._symmetry = torch.tensor([float(symmetry)], dtype=torch.float64)
     score = task.score(assembled(task, yaw_rad=math.radians(yaw_deg), socket_yaw_rad=-0.7))
     assert score.success.item() is success
 
 
 def test_a_pair_whose_axes_do_not_matter():
     task = one_leg()
-    task._any_axes = torch.tensor([True])
+    task._relations._any_axes = torch.tensor([True])
     assert task.score(assembled(task, tilt_rad=2.0)).success.item() is True
     assert task.score(assembled(task, (0.006, 0, 0), tilt_rad=2.0)).success.item() is False
 
@@ -155,7 +157,7 @@ def test_way_to_the_grasp_by_hand():
 def test_heading_of_a_symmetric_pair_repeats():
     """With four headings a turn, 30 and 120 degrees look the same, and 45 is as far off as can be."""
     task = one_leg()
-    task._symmetry = torch.tensor([4.0], dtype=torch.float64)
+    task._relations._symmetry = torch.tensor([4.0], dtype=torch.float64)
     for yaw_deg, angle_deg in ((30.0, 120.0), (120.0, 120.0), (45.0, 180.0), (-60.0, 120.0)):
         state = observed(task, assembled(task, yaw_rad=math.radians(yaw_deg)))
         assert state["leg_top_plug_heading_socket_cos"] == pytest.approx(
@@ -210,6 +212,20 @@ def test_start_states_fill_their_ranges(level):
         assert angle.max() > 0.9 * yaw_share * ranges.part_yaw_rad
     assert (frame.abs().amax(0) <= ranges.part_xy_m).all()
     assert (frame.abs().amax(0) > 0.9 * ranges.part_xy_m).all()
+
+
+@pytest.mark.parametrize("name", ["lamp", "one_leg", "round_table", "square_table"])
+@pytest.mark.parametrize("level", ["med", "high"])
+def test_no_part_starts_in_the_bars(name, level):
+    env = SimVecEnv(make_task(name, randomness=level), 256)
+    env.reset(0)
+    model, qpos, mocap = env.engine.model, env.engine.field("qpos"), env.engine.field("mocap_pos")
+    data, bars = mujoco.MjData(model), model.body("obstacle").id
+    for world in range(256):
+        data.qpos, data.mocap_pos = qpos[world].numpy(), mocap[world].numpy()
+        mujoco.mj_forward(model, data)
+        touched = (model.geom_bodyid[data.contact.geom] == bars).any(-1)
+        assert data.contact.dist[touched].min(initial=0.0) > -1e-4
 
 
 def test_lying_parts_stay_put():

@@ -113,7 +113,7 @@ def test_hung_up_the_hood_stays():
     engine.step(240)
     score = task.score(engine)
     assert score.success.item() is True and score.metrics["part_overlap"].item() < 0.001
-    place = task._pair_values(engine)[0, 1, 3:6]
+    place = task._relations.measure(engine)[0].place[0, 1]
     np.testing.assert_allclose(place, [0.002, 0.001, 0.0], atol=1.5e-3)
 
 

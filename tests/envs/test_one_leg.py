@@ -30,7 +30,9 @@ def test_a_leg_that_only_stands_in_the_hole_is_not_assembled():
     engine.step(120)
     score = task.score(engine)
     assert score.success.item() is False and score.metrics["refused"].item() is False
-    assert task._pair_values(engine)[0, 0, 5].item() == pytest.approx(THREAD.travel_m, abs=5e-4)
+    assert task._relations.measure(engine)[0].place[0, 0, 2].item() == pytest.approx(
+        THREAD.travel_m, abs=5e-4
+    )
 
 
 def test_expert_screws_the_leg_in():

@@ -101,7 +101,7 @@ def test_walls_hold_against_a_push(force_n, axis):
         engine.step(4)
         assert task.score(engine).metrics["part_overlap"].item() < 0.00002
     play_m = (0.00011, 0.00008)[axis]
-    assert play_m < abs(task._pair_values(engine)[0, 0, 3 + axis].item()) < play_m + 0.00002
+    assert play_m < abs(task._relations.measure(engine)[0].place[0, 0, axis].item()) < play_m + 0.00002
 
 
 def test_released_over_the_hole_the_peg_sinks_in():

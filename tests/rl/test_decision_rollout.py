@@ -1,45 +1,10 @@
 """Tests of robofb.rl.decision_rollout."""
 
-import pytest
 import torch
 
-from robofb.rl.decision_rollout import decision_advantages, make_rollout
+from robofb.rl.decision_rollout import make_rollout
 
 LAM = 0.5
-
-
-def test_advantages_by_hand_for_two_envs_in_their_own_time():
-    """Env 1 decides at entries 0 and 2, which times out with value 8; env 0 at 1, 3 and 4 (terminates).
-
-    Env 1: delta_2 = 3 + 0.5 * 8 - 1 = 6, delta_0 = 1 + 0.25 * 1 - 2 = -0.75, A_0 = -0.75 + 0.125 * 6 = 0.
-    Env 0: delta_4 = 4 + 0 - 2 = 2, delta_3 = 0 + 0.5 * 2 - 1 = 0, A_3 = 0.5 * 0.5 * 2 = 0.5,
-    delta_1 = 1 + 0.5 * 1 - 1 = 0.5, A_1 = 0.5 + 0.5 * 0.5 * 0.5 = 0.625.
-    """
-    advantage = decision_advantages(
-        env=torch.tensor([1, 0, 1, 0, 0]),
-        reward=torch.tensor([1.0, 1.0, 3.0, 0.0, 4.0]),
-        discount=torch.tensor([0.25, 0.5, 0.5, 0.5, 0.0]),
-        value=torch.tensor([2.0, 1.0, 1.0, 1.0, 2.0]),
-        next_value=torch.tensor([1.0, 1.0, 8.0, 2.0, 99.0]),
-        done=torch.tensor([False, False, True, False, True]),
-        lam=LAM,
-    )
-    assert advantage.tolist() == pytest.approx([0.0, 0.625, 6.0, 0.5, 2.0])
-
-
-def test_nothing_flows_from_one_episode_into_the_one_before():
-    values = {
-        "env": torch.tensor([0, 0]),
-        "discount": torch.tensor([0.9, 0.9]),
-        "value": torch.zeros(2),
-        "next_value": torch.zeros(2),
-        "lam": 1.0,
-    }
-    for done, expected in ((True, 1.0), (False, 1.0 + 0.9 * 5.0)):
-        advantage = decision_advantages(
-            reward=torch.tensor([1.0, 5.0]), done=torch.tensor([done, False]), **values
-        )
-        assert advantage[0].item() == pytest.approx(expected)
 
 
 def test_a_rollout_of_ragged_parts_is_ready_to_learn_from():

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from robofb.rl.rollout_buffer import Minibatch, RolloutBuffer, chunk_advantages, generalised_advantages
+from robofb.rl.rollout_buffer import Minibatch, RolloutBuffer
 
 
 def column(*values: float) -> Tensor:
@@ -39,33 +37,6 @@ def test_hand_worked_rollout_with_a_time_out_and_a_termination() -> None:
     # A4 = 2; A3 = 1 (ends); A2 = -5/2 + 1/4 = -9/4; A1 = 1 (ends); A0 = -1/2 + 1/4 = -1/4
     assert buffer.advantage[:, 0].tolist() == [-0.25, 1.0, -2.25, 1.0, 2.0]
     assert buffer.returns[:, 0].tolist() == [1.75, 2.0, 0.75, 2.0, 4.0]
-
-
-@given(
-    data=st.data(),
-    num_steps=st.integers(1, 8),
-    gamma=st.floats(0.1, 1.0),
-    episodes=st.integers(0, 2**8 - 1),
-)
-def test_lambda_one_is_the_discounted_return_and_lambda_zero_the_td_error(
-    data: st.DataObject, num_steps: int, gamma: float, episodes: int
-) -> None:
-    numbers = st.lists(st.floats(-5, 5, width=32), min_size=num_steps, max_size=num_steps)
-    reward, value, next_value = (
-        torch.tensor(data.draw(numbers), dtype=torch.float64)[:, None] for _ in range(3)
-    )
-    done = torch.tensor([bool(episodes >> t & 1) for t in range(num_steps)])[:, None]
-    following = torch.cat([value[1:], next_value[-1:]])
-    next_value = torch.where(done, next_value, following)
-    monte_carlo = torch.empty_like(reward)
-    running = next_value[-1]
-    for t in reversed(range(num_steps)):
-        running = reward[t] + gamma * torch.where(done[t], next_value[t], running)
-        monte_carlo[t] = running
-    one = generalised_advantages(reward, value, next_value, done, gamma, 1.0)
-    assert torch.allclose(one + value, monte_carlo)
-    zero = generalised_advantages(reward, value, next_value, done, gamma, 0.0)
-    assert torch.allclose(zero, reward + gamma * next_value - value)
 
 
 @pytest.mark.parametrize("size", [None, 4, 5, 100])
@@ -101,37 +72,6 @@ def test_the_same_generator_state_gives_the_same_order_and_the_next_another() ->
 def test_refuses_an_incomplete_rollout() -> None:
     with pytest.raises(RuntimeError, match="0 of 4"):
         RolloutBuffer(4, 3, 1, 1, 1).compute_returns(torch.zeros(3), 0.9, 0.9)
-
-
-def test_decisions_that_hold_for_a_chunk_by_hand() -> None:
-    """gamma = lambda = 1/2, chunks of 2. Steps 0-1, 2: ended in the middle of its chunk. Steps 3-4: go on."""
-    reward, value = column(1.0, 2, 4, 0, 2), column(2.0, 99, 1, 1, 99)
-    done, bootstrap = column(0, 0, 1, 0, 0).bool(), column(0.0, 0, 2, 0, 0)
-    decides = column(1, 0, 1, 1, 0).bool()
-    advantage = chunk_advantages(
-        reward, value, bootstrap, torch.tensor([8.0]), done, decides, gamma=0.5, lam=0.5
-    )
-    # step 3: 0 + 2/2 + 8/4 - 1 = 2;  step 2: 4 + 2/2 - 1 = 4, the end cuts step 3 off
-    # step 0: 1 + 2/2 + 1/4 - 2 = 1/4, and 1/4 * 1/2 of step 2's advantage: 3/4
-    assert advantage[:, 0].tolist() == [0.75, 0.0, 4.0, 2.0, 0.0]
-
-
-@given(data=st.data(), gamma=st.floats(0.1, 1.0), lam=st.floats(0.0, 1.0))
-def test_deciding_in_every_step_gives_the_generalised_advantages(
-    data: st.DataObject, gamma: float, lam: float
-) -> None:
-    numbers = st.lists(st.floats(-5, 5), min_size=6, max_size=6)
-    reward, value, bootstrap = (
-        torch.tensor(data.draw(numbers), dtype=torch.float64)[:, None] for _ in range(3)
-    )
-    done = torch.tensor(data.draw(st.lists(st.booleans(), min_size=6, max_size=6)))[:, None]
-    last = torch.ones(1, dtype=torch.float64)
-    following = torch.where(done, bootstrap, torch.cat([value[1:], last[None]]))
-    always = torch.ones_like(done)
-    assert torch.allclose(
-        chunk_advantages(reward, value, bootstrap, last, done, always, gamma, lam),
-        generalised_advantages(reward, value, following, done, gamma, lam),
-    )
 
 
 def test_only_decisions_are_learnt_from() -> None:

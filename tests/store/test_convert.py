@@ -1,5 +1,6 @@
 """Conversions to our own format that are killed, stopped, and started again."""
 
+import errno
 import os
 import random
 import signal
@@ -166,6 +167,39 @@ def test_half_a_dataset_that_nothing_vouches_for_is_not_gone_on_with(source, tmp
     assert lines == [f"starting afresh: {partial(tmp_path / 'out')} held an unfinished conversion"]
     convert(source, tmp_path / "whole")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_full_disk_keeps_what_is_converted(source, tmp_path, monkeypatch):
+    convert(source, tmp_path / "whole")
+    real = EpisodeStore.append
+
+    def append(store, recorded):
+        if len(store) < 3:
+            return real(store, recorded)
+        raise UserError("not saved") from OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodeStore, "append", append)
+        with pytest.raises(UserError) as caught:
+            convert(source, tmp_path / "out")
+    assert str(caught.value) == (
+        f"{tmp_path / 'out'}: nothing is converted yet: the disk is full; "
+        f"the same command goes on with what is in {partial(tmp_path / 'out')}"
+    )
+    assert not (tmp_path / "out").exists() and committed(partial(tmp_path / "out") / "out") == 3
+    lines = []
+    convert(source, tmp_path / "out", tell=lines.append)
+    assert lines == [f"going on at episode 3 of {NUM_EPISODES}"]
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert not partial(tmp_path / "out").exists()
+
+
+def test_a_full_disk_leaves_nothing_of_another_format(source, tmp_path, monkeypatch):
+    """No episode of it is committed before the end, so nothing can be gone on with."""
+    stop_at(monkeypatch, 3, OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(UserError, match="out: nothing is converted: the disk is full$"):
+        convert(source.parent / "ours", tmp_path / "out", target_format="diffusion_policy")
+    assert not partial(tmp_path / "out").exists() and not (tmp_path / "out").exists()
 
 
 def test_an_error_leaves_nothing(source, tmp_path, monkeypatch):

@@ -182,7 +182,7 @@ def test_split_depends_on_the_seed_and_refuses_nonsense():
     assert split_episodes(100, 0.1, 0) != split_episodes(100, 0.1, 1)
     with pytest.raises(UserError, match="no episodes to split"):
         split_episodes(0, 0.1, 0)
-    with pytest.raises(UserError, match=r"validation_fraction is 1\.0; valid"):
+    with pytest.raises(UserError, match=r"validation_fraction=1\.0: valid"):
         split_episodes(10, 1.0, 0)
 
 

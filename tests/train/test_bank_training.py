@@ -3,9 +3,12 @@
 import pytest
 import torch
 from bank_example import small_bank
+from fakes import POINT_SPEC, PointEnv
 
+from robofb import loading
 from robofb.config import compose
 from robofb.errors import UserError
+from robofb.ranks import Ranks
 from robofb.sim.bank_kinds import KINDS
 from robofb.train.episodes import EpisodeCount
 from robofb.train.rl_training import training_envs
@@ -53,6 +56,19 @@ def test_only_the_env_that_learns_has_the_bank(tmp_path):
         obs = env.reset(0)
         assert torch.equal(env.engine.snapshot(), env.bank.states[env.bank.draw(env.episode_seed)])
         assert not torch.equal(obs["state"], select_env.reset(0)["state"])
+
+
+def test_only_the_first_rank_has_an_env_to_select_in(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        loading, "make_env", lambda task, engine, num_envs: made.append(num_envs) or PointEnv(4)
+    )
+    cfg = compose("train residual", WORDS)
+    for rank, count in ((0, 2), (1, 1)):
+        made.clear()
+        with training_envs(cfg, POINT_SPEC, ranks=Ranks(rank, 2)) as (env, select_env):
+            assert (env is select_env) == (rank == 1)
+        assert made == [1] * count  # of this rank's share
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,9 @@ def test_keys_of_a_round_are_checked():
     assert (cfg.bc.steps, cfg.policy["_target_"]) == (7, "robofb.policies.diffusion.DiffusionPolicy")
     with pytest.raises(UserError, match=r"bc\.epochs: no key of a round; valid: steps, batch_size"):
         compose("train dagger", ["expert=x", "bc.epochs=7"])
+    for word, needs in (("steps=1.5", "a whole number"), ("lr=big", "a number"), ("precision=16", "a word")):
+        with pytest.raises(UserError, match=f"bc.{word}: needs {needs}"):
+            compose("train dagger", ["expert=x", f"bc.{word}"])
     with pytest.raises(UserError, match="steps=0"):
         compose("train dagger", ["expert=x", "bc.steps=0"])
     with pytest.raises(UserError, match="beta_decay=2"):

@@ -103,8 +103,18 @@ def test_exploration_keeps_scale_times_deviation() -> None:
         ({"exploration": 0.03, "correction": [0.1, 0.1]}, "exploration=0.03: pairs with scale"),
         ({"base_precision": "half"}, "base_precision=half: choose one of float32, bfloat16"),
         ({"chunked": True, "open_loop": True}, "a chunked residual is open-loop already"),
+        ({"l1_coef": -1.0}, "l1_coef=-1.0: needs at least 0"),
+        ({"l2_coef": math.inf}, "l2_coef=inf: needs at least 0"),
+        ({"init_log_std": math.nan}, "init_log_std=nan: must be finite"),
+        ({"final_log_std": math.inf, "learn_std": False}, "final_log_std=inf: must be finite"),
+        ({"value_coef": -0.5}, "value_coef=-0.5: needs at least 0"),
+        ({"entropy_coef": math.nan}, "entropy_coef=nan: must be finite"),
+        ({"seed": 2**63}, f"seed={2**63}: a seed lies in"),
+        ({"select_seed": -(2**64)}, "select_seed=-18446744073709551616: a seed lies in"),
+        ({"num_envs": 2**63}, f"num_envs={2**63}: must be below 2"),
+        ({"hidden": [2**63]}, "needs sizes of at least 1, below 2"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_options_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ResidualConfig(**changes)

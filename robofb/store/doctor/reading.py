@@ -13,10 +13,11 @@ from robofb.store.doctor.finding import ERROR, WARNING, Finding, runs
 from robofb.store.doctor.recorded import Recorded
 from robofb.store.flat_array import FlatArray
 from robofb.store.index import INDEX_FILE, EpisodeEntry, load_index
-from robofb.store.layout import ENDS, array_specs, check_dataset, load_attributes, stored_spec
+from robofb.store.layout import ENDS, array_specs, check_dataset, check_finished, load_attributes, stored_spec
 from robofb.types import EnvSpec
 
 DAMAGED, ROWS_MISSING, ENDS_DIFFER = "damaged_file", "rows_missing", "ends_differ"
+EMPTY, UNFINISHED = "no_episodes", "unfinished"
 
 
 class DatasetReader:
@@ -41,7 +42,8 @@ class DatasetReader:
         self._rows_on_disk = 0
         try:
             check_dataset(root)
-            spec = stored_spec(root, load_attributes(root))
+            attributes = load_attributes(root)
+            spec = stored_spec(root, attributes)
             self._entries = load_index(root)
         except DamagedError as error:
             self._add(DAMAGED, ERROR, "", str(error))
@@ -49,6 +51,13 @@ class DatasetReader:
         except OSError as error:
             raise UserError(explain(error, f"{root}: cannot open dataset to read")) from None
         self.spec = spec
+        try:
+            check_finished(root, attributes, len(self._entries))
+        except UserError as error:
+            fault = DAMAGED if isinstance(error, DamagedError) else UNFINISHED
+            self._add(fault, ERROR, "", str(error))
+        if not self._entries:
+            self._add(EMPTY, ERROR, "", "it holds no episodes")
         self._open_arrays(root, spec)
 
     def __len__(self) -> int:

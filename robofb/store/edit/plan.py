@@ -13,7 +13,7 @@ from robofb.errors import UserError
 from robofb.progress import progress_bar
 from robofb.provenance import MADE_WITH
 from robofb.store.atomic import explain
-from robofb.store.continuation import open_or_create
+from robofb.store.continuation import finish, is_finished, open_or_create
 from robofb.store.episodes import EpisodeStore
 from robofb.store.index import INDEX_FILE, EpisodeEntry, fingerprint
 from robofb.store.info import folder_bytes, format_bytes
@@ -165,7 +165,7 @@ def check(plan: Plan) -> int:
             return 0
     except OSError as error:
         raise UserError(explain(error, f"{plan.out}: cannot create dataset")) from None
-    with EpisodeStore.open(plan.out) as there:
+    with EpisodeStore.open(plan.out, unfinished=True) as there:
         same_edit = {**there.meta, MADE_WITH: None} == {**plan.meta, MADE_WITH: None}
         if not same_edit or there.spec != plan.spec or there.entries != tuple(entries[: len(there)]):
             raise UserError(
@@ -186,24 +186,38 @@ def _check_apart(plan: Plan) -> None:
 def write(plan: Plan) -> int:
     """Make a plan's dataset, or go on with it, and return how many episodes were written now.
 
-    Holds one episode in memory at a time. Killed at any moment, it leaves a sound dataset of the first
-    episodes, or a folder that counts as vacant; called again it ends with the very same dataset.
+    Holds one episode in memory at a time. Killed at any moment, it leaves a dataset of the first episodes
+    that is marked as unfinished, so that nobody takes it for the whole, or a folder that counts as vacant;
+    called again it ends with the very same dataset.
 
     Raises:
         UserError: see `check`; or the disk is full, and then what is written stays.
     """
     begun = check(plan)
-    if begun == len(plan.pieces) and (plan.out / INDEX_FILE).is_file():
+    if begun == len(plan.pieces) and is_finished(plan.out):
         return 0
     entries = plan.entries()
+    mark = {"verb": plan.verb, "episodes": len(entries)}
     with (
-        open_or_create(plan.out, plan.spec, plan.meta) as store,
+        open_or_create(plan.out, plan.spec, plan.meta, unfinished=mark) as store,
         progress_bar(len(entries), f"writing {plan.out}", "episode", done=begun, delay_s=2.0) as bar,
     ):
         for piece, entry in list(zip(plan.pieces, entries, strict=True))[begun:]:
-            store.append(piece.cut(entry))
+            _append(store, piece, entry)
             bar.update()
+        finish(store)
     return len(entries) - begun
+
+
+def _append(store: EpisodeStore, piece: Piece, entry: EpisodeEntry) -> None:
+    """Append a piece; where it is refused, say where it comes from."""
+    episode = piece.cut(entry)
+    try:
+        store.append(episode)
+    except UserError as error:
+        if error.__cause__ is not None:  # the disk's fault, not the episode's
+            raise
+        raise UserError(f"{error} (episode {piece.episode} of {piece.store.path})") from None
 
 
 def describe(plan: Plan) -> list[str]:

@@ -475,12 +475,14 @@ def test_a_dataset_without_names_is_checked_for_all_that_needs_none(tmp_path):
     assert set(diagnosis.not_checked) == {"jumps", "rotations", "bounds", "chatter", "idle", "lag"}
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_tiny_datasets(tmp_path, count):
-    episodes = [cut(SOUND[0], 1)][:count]
-    diagnosis = examine(write_dataset(tmp_path / "d", episodes))
+def test_one_episode_of_one_step_is_sound(tmp_path):
+    diagnosis = examine(write_dataset(tmp_path / "d", [cut(SOUND[0], 1)]))
     assert diagnosis.findings == []
-    assert diagnosis.sound_episodes == count
+    assert diagnosis.sound_episodes == 1
+
+
+def test_a_dataset_without_episodes_is_none_to_learn_from(tmp_path):
+    assert found(write_dataset(tmp_path / "d", [])) == [("no_episodes", "error", None, None, "")]
 
 
 def test_only_the_wanted_checks_run(tmp_path):

@@ -1,3 +1,5 @@
+import errno
+import json
 import os
 import random
 import shutil
@@ -6,12 +8,17 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 from episode_examples import SPEC, make_episode
 from fork_server import committed, end, fork_server, start
 
 from edit.examples import assert_same_but_origin, contents, made, make_dataset
 from robofb.errors import UserError
+from robofb.store import continuation
+from robofb.store.continuation import open_or_create
+from robofb.store.doctor.examine import examine
 from robofb.store.edit.plan import CAME_FROM, check, describe, make_plan, whole, write
 from robofb.store.edit.trim import trim
 from robofb.store.episodes import EpisodeStore
@@ -52,7 +59,7 @@ def test_killed_at_random_moments_it_goes_on_and_ends_with_the_very_same_dataset
             os.kill(writer, signal.SIGKILL)
             end(edit_writer)
             if (out / "index.json").exists():
-                with EpisodeStore.open(out) as there:
+                with EpisodeStore.open(out, unfinished=True) as there:
                     for index, episode in enumerate(there):
                         assert len(episode) == 18 + index
                     num_half_way += 0 < len(there) < 8
@@ -176,7 +183,7 @@ def test_a_source_with_a_lost_chunk_leaves_the_episodes_before_it(tmp_path):
     (source.path / "data/front/3.0.0.0").unlink()  # rows 48-63, of the third episode
     with pytest.raises(UserError, match=r"data/front/3\.0\.0\.0"):
         write(copy_plan(source, tmp_path / "c"))
-    assert len(EpisodeStore.open(tmp_path / "c")) == 2
+    assert len(EpisodeStore.open(tmp_path / "c", unfinished=True)) == 2
     shutil.copy(tmp_path / "whole/data/front/3.0.0.0", source.path / "data/front/3.0.0.0")
     assert write(copy_plan(source, tmp_path / "c")) == 1
     assert_same_but_origin(EpisodeStore.open(tmp_path / "c")[2], make_episode(2, 20))
@@ -196,3 +203,96 @@ def test_one_episode_is_held_at_a_time(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * episode_bytes  # the dataset has 12 of them
+
+
+def full_at(monkeypatch, number):
+    """Let the disk be full when a file of episode `number` is synced, and not any more later."""
+    real = EpisodeStore.append
+
+    def append(store, episode):
+        if len(store) < number:
+            return real(store, episode)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", raise_full)
+            return real(store, episode)
+
+    monkeypatch.setattr(EpisodeStore, "append", append)
+
+
+def raise_full(handle):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_leaves_a_dataset_that_nobody_takes_for_the_whole(tmp_path, monkeypatch):
+    source = make_dataset(tmp_path / "d", range(5))
+    plan = copy_plan(source, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        full_at(patch, 2)
+        with pytest.raises(UserError, match=r"episode 2 is not saved .*: the disk is full$"):
+            write(plan)
+    before = contents(plan.out)
+    line = (
+        f"{plan.out} is unfinished, with 2 of 5 episodes: the same robofb data copy as before goes on with it"
+    )
+    for refused in (
+        lambda: EpisodeStore.open(plan.out),
+        lambda: EpisodeStore.open(plan.out, "a"),
+        lambda: open_or_create(plan.out, source.spec, plan.meta),
+    ):
+        with pytest.raises(UserError) as caught:
+            refused()
+        assert str(caught.value) == line
+    (finding,) = (found for found in examine(plan.out).findings if found.episode is None)
+    assert (finding.fault, finding.severity, finding.text) == ("unfinished", "error", line)
+    assert contents(plan.out) == before
+    assert write(plan) == 3
+    write(copy_plan(source, tmp_path / "whole"))
+    assert contents(plan.out) == contents(tmp_path / "whole")
+    assert len(EpisodeStore.open(plan.out)) == 5
+
+
+def test_a_disk_that_fills_up_with_the_last_episode(tmp_path, monkeypatch):
+    """All is there but the mark, which the next run takes away."""
+    plan = copy_plan(make_dataset(tmp_path / "d", range(2)), tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("robofb.store.layout.replace_file", lambda *_: raise_full(0))
+        with pytest.raises(UserError):  # no room for the index: vacant still
+            write(plan)
+    finish = continuation.finish
+
+    def finish_on_full_disk(store):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", raise_full)
+            finish(store)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("robofb.store.edit.plan.finish", finish_on_full_disk)
+        with pytest.raises(UserError, match=r"cannot be marked as finished: the disk is full$"):
+            write(plan)
+    with pytest.raises(UserError, match="with 2 of 2 episodes"):
+        EpisodeStore.open(plan.out)
+    assert "all of them are there already" in describe(plan)[0]
+    assert write(plan) == 0
+    assert len(EpisodeStore.open(plan.out)) == 2
+
+
+def test_a_mark_that_says_nothing_is_damage(tmp_path):
+    make_dataset(tmp_path / "d", range(2)).close()
+    attributes = json.loads((tmp_path / "d" / ".zattrs").read_text())
+    (tmp_path / "d" / ".zattrs").write_text(json.dumps({**attributes, "unfinished": 3}))
+    with pytest.raises(UserError, match=r"holds no sound mark 'unfinished' \(3\)"):
+        EpisodeStore.open(tmp_path / "d")
+    faults = [found.fault for found in examine(tmp_path / "d").findings if found.episode is None]
+    assert faults == ["damaged_file"]
+
+
+def test_what_a_source_should_not_hold_is_named_with_its_place_there(tmp_path):
+    sources = [make_dataset(tmp_path / name, range(2), lengths=[20, 20]) for name in ("a", "b")]
+    zarr.open_group(tmp_path / "b", mode="r+")["data/action"][25] = np.nan  # as another tool may
+    pieces = [whole(store, number) for store in sources for number in range(2)]
+    with pytest.raises(UserError) as caught:
+        write(make_plan(tmp_path / "c", pieces, sources, "merge", {}))
+    assert str(caught.value) == (
+        f"{tmp_path / 'c'}: episode 3 refused: action holds NaN or infinity at step 5"
+        f" (episode 1 of {tmp_path / 'b'})"
+    )
