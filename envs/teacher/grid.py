@@ -60,7 +60,8 @@ def seen(opaque: Tensor) -> Tensor:
     clear = (~opaque).to(reached.dtype)
     for _ in range(size * size):
         sides = torch.maximum(
-            F.max_pool2d(reached[:, None], (3, 1), 1, (1, 0)), F.max_pool2d(reached[:, None], (1, 3), 1, (0, 1))
+            F.max_pool2d(reached[:, None], (3, 1), 1, (1, 0)),
+            F.max_pool2d(reached[:, None], (1, 3), 1, (0, 1)),
         )
         reached = torch.maximum(reached, sides[:, 0] * clear)
     return F.max_pool2d(reached[:, None], 3, 1, 1)[:, 0].to(torch.bool)
@@ -73,7 +74,9 @@ def one_hot_planes(kinds: Tensor, count: int) -> Tensor:
     return planes.view(torch.uint8).reshape(len(kinds), count, *kinds.shape[1:])  # bools are bytes
 
 
-def draw(colours: np.ndarray, x: int, y: int, heading: int | None, lit: np.ndarray | None = None) -> np.ndarray:
+def draw(
+    colours: np.ndarray, x: int, y: int, heading: int | None, lit: np.ndarray | None = None
+) -> np.ndarray:
     """Return a picture (H * CELL_PX, W * CELL_PX, 3) uint8 of a grid and the agent on it.
 
     Args:

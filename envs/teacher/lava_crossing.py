@@ -58,9 +58,7 @@ class LavaCrossing(TorchTask):
         UserError: the size is even, too small or too large, or there is no room for the rivers.
     """
 
-    def __init__(
-        self, size: int = 15, rivers: int = 10, max_steps: int = 225, device: str = "cpu"
-    ) -> None:
+    def __init__(self, size: int = 15, rivers: int = 10, max_steps: int = 225, device: str = "cpu") -> None:
         if size not in _SIZES:
             raise UserError(f"task.size={size}: needs an odd number from {_SIZES[0]} to {_SIZES[-1]}")
         if not 1 <= rivers <= size - 3:

@@ -131,7 +131,11 @@ def _tables(size: int, never: float) -> Tables:
     there = torch.where((kind_ahead == _WALL) | (ahead == in_room), cell, ahead)
     world = (object_ * 2 + goal_end) * size**2
     following = torch.stack(
-        [(world + cell) * 4 + (heading - 1) % 4, (world + cell) * 4 + (heading + 1) % 4, (world + there) * 4 + heading],
+        [
+            (world + cell) * 4 + (heading - 1) % 4,
+            (world + cell) * 4 + (heading + 1) % 4,
+            (world + there) * 4 + heading,
+        ],
         1,
     )  # (S, 3)
     ends = torch.tensor(_ends(size))
@@ -141,7 +145,10 @@ def _tables(size: int, never: float) -> Tables:
     steps = steps_after(following, success | failure, success, never)
     x, y = cell % size, cell // size
     known = torch.stack([object_, goal_end, x, y, forward[:, 0], forward[:, 1]], 1)
-    obs = {"grid": _grids(kinds, cell, heading, size), PRIVILEGED: torch.cat([known.to(steps.dtype), steps], 1)}
+    obs = {
+        "grid": _grids(kinds, cell, heading, size),
+        PRIVILEGED: torch.cat([known.to(steps.dtype), steps], 1),
+    }
     starts = index[(y == size // 2) & (x >= 2) & (x <= size - 3) & (heading == 0)]
     return Tables(following, reward, success | failure, success, obs, starts)
 

@@ -116,10 +116,11 @@ class TorchVecEnv:
     Args:
         task: the rules; one task may serve several envs.
         num_envs: number of copies, B.
+        autoreset: start the next episode in the step that ends one; else the caller resets.
     """
 
-    def __init__(self, task: TorchTask, num_envs: int) -> None:
-        self.task, self.num_envs, self.spec = task, num_envs, task.spec
+    def __init__(self, task: TorchTask, num_envs: int, autoreset: bool = True) -> None:
+        self.task, self.num_envs, self.spec, self.autoreset = task, num_envs, task.spec, autoreset
         self.device = task.device
         self.state: State = {}
         self._numbers = EpisodeNumbers(num_envs, self.device)
@@ -172,7 +173,7 @@ class TorchVecEnv:
         }
         final_obs = obs = self.task.observe(self.state)
         done = terminated | truncated
-        if done.any():
+        if self.autoreset and done.any():
             obs = self._begin(done, before, final_obs)
         return Step(obs, outcome.reward, terminated, truncated, final_obs, info)
 
