@@ -15,7 +15,7 @@ WIND_M = 0.02
 
 
 class TorchPoint(TorchTask):
-    """Shows position and goal; a success ends the episode and pays 1. The goal's row of the state never changes."""
+    """Shows position and goal; a success ends the episode and pays 1."""
 
     def __init__(self, max_steps: int = 50) -> None:
         self.device = torch.device("cpu")

@@ -1,7 +1,7 @@
-"""Lava Crossing: find the gaps in rivers of lava by what is seen from within; a teacher sees the whole map.
+"""Lava Crossing: find the gaps in rivers of lava by what is seen from within; a teacher has the whole map.
 
-After MiniGrid's task of that name (Chevalier-Boisvert et al., 2023, arXiv 2306.13831), in the size in which TGRL
-(arXiv 2307.03186) takes it.
+After MiniGrid's task of that name (Chevalier-Boisvert et al., 2023, arXiv 2306.13831), in the size that TGRL
+(arXiv 2307.03186) takes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from robofb.envs.teacher.grid import (
     TURNS,
     WALL_RGB,
     draw,
+    grid_spec,
     one_hot_planes,
-    turning_action_spec,
     view_cells,
 )
 from robofb.envs.teacher.lava_maps import GOAL, LAVA, Maps, draw_maps, steps_to_goal, turns_left
-from robofb.envs.teacher.shortest_path import ShortestPathTeacher, steps_after_names
+from robofb.envs.teacher.shortest_path import ShortestPathTeacher
 from robofb.errors import UserError
 from robofb.interfaces import Teacher
 from robofb.rng import EpisodeRng
-from robofb.sim.success import STAGES
 from robofb.sim.torch_env import Outcome, State, TorchTask
-from robofb.types import PRIVILEGED, ArraySpec, EnvSpec, Obs
+from robofb.types import PRIVILEGED, Obs
 
 VIEW = 5
 PLANES = ("unseen", "wall", "free", "lava", "goal")  # in the order of the kinds in lava_maps
@@ -45,8 +44,8 @@ class LavaCrossing(TorchTask):
     """Walk from the upper left to the lower right corner; lava ends the episode.
 
     Observations: "grid" (5, 5, 5) uint8, the `PLANES` of what the agent sees, see `grid.view_cells`; nothing
-    but the outer wall blocks its sight. `PRIVILEGED` (7,): the agent's cell and the direction it faces, and how
-    many steps each action leaves.
+    but the outer wall blocks its sight. `PRIVILEGED` (7,): the agent's cell and the direction it faces, and
+    how many steps each action leaves.
 
     Args:
         size: cells along each side; odd.
@@ -64,16 +63,7 @@ class LavaCrossing(TorchTask):
         if not 1 <= rivers <= size - 3:
             raise UserError(f"task.rivers={rivers}: needs 1 to {size - 3} for size {size}")
         self.size, self.rivers, self.device = size, rivers, torch.device(device)
-        names = (*_FACTS, *steps_after_names(TURNS))
-        grid = ArraySpec((len(PLANES), VIEW, VIEW), "uint8", f"1 where the cell is {', '.join(PLANES)}")
-        self.spec = EnvSpec(
-            "lava_crossing",
-            {"grid": grid, PRIVILEGED: ArraySpec((len(names),), unit="cells and steps", names=names)},
-            turning_action_spec(),
-            control_dt=0.25,
-            max_steps=max_steps,
-            stages=STAGES,
-        )
+        self.spec = grid_spec("lava_crossing", PLANES, VIEW, _FACTS, TURNS, max_steps)
         self._shown = view_cells(size, size, VIEW).to(self.device)
         self._forward = torch.tensor(FORWARD, device=self.device)
         self._turn = torch.tensor([-1, 1, 0], device=self.device)

@@ -1,9 +1,9 @@
-"""Maps of Lava Crossing, drawn for many episodes at once, and the lengths of their shortest ways in closed form.
+"""Maps of Lava Crossing, drawn for many episodes at once, and the lengths of their shortest ways.
 
-Rivers of lava run from wall to wall, each with one gap. The gaps lie on one random way through the rooms between
-rivers that only ever crosses to the right and down: so the rooms which can be reached are a chain, and the shortest
-way leads through the gaps in their order. Rooms are empty rectangles, in which a way's length is that of its
-moves and turns. No search is needed.
+Rivers of lava run from wall to wall, each with one gap. The gaps lie on one random way through the rooms
+between rivers, which crosses only to the right and down: so the rooms that can be reached are a chain, and
+every way to the goal leads through the gaps that remain, in their order. Rooms are empty rectangles: a
+shortest way through them is as long as its moves and turns. No search is needed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ class Maps(NamedTuple):
 
     Attributes:
         kinds: (N, size * size + 1) uint8 of each flat cell; the last stands for all beyond the map.
-        places: (N, size * size) uint8: 3 times the number of gaps one has come through who stands in a cell, a
-            gap itself included, plus the heading in which this gap is crossed, or 2 where the cell is none. Says
-            nothing where nobody can be.
-        route: (N, rivers + 1, 4) int16: x and y of each gap, the heading in which it is crossed, and the steps
-            that are left in it to the goal once one faces that way; the last is the goal itself, of heading 2.
+        places: (N, size * size) uint8: 3 times the number of gaps that lead to a cell, itself included, plus
+            the heading in which the cell is crossed if it is a gap, else 2. Says nothing where nobody can be.
+        route: (N, rivers + 1, 4) int16: x and y of each gap, the heading in which it is crossed, and the
+            steps from there to the goal once one faces that way; the last is the goal itself, of heading 2.
     """
 
     kinds: Tensor
@@ -43,7 +42,7 @@ class Maps(NamedTuple):
 
 
 def draw_maps(rng: EpisodeRng, size: int, rivers: int) -> Maps:
-    """Draw maps of `size` x `size` cells with `rivers` rivers on even coordinates, one for each row of `rng`."""
+    """Draw maps of `size` x `size` cells with rivers on even coordinates, one for each row of `rng`."""
     lines = torch.arange(2, size - 2, 2, device=rng.device)
     drawn = rng.uniform(2 * len(lines) + 2 * rivers)
     order, keys, where = drawn.split([2 * len(lines), rivers, rivers], 1)
@@ -104,7 +103,7 @@ def _kinds(at_x: Tensor, at_y: Tensor, gaps: Tensor, size: int) -> Tensor:
 
 
 def _steps_left(route: Tensor) -> Tensor:
-    """Return the steps (N, rivers + 1) left in each gap of a route (N, rivers + 1, 3), once one faces across it."""
+    """Return the steps (N, rivers + 1) left in each gap of a route (N, rivers + 1, 3), facing across it."""
     here, there = route[:, :-1], route[:, 1:]
     right, down = there[..., 0] - here[..., 0], there[..., 1] - here[..., 1]
     turns = turns_left(_case(here[..., 2], there[..., 2], right, down), here[..., 2])
@@ -137,19 +136,19 @@ def _case(gap: Tensor, towards: Tensor, right: Tensor, down: Tensor) -> Tensor:
 
 
 def turns_left(case: Tensor, heading: Tensor) -> Tensor:
-    """Return the quarter turns of a way's next stretch, by its case as `steps_to_goal` gives it and the heading."""
+    """Return the quarter turns of a way's next stretch, by its case (see `steps_to_goal`) and the heading."""
     return _turns_table().to(case.device)[case * 4 + heading]
 
 
 @cache
 def _turns_table() -> Tensor:
-    """Return (81 * 4,) int64: quarter turns by gap, direction of what comes next, signs of the way, and heading."""
+    """Return (81 * 4,) int64: quarter turns by the arguments of `_turns` in their order."""
     cases = product((_RIGHT, _DOWN, _IN_NO_GAP), (_RIGHT, _DOWN, _ANYWHERE), (-1, 0, 1), (-1, 0, 1), range(4))
     return torch.tensor([_turns(*case) for case in cases])
 
 
 def _turns(gap: int, towards: int, right: int, down: int, heading: int) -> int:
-    """Return the fewest quarter turns of a way: from a gap it leads on across, then straight lines in any order."""
+    """Return the fewest quarter turns: across the gap one stands in, then straight lines in any order."""
     if gap != _IN_NO_GAP:
         return _quarters(heading, gap) + _turns(_IN_NO_GAP, towards, right, down, gap)
     lines = ([0] if right > 0 else [2] if right < 0 else []) + ([1] if down > 0 else [3] if down < 0 else [])

@@ -1,4 +1,4 @@
-"""Small worlds written in batched torch as vector envs that reset themselves: no simulator, no loop over envs."""
+"""Small worlds written in batched torch, as vector envs that reset themselves."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class _Starts:
         self._rng, self._state = EpisodeRng(torch.zeros(0)), State()
 
     def take(self, number: int, count: int) -> tuple[State, EpisodeRng, slice]:
-        """Return the states of episodes `number` and on, and the rows of their streams, which are further on."""
+        """Return the states of `count` episodes from `number` on, and the rows that their streams have."""
         if not self._first <= number <= number + count <= self._end:
             self._first, self._end = number, number + max(count, self._block)
             numbers = torch.arange(self._first, self._end, device=self._task.device)
