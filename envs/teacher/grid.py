@@ -26,7 +26,7 @@ CONTROL_DT_S = 0.25
 TURNS = ("turn_left", "turn_right", "forward")
 """The actions of an agent that looks where it goes."""
 
-CELL_PX = 12
+CELL_PX = 16  # films need multiples of 8
 
 FREE_RGB, WALL_RGB, AGENT_RGB = (235, 235, 230), (70, 74, 82), (200, 50, 50)
 GOAL_RGB, LAVA_RGB, BUTTON_RGB = (60, 160, 90), (240, 140, 40), (60, 110, 200)

@@ -54,7 +54,7 @@ def _make_env(
         raise UserError(f"cameras={list(cameras)}: {task.spec.task} has no cameras; leave them out")
     env: Any = make(num_envs)
     env.autoreset = options.get("autoreset", True)
-    return env  # type: ignore[no-any-return]
+    return env
 
 
 def _tensor(action: np.ndarray, spec: EnvSpec) -> Tensor:

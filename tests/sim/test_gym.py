@@ -67,8 +67,8 @@ def test_choices_are_choices_in_gymnasium_and_the_end_can_be_rendered():
         obs, _, terminated, _, _ = env.step(np.array([move]))
     assert terminated and obs["grid"][-1, 2, 5] == 1  # the agent stands in the upper door
     picture = env.render()
-    door = picture[48:72, 120:144].reshape(-1, 3).tolist()  # 24 pixels a cell
-    assert list(AGENT_RGB) in door and list(AGENT_RGB) not in picture[:48].reshape(-1, 3).tolist()
+    door = picture[64:96, 160:192].reshape(-1, 3).tolist()  # 32 pixels a cell
+    assert list(AGENT_RGB) in door and list(AGENT_RGB) not in picture[:64].reshape(-1, 3).tolist()
     env.close()
 
 

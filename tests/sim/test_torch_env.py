@@ -133,11 +133,11 @@ def test_what_is_no_choice_is_refused(action, message):
 def test_pictures_grow_by_whole_factors_and_worlds_without_any_say_so():
     env = TigerDoor().make_env(2)
     env.reset(0)
-    with env.renderer(200, 272) as renderer:
+    with env.renderer(240, 272) as renderer:
         large = renderer.frame(1)
     with env.renderer(10, 10) as renderer:
         small = renderer.frame(1)
-    assert small.shape == (84, 84, 3) and small.dtype == np.uint8  # 7 cells of 12 pixels
+    assert small.shape == (112, 112, 3) and small.dtype == np.uint8  # 7 cells of 16 pixels
     assert np.array_equal(large, small.repeat(2, 0).repeat(2, 1))
     point = TorchPoint().make_env(1)
     point.reset(0)
