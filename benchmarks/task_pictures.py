@@ -1,4 +1,4 @@
-"""Make docs/images/<task>.png: each furniture task some way through an episode of its expert.
+"""Make docs/images/<task>.png: each task some way through an episode of its expert or its teacher.
 
 python benchmarks/task_pictures.py [--tasks one_leg ...] [--share 0.3]
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
+import numpy as np
 import torch
 
 from robofb.envs import make_task, task_names
@@ -27,6 +29,8 @@ FOLDER = Path(__file__).parents[1] / "docs/images"
 def draw(name: str, share: float, seed: int) -> Path:
     """Play an episode twice: to learn its length, and to the moment of the picture."""
     task = make_task(name)
+    if hasattr(task, "make_env"):
+        return _save(name, _taught(task, share, seed))
     assert isinstance(task, ScriptedTask)
     env = SimVecEnv(task, 1, autoreset=False)
     seeds = derive_seeds(seed, torch.tensor([0]))
@@ -37,10 +41,26 @@ def draw(name: str, share: float, seed: int) -> Path:
     with Renderer(env.engine, HEIGHT, WIDTH) as renderer:
         picture = renderer.frame(0, "front")
     env.close()
+    return _save(name, picture)
+
+
+def _save(name: str, picture: np.ndarray) -> Path:
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.png"
     imageio.imwrite(path, picture)
     return path
+
+
+def _taught(task: Any, share: float, seed: int) -> np.ndarray:
+    """Let the teacher play an episode; return the picture of its moment `share`."""
+    teacher, env = task.teacher(), task.make_env(1)
+    obs, pictures, done = env.reset(seed), [], False
+    with env.renderer(HEIGHT, WIDTH) as renderer:
+        while not done:
+            pictures.append(renderer.frame(0))
+            step = env.step(teacher.answer(obs).argmax(-1, keepdim=True))
+            obs, done = step.obs, bool(step.done)
+    return pictures[int(share * len(pictures))]
 
 
 def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:

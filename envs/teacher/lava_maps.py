@@ -1,13 +1,15 @@
-"""Maps of Lava Crossing, drawn for many episodes at once, and the lengths of their shortest ways in closed form.
+"""Maps of Lava Crossing, drawn for many episodes at once, and the lengths of their shortest ways.
 
-Rivers of lava run from wall to wall, each with one gap. The gaps lie on one random way through the rooms between
-rivers that only ever crosses to the right and down: so the rooms which can be reached are a chain, and the shortest
-way leads through the gaps in their order. Rooms are empty rectangles, in which a way's length is that of its
-moves and turns. No search is needed.
+Rivers of lava run from wall to wall, each with one gap. The gaps lie on one random way through the rooms
+between rivers, which crosses only to the right and down: so the rooms that can be reached are a chain, and
+every way to the goal leads through the gaps that remain, in their order. Rooms are empty rectangles: a
+shortest way through them is as long as its moves and turns. No search is needed.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import pairwise, permutations, product
 from typing import NamedTuple
 
 import torch
@@ -18,10 +20,9 @@ from robofb.rng import EpisodeRng
 UNSEEN, WALL, FREE, LAVA, GOAL = range(5)
 """What a cell is; beyond the map nothing is seen."""
 
-_RIGHT, _DOWN = 0, 1  # headings in which gaps are crossed
-_TURNS_INTO_GAP = ((0, 2, 2), (1, 1, 3), (2, 2, 2), (1, 3, 1))
-"""Quarter turns to enter a gap ahead, by heading against the gap's, and by whether the gap lies straight ahead,
-further to its right, or further to its left."""
+_RIGHT, _DOWN = 0, 1  # headings in which gaps are crossed; where a gap leads, with `_ANYWHERE` for the goal
+_ANYWHERE = 2
+_IN_NO_GAP = 2  # else the heading in which that gap is crossed
 
 
 class Maps(NamedTuple):
@@ -29,32 +30,35 @@ class Maps(NamedTuple):
 
     Attributes:
         kinds: (N, size * size + 1) uint8 of each flat cell; the last stands for all beyond the map.
-        rooms: (N, size * size) uint8, how many gaps one has come through who stands in a cell, the gap itself
-            among them. Says nothing where nobody can be.
-        route: (N, rivers + 1, 4) int16: x, y and heading of each gap, and the steps that are left in it to the
-            goal; the last is the goal itself.
+        places: (N, size * size) uint8: 3 times the number of gaps that lead to a cell, itself included, plus
+            the heading in which the cell is crossed if it is a gap, else 2. Says nothing where nobody can be.
+        route: (N, rivers + 1, 4) int16: x and y of each gap, the heading in which it is crossed, and the
+            steps from there to the goal once one faces that way; the last is the goal itself, of heading 2.
     """
 
     kinds: Tensor
-    rooms: Tensor
+    places: Tensor
     route: Tensor
 
 
 def draw_maps(rng: EpisodeRng, size: int, rivers: int) -> Maps:
-    """Draw maps of `size` x `size` cells with `rivers` rivers on even coordinates, one for each row of `rng`."""
+    """Draw maps of `size` x `size` cells with rivers on even coordinates, one for each row of `rng`."""
     lines = torch.arange(2, size - 2, 2, device=rng.device)
     drawn = rng.uniform(2 * len(lines) + 2 * rivers)
     order, keys, where = drawn.split([2 * len(lines), rivers, rivers], 1)
     chosen = torch.zeros_like(order, dtype=torch.bool).scatter(1, order.argsort(1)[:, :rivers], True)
     upright, level = chosen.split(len(lines), 1)  # (N, lines) each
     crosses_right = keys.argsort(1).argsort(1) < upright.sum(1, keepdim=True)  # (N, rivers), in their order
-    route = _gaps(_edges(upright, lines, size), _edges(level, lines, size), crosses_right, where)
-    route = torch.cat([route, route.new_tensor([size - 2, size - 2, _RIGHT]).expand(len(route), 1, 3)], 1)
-    x_rooms, y_rooms = _rooms_along(upright, lines, size), _rooms_along(level, lines, size)
-    rooms = (y_rooms[:, :, None] + x_rooms[:, None]).flatten(1)
-    kinds = _kinds(_is_river(upright, lines, size), _is_river(level, lines, size), route, size)
+    gaps = _gaps(_edges(upright, lines, size), _edges(level, lines, size), crosses_right, where)
+    goal = gaps.new_tensor([size - 2, size - 2, _ANYWHERE]).expand(len(gaps), 1, 3)
+    route = torch.cat([gaps, goal], 1)
+    at_x, at_y = _is_river(upright, lines, size), _is_river(level, lines, size)
+    kinds = _kinds(at_x, at_y, gaps, size)
+    places = 3 * (at_y.cumsum(1)[:, :, None] + at_x.cumsum(1)[:, None]).flatten(1) + _IN_NO_GAP
+    gap_cells = gaps[..., 1] * size + gaps[..., 0]
+    places = places.scatter_add(1, gap_cells, gaps[..., 2] - _IN_NO_GAP)
     route = torch.cat([route, _steps_left(route)[..., None]], -1)
-    return Maps(kinds, rooms.to(torch.uint8), route.to(torch.int16))
+    return Maps(kinds, places.to(torch.uint8), route.to(torch.int16))
 
 
 def _edges(chosen: Tensor, lines: Tensor, size: int) -> Tensor:
@@ -89,71 +93,71 @@ def _is_river(chosen: Tensor, lines: Tensor, size: int) -> Tensor:
     return river.index_copy(1, lines, chosen)
 
 
-def _rooms_along(chosen: Tensor, lines: Tensor, size: int) -> Tensor:
-    """Return (N, size) int64, rivers up to each coordinate, itself included."""
-    return _is_river(chosen, lines, size).cumsum(1)
-
-
-def _kinds(upright: Tensor, level: Tensor, route: Tensor, size: int) -> Tensor:
-    """Return `Maps.kinds` of rivers at x (N, size) and at y (N, size), and of a route (N, rivers + 1, 3)."""
-    lava = upright[:, None] | level[:, :, None]
-    kinds = torch.where(lava, LAVA, FREE).to(torch.uint8)
+def _kinds(at_x: Tensor, at_y: Tensor, gaps: Tensor, size: int) -> Tensor:
+    """Return `Maps.kinds` of rivers at x and at y (N, size) bool and of gaps (N, rivers, 3)."""
+    kinds = torch.where(at_x[:, None] | at_y[:, :, None], LAVA, FREE).to(torch.uint8)
     kinds[:, [0, -1]] = kinds[:, :, [0, -1]] = WALL
-    kinds = kinds.flatten(1).scatter(1, route[..., 1] * size + route[..., 0], FREE)
+    kinds = kinds.flatten(1).scatter(1, gaps[..., 1] * size + gaps[..., 0], FREE)
     kinds[:, (size - 2) * (size + 1)] = GOAL
     return torch.cat([kinds, kinds.new_full((len(kinds), 1), UNSEEN)], 1)
 
 
 def _steps_left(route: Tensor) -> Tensor:
-    """Return the steps (N, rivers + 1) left in each gap of a route (N, rivers + 1, 3), once one faces across it."""
-    here, then = route[:, :-1], route[:, 1:]
-    legs = torch.cat([_into_gap(here, then)[:, :-1], _to_goal(here, then)[:, -1:]], 1)
-    left = legs.flip(1).cumsum(1).flip(1)
-    return torch.cat([left, torch.zeros_like(route[:, :1, 0])], 1)
+    """Return the steps (N, rivers + 1) left in each gap of a route (N, rivers + 1, 3), facing across it."""
+    here, there = route[:, :-1], route[:, 1:]
+    right, down = there[..., 0] - here[..., 0], there[..., 1] - here[..., 1]
+    turns = turns_left(_case(here[..., 2], there[..., 2], right, down), here[..., 2])
+    left = (right.abs() + down.abs() + turns).flip(1).cumsum(1).flip(1)
+    return torch.cat([left, torch.zeros_like(left[:, :1])], 1)
 
 
-def steps_to_goal(maps: Maps, cell: Tensor, heading: Tensor, size: int) -> Tensor:
-    """Return (N, K) int64 the fewest steps from K places that can be reached to the goal.
+def steps_to_goal(maps: Maps, x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return moves and case (N, K) int64 each of the shortest ways from K cells (N, K) to the goal.
+
+    The fewest steps of one with a heading there are the moves and `turns_left` of case and heading.
+    """
+    place = maps.places.gather(1, y * size + x).to(torch.int64)
+    passed = torch.div(place, 3, rounding_mode="floor")
+    route = maps.route.gather(1, passed[..., None].expand(*passed.shape, 4)).to(torch.int64)
+    right, down = route[..., 0] - x, route[..., 1] - y
+    case = _case(place - 3 * passed, route[..., 2], right, down)
+    return right.abs() + down.abs() + route[..., 3], case
+
+
+def _case(gap: Tensor, towards: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Return the row of `_turns_table`.
 
     Args:
-        cell, heading: (N, K) int64, the flat cell and the heading of each place.
+        gap: heading in which the gap one stands in is crossed, or `_IN_NO_GAP`.
+        towards: heading in which what comes next is entered, or `_ANYWHERE`.
+        right, down: cells to there.
     """
-    passed = maps.rooms.gather(1, cell).to(torch.int64)
-    last = maps.route.shape[1] - 1
-    x, y = cell % size, cell // size
-    gap = _at(maps.route, (passed - 1).clamp_min(0))
-    in_gap = (passed > 0) & (gap[..., 0] == x) & (gap[..., 1] == y)
-    turns = torch.where(in_gap, _quarters(heading, gap[..., 2]), 0)  # only across a gap a way leads on
-    here = torch.stack([x, y, torch.where(in_gap, gap[..., 2], heading)], -1)
-    then = _at(maps.route, passed)
-    way = torch.where(passed == last, _to_goal(here, then), _into_gap(here, then))
-    return turns + way + then[..., 3]
+    return ((gap * 3 + towards) * 3 + right.sign() + 1) * 3 + down.sign() + 1
 
 
-def _at(route: Tensor, index: Tensor) -> Tensor:
-    """Return (N, K, 4) int64, the rows `index` (N, K) of a route (N, R, 4)."""
-    return route.gather(1, index[..., None].expand(*index.shape, route.shape[-1])).to(torch.int64)
+def turns_left(case: Tensor, heading: Tensor) -> Tensor:
+    """Return the quarter turns of a way's next stretch, by its case (see `steps_to_goal`) and the heading."""
+    return _turns_table().to(case.device)[case * 4 + heading]
 
 
-def _into_gap(here: Tensor, gap: Tensor) -> Tensor:
-    """Return the steps (...) from x, y, heading (..., 3) in a room into a gap (..., 3+) out of it, facing across."""
-    right, down = gap[..., 0] - here[..., 0], gap[..., 1] - here[..., 1]
-    aside = torch.where(gap[..., 2] == _RIGHT, down, -right)  # to the right hand of who faces across the gap
-    side = torch.where(aside > 0, 1, torch.where(aside < 0, 2, 0))
-    table = torch.tensor(_TURNS_INTO_GAP, device=here.device).flatten()
-    return right.abs() + down.abs() + table[(here[..., 2] - gap[..., 2]) % 4 * 3 + side]
+@cache
+def _turns_table() -> Tensor:
+    """Return (81 * 4,) int64: quarter turns by the arguments of `_turns` in their order."""
+    cases = product((_RIGHT, _DOWN, _IN_NO_GAP), (_RIGHT, _DOWN, _ANYWHERE), (-1, 0, 1), (-1, 0, 1), range(4))
+    return torch.tensor([_turns(*case) for case in cases])
 
 
-def _to_goal(here: Tensor, goal: Tensor) -> Tensor:
-    """Return the steps (...) from x, y, heading (..., 3) in the last room to the goal in its lower right corner."""
-    right, down = goal[..., 0] - here[..., 0], goal[..., 1] - here[..., 1]
-    to_right, to_down = _quarters(here[..., 2], _RIGHT), _quarters(here[..., 2], _DOWN)
-    both = 1 + torch.minimum(to_right, to_down)
-    straight = torch.where(right > 0, to_right, torch.where(down > 0, to_down, 0))
-    return right + down + torch.where((right > 0) & (down > 0), both, straight)
+def _turns(gap: int, towards: int, right: int, down: int, heading: int) -> int:
+    """Return the fewest quarter turns: across the gap one stands in, then straight lines in any order."""
+    if gap != _IN_NO_GAP:
+        return _quarters(heading, gap) + _turns(_IN_NO_GAP, towards, right, down, gap)
+    lines = ([0] if right > 0 else [2] if right < 0 else []) + ([1] if down > 0 else [3] if down < 0 else [])
+    ways = [[heading, *order] for order in permutations(lines)]
+    if towards != _ANYWHERE:  # moves along the gap's direction are made last: they enter it
+        ways = [[*way, towards] for way in ways]
+    return min(sum(_quarters(a, b) for a, b in pairwise(way)) for way in ways)
 
 
-def _quarters(heading: Tensor, wanted: Tensor | int) -> Tensor:
+def _quarters(heading: int, wanted: int) -> int:
     """Return how many quarter turns lead from one heading to another, the shorter way around."""
-    turned = (heading - wanted) % 4
-    return torch.minimum(turned, 4 - turned)
+    return min((heading - wanted) % 4, (wanted - heading) % 4)

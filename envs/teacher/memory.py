@@ -1,7 +1,7 @@
 """Memory: look at the object behind you, then walk to its like at the other end of a hallway.
 
-After MiniGrid's task of that name (Chevalier-Boisvert et al., 2023, arXiv 2306.13831); where it starts and what
-it pays differ, see docs/teacher_environments.md.
+After MiniGrid's task of that name (Chevalier-Boisvert et al., 2023, arXiv 2306.13831). Where it starts and
+what it pays differ: see docs/teacher_environments.md.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from robofb.envs.teacher.grid import (
     TURNS,
     WALL_RGB,
     draw,
+    grid_spec,
     one_hot_planes,
     seen,
-    turning_action_spec,
     view_cells,
 )
-from robofb.envs.teacher.shortest_path import steps_after_names
 from robofb.envs.teacher.tabular import Tables, TabularTask, steps_after
 from robofb.errors import UserError
-from robofb.sim.success import STAGES
 from robofb.sim.torch_env import State
-from robofb.types import PRIVILEGED, ArraySpec, EnvSpec
+from robofb.types import PRIVILEGED
 
 VIEW = 5
 PLANES = ("unseen", "wall", "free", "round", "square")
@@ -43,9 +41,9 @@ class Memory(TabularTask):
     """Turn and look which object lies in the room, then go to the same at an end of the crossing.
 
     Observations: "grid" (5, 5, 5) uint8, the `PLANES` of what the agent sees, see `grid.view_cells`;
-    `PRIVILEGED` (9,): the object (0 round, 1 square), at which end its like is (0 upper, 1 lower), the agent's
-    cell and the direction it faces, and how many steps each action leaves. To step onto an object at an end
-    ends the episode, onto the right one with success; the one in the room is in the way like a wall.
+    `PRIVILEGED` (9,): the object (0 round, 1 square), at which end its like is (0 upper, 1 lower), the
+    agent's cell and the direction it faces, and how many steps each action leaves. To step onto an object at
+    an end ends the episode, onto the right one with success; the one in the room is in the way like a wall.
 
     Args:
         size: cells along each side; odd.
@@ -60,16 +58,7 @@ class Memory(TabularTask):
         if size < _LEAST_SIZE or size % 2 == 0:
             raise UserError(f"task.size={size}: needs an odd number of at least {_LEAST_SIZE}")
         self.size = size
-        names = (*_FACTS, *steps_after_names(TURNS))
-        grid = ArraySpec((len(PLANES), VIEW, VIEW), "uint8", f"1 where the cell is {', '.join(PLANES)}")
-        spec = EnvSpec(
-            "memory",
-            {"grid": grid, PRIVILEGED: ArraySpec((len(names),), unit="cells and steps", names=names)},
-            turning_action_spec(),
-            control_dt=0.25,
-            max_steps=max_steps,
-            stages=STAGES,
-        )
+        spec = grid_spec("memory", PLANES, VIEW, _FACTS, TURNS, max_steps)
         super().__init__(spec, _tables(size, float(max_steps)), device)
 
     def picture(self, state: State) -> np.ndarray:
@@ -130,10 +119,8 @@ def _tables(size: int, never: float) -> Tables:
     kind_ahead = kinds.gather(1, ahead[:, None])[:, 0]
     there = torch.where((kind_ahead == _WALL) | (ahead == in_room), cell, ahead)
     world = (object_ * 2 + goal_end) * size**2
-    following = torch.stack(
-        [(world + cell) * 4 + (heading - 1) % 4, (world + cell) * 4 + (heading + 1) % 4, (world + there) * 4 + heading],
-        1,
-    )  # (S, 3)
+    turned = [(world + cell) * 4 + (heading + turn) % 4 for turn in (-1, 1)]
+    following = torch.stack([*turned, (world + there) * 4 + heading], 1)  # (S, 3)
     ends = torch.tensor(_ends(size))
     success, failure = torch.zeros(2, len(index), 3, dtype=torch.bool)
     success[:, 2], failure[:, 2] = there == ends[goal_end], there == ends[1 - goal_end]
@@ -141,7 +128,10 @@ def _tables(size: int, never: float) -> Tables:
     steps = steps_after(following, success | failure, success, never)
     x, y = cell % size, cell // size
     known = torch.stack([object_, goal_end, x, y, forward[:, 0], forward[:, 1]], 1)
-    obs = {"grid": _grids(kinds, cell, heading, size), PRIVILEGED: torch.cat([known.to(steps.dtype), steps], 1)}
+    obs = {
+        "grid": _grids(kinds, cell, heading, size),
+        PRIVILEGED: torch.cat([known.to(steps.dtype), steps], 1),
+    }
     starts = index[(y == size // 2) & (x >= 2) & (x <= size - 3) & (heading == 0)]
     return Tables(following, reward, success | failure, success, obs, starts)
 

@@ -19,13 +19,12 @@ from robofb.envs.teacher.grid import (
     STEP_REWARD,
     WALL_RGB,
     draw,
+    grid_spec,
     one_hot_planes,
 )
-from robofb.envs.teacher.shortest_path import steps_after_names
 from robofb.envs.teacher.tabular import Tables, TabularTask, steps_after
-from robofb.sim.success import STAGES
 from robofb.sim.torch_env import State
-from robofb.types import PRIVILEGED, ArraySpec, EnvSpec
+from robofb.types import PRIVILEGED
 
 SIZE = 7
 START, BUTTON = (1, 1), (1, 4)
@@ -52,16 +51,7 @@ class TigerDoor(TabularTask):
     """
 
     def __init__(self, max_steps: int = 100, device: str = "cpu") -> None:
-        names = (*_FACTS, *steps_after_names(ACTIONS))
-        grid = ArraySpec((len(PLANES), SIZE, SIZE), "uint8", f"1 where the cell is {', '.join(PLANES)}")
-        spec = EnvSpec(
-            "tiger_door",
-            {"grid": grid, PRIVILEGED: ArraySpec((len(names),), unit="cells and steps", names=names)},
-            ArraySpec((1,), "int64", "0 up, 1 right, 2 down, 3 left", (0,), (3,), ("move",)),
-            control_dt=0.25,
-            max_steps=max_steps,
-            stages=STAGES,
-        )
+        spec = grid_spec("tiger_door", PLANES, SIZE, _FACTS, ACTIONS, max_steps)
         super().__init__(spec, _tables(float(max_steps)), device)
 
     def picture(self, state: State) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Small worlds written in batched torch as vector envs that reset themselves: no simulator, no loop over envs."""
+"""Small worlds written in batched torch, as vector envs that reset themselves."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from robofb.types import ArraySpec, EnvSpec, Obs, Step, num_choices
 
 State = dict[str, Tensor]
 """Whatever the worlds of B envs consist of: tensors (B, ...) by name."""
+
+
+_LEAST_BLOCK = 256
 
 
 class Outcome(NamedTuple):
@@ -81,20 +84,48 @@ class TorchTask(ABC):
         return TorchVecEnv(self, num_envs)
 
 
+class _Starts:
+    """First states of the episodes of a seed, drawn many at once: a thousand cost little more than one.
+
+    Args:
+        task: draws them.
+        seed: of the env.
+        block: least number that is drawn at once.
+    """
+
+    def __init__(self, task: TorchTask, seed: int | Tensor, block: int) -> None:
+        self._task, self._seed, self._block = task, seed, block
+        self._first, self._end = 0, 0  # numbers of the episodes that are drawn
+        self._rng, self._state = EpisodeRng(torch.zeros(0)), State()
+
+    def take(self, number: int, count: int) -> tuple[State, EpisodeRng, slice]:
+        """Return the states of `count` episodes from `number` on, and the rows that their streams have."""
+        if not self._first <= number <= number + count <= self._end:
+            self._first, self._end = number, number + max(count, self._block)
+            numbers = torch.arange(self._first, self._end, device=self._task.device)
+            seeds = derive_seeds(torch.as_tensor(self._seed).to(numbers.device), numbers)
+            self._rng = EpisodeRng(derive_seeds(seeds, RESET_STREAM))
+            self._state = self._task.start(self._rng)
+        rows = slice(number - self._first, number - self._first + count)
+        return {name: values[rows] for name, values in self._state.items()}, self._rng, rows
+
+
 class TorchVecEnv:
     """Run B copies of a `TorchTask`; satisfies `interfaces.TaskEnv`.
 
     Args:
         task: the rules; one task may serve several envs.
         num_envs: number of copies, B.
+        autoreset: start the next episode in the step that ends one; else the caller resets.
     """
 
-    def __init__(self, task: TorchTask, num_envs: int) -> None:
-        self.task, self.num_envs, self.spec = task, num_envs, task.spec
+    def __init__(self, task: TorchTask, num_envs: int, autoreset: bool = True) -> None:
+        self.task, self.num_envs, self.spec, self.autoreset = task, num_envs, task.spec, autoreset
         self.device = task.device
         self.state: State = {}
         self._numbers = EpisodeNumbers(num_envs, self.device)
         self._rng = EpisodeRng(self._numbers.episode_seed)
+        self._starts = _Starts(task, 0, 0)
         self._total = torch.zeros(num_envs, device=self.device)
         self._succeeded = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
 
@@ -111,9 +142,11 @@ class TorchVecEnv:
     def reset(self, seed: int) -> Obs:
         """Start episodes 0..B-1 of `seed` in every env."""
         self._numbers.restart(seed)
-        self._rng = EpisodeRng(derive_seeds(self.episode_seed, RESET_STREAM))
+        self._starts = _Starts(self.task, seed, max(self.num_envs, _LEAST_BLOCK))
+        fresh, rng, rows = self._starts.take(0, self.num_envs)
+        self._rng.take_over(torch.arange(self.num_envs, device=self.device), rng, rows)
+        self.state = {name: values.clone() for name, values in fresh.items()}
         self._total, self._succeeded = torch.zeros_like(self._total), torch.zeros_like(self._succeeded)
-        self.state = self.task.start(self._rng)
         return self.task.observe(self.state)
 
     def step(self, action: Tensor) -> Step:
@@ -127,7 +160,7 @@ class TorchVecEnv:
         _check_choice(action, self.spec.action)
         self._numbers.advance()
         outcome = self.task.advance(self.state, action, self._rng)
-        self.state, terminated = outcome.state, outcome.terminated
+        before, self.state, terminated = self.state, outcome.state, outcome.terminated
         self._total = self._total + outcome.reward
         self._succeeded = self._succeeded | outcome.success
         truncated = (self._numbers.length >= self.spec.max_steps) & ~terminated
@@ -140,26 +173,33 @@ class TorchVecEnv:
         }
         final_obs = obs = self.task.observe(self.state)
         done = terminated | truncated
-        if done.any():
-            obs = self._begin(done, final_obs)
+        if self.autoreset and done.any():
+            obs = self._begin(done, before, final_obs)
         return Step(obs, outcome.reward, terminated, truncated, final_obs, info)
 
-    def _begin(self, done: Tensor, obs: Obs) -> Obs:
-        """Begin the next episodes in the envs of `done`; return `obs` with theirs put in."""
+    def _begin(self, done: Tensor, before: State, obs: Obs) -> Obs:
+        """Begin the next episodes in the envs of `done`; return `obs` with theirs put in.
+
+        Tensors that a step has left as they were `before` belong to this env alone and are written in place.
+        """
         ids = self._numbers.begin(done)
-        self._rng.reseed(ids, derive_seeds(self.episode_seed[ids], RESET_STREAM))
+        fresh, rng, rows = self._starts.take(int(self.episode[ids[0]]), len(ids))
+        self._rng.take_over(ids, rng, rows)
         self._total = self._total.index_fill(0, ids, 0.0)
         self._succeeded = self._succeeded.index_fill(0, ids, False)
-        fresh = self.task.start(self._rng.select(ids))
-        self.state = _with_rows(self.state, ids, fresh)
-        return _with_rows(obs, ids, self.task.observe(fresh))
+        self.state = {
+            name: (values.index_copy_ if values is before[name] else values.index_copy)(0, ids, fresh[name])
+            for name, values in self.state.items()
+        }
+        shown = self.task.observe(fresh)
+        return {key: values.index_copy(0, ids, shown[key]) for key, values in obs.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything needed to continue the running episodes exactly."""
         return {
             "numbers": self._numbers.state_dict(),
             "rng": self._rng.state_dict(),
-            "state": dict(self.state),
+            "state": {name: values.clone() for name, values in self.state.items()},
             "total": self._total,
             "succeeded": self._succeeded,
         }
@@ -167,8 +207,9 @@ class TorchVecEnv:
     def load_state_dict(self, state: Mapping[str, Any]) -> Obs:
         """Continue from `state_dict`; return the observations at that moment."""
         self._numbers.load_state_dict(state["numbers"])
+        self._starts = _Starts(self.task, self._numbers.seed, max(self.num_envs, _LEAST_BLOCK))
         self._rng.load_state_dict(state["rng"])
-        self.state = {name: values.to(self.device) for name, values in state["state"].items()}
+        self.state = {name: values.to(self.device, copy=True) for name, values in state["state"].items()}
         self._total = state["total"].to(self.device)
         self._succeeded = state["succeeded"].to(self.device)
         return self.task.observe(self.state)
@@ -201,11 +242,6 @@ class TorchRenderer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Keep the env open."""
-
-
-def _with_rows(tensors: Mapping[str, Tensor], ids: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `tensors` (B, ...) with the rows `ids` (n,) replaced by `rows` (n, ...)."""
-    return {name: values.index_copy(0, ids, rows[name]) for name, values in tensors.items()}
 
 
 def _check_choice(action: Tensor, spec: ArraySpec) -> None:
