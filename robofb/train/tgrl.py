@@ -10,7 +10,7 @@ import torch
 from omegaconf import MISSING
 
 from robofb.build import build
-from robofb.errors import UserError, check_at_least
+from robofb.errors import UserError, check_at_least, check_positive
 from robofb.interfaces import Teacher, VecEnv
 from robofb.policies.student import StudentPolicy
 from robofb.policies.student_agent import StudentAgent
@@ -24,7 +24,7 @@ from robofb.train.guided_collector import WHO_COLLECTS, GuidedCollector
 from robofb.train.guided_loop import GuidedTraining
 from robofb.train.open_run import open_run
 from robofb.train.rl_config import FIXED as RL_FIXED
-from robofb.train.rl_config import RlConfig, check_positive, check_share
+from robofb.train.rl_config import RlConfig, check_share
 from robofb.train.rl_training import RlTraining, learning_generators, selection, training_envs
 from robofb.train.teachers import load_teacher
 from robofb.types import PRIVILEGED, EnvSpec
