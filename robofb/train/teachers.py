@@ -74,11 +74,13 @@ def load_teacher(cfg: Taught, env: VecEnv) -> Teacher:
         return task.teacher()
     run = Run.open(cfg.teacher)
     what = f"teacher={cfg.teacher}"
+    policy: Any
+    teacher: Teacher
     if run.kind in CHUNK_POLICY_KINDS:
         policy = load_policy(run, cfg.teacher_checkpoint)
         if policy.obs_history != 1 or not hasattr(policy, "predict"):
             raise _not_one_step(what)
-        teacher: Teacher = RegressionAsTeacher(policy)
+        teacher = RegressionAsTeacher(policy)
     elif run.kind == "tgrl":
         policy = load_student(run, cfg.teacher_checkpoint)
         if policy.memories.size:
@@ -86,7 +88,7 @@ def load_teacher(cfg: Taught, env: VecEnv) -> Teacher:
         teacher = StudentAsTeacher(policy)
     else:
         raise _not_one_step(what)
-    policy.to(env.device)  # type: ignore[attr-defined]
+    policy.to(env.device)
     _check_fits(policy, env, what)
     return teacher
 
