@@ -1,4 +1,4 @@
-"""Make docs/images/<task>.png: each furniture task some way through an episode of its expert.
+"""Make docs/images/<task>.png: each task some way through an episode of its expert or its teacher.
 
 python benchmarks/task_pictures.py [--tasks one_leg ...] [--share 0.3]
 
@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
 import torch
 
-from robofb.envs import make_task, task_names
+from robofb.envs import engine_task_names, make_task, task_names
 from robofb.envs.looks.show import LOOKS
 from robofb.interfaces import ScriptedTask
 from robofb.rng import derive_seeds
@@ -35,6 +36,8 @@ FOLDER = Path(__file__).parents[1] / "docs/images"
 
 def draw(name: str, args: argparse.Namespace) -> Path:
     """Play an episode twice: to learn its length, and to the moment of the picture."""
+    if name not in engine_task_names():
+        return _save(name, _taught(make_task(name), args), args.out)
     task = make_task(name, looks=args.looks)
     assert isinstance(task, ScriptedTask)
     env = SimVecEnv(task, 1, autoreset=False)
@@ -44,8 +47,12 @@ def draw(name: str, args: argparse.Namespace) -> Path:
     height, width = args.size
     picture = _picture(env, args.camera, height, width, args.light)
     env.close()
-    args.out.mkdir(parents=True, exist_ok=True)
-    path: Path = args.out / f"{name}.png"
+    return _save(name, picture, args.out)
+
+
+def _save(name: str, picture: np.ndarray, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
     imageio.imwrite(path, picture)
     return path
 
@@ -70,6 +77,19 @@ def _picture(env: SimVecEnv, camera: str, height: int, width: int, lights: int) 
     model.light_dir[0] = middle
     mean: np.ndarray = (total / lights).round().astype(np.uint8)
     return mean
+
+
+def _taught(task: Any, args: argparse.Namespace) -> np.ndarray:
+    """Let the teacher play an episode; return the picture of its moment `share`."""
+    teacher, env = task.teacher(), task.make_env(1)
+    obs, pictures, done = env.reset(args.seed), [], False
+    height, width = args.size
+    with env.renderer(height, width) as renderer:
+        while not done:
+            pictures.append(renderer.frame(0))
+            step = env.step(teacher.answer(obs).argmax(-1, keepdim=True))
+            obs, done = step.obs, bool(step.done)
+    return pictures[int(args.share * len(pictures))]
 
 
 def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:

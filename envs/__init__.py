@@ -14,7 +14,6 @@ import gymnasium
 import yaml
 
 from robofb.errors import UserError
-from robofb.interfaces import Task
 
 
 def task_names() -> list[str]:
@@ -23,21 +22,34 @@ def task_names() -> list[str]:
     return sorted(entry.name[:-5] for entry in configs if "_target_: robofb.envs." in entry.read_text())
 
 
-def make_task(name: str, **changes: Any) -> Task:
+def engine_task_names() -> list[str]:
+    """Return the names of the tasks that run on an engine; others bring their own worlds (`make_env`)."""
+    return [name for name in task_names() if not hasattr(_class_and_values(name)[0], "make_env")]
+
+
+def make_task(name: str, **changes: Any) -> Any:
     """Build a task from its config, with some values changed.
+
+    Returns:
+        An `interfaces.Task`, or an `interfaces.EnvMaker` where the task brings its own worlds.
 
     Raises:
         UserError: there is no such task, or it has no such setting.
     """
     if name not in task_names():
         raise UserError(f"task must be one of {', '.join(task_names())}, not {name!r}")
-    values = yaml.safe_load(_configs().joinpath(f"{name}.yaml").read_text())
-    module, _, class_name = values.pop("_target_").rpartition(".")
+    made_by, values = _class_and_values(name)
     for key in changes:
         if key not in values:
             raise UserError(f"task {name} has no setting {key!r}; it has {', '.join(values)}")
-    task: Task = getattr(importlib.import_module(module), class_name)(**{**values, **changes})
-    return task
+    return made_by(**{**values, **changes})
+
+
+def _class_and_values(name: str) -> tuple[type, dict[str, Any]]:
+    """Return the class of a task and what its config sets."""
+    values = yaml.safe_load(_configs().joinpath(f"{name}.yaml").read_text())
+    module, _, class_name = values.pop("_target_").rpartition(".")
+    return getattr(importlib.import_module(module), class_name), values
 
 
 def _configs() -> Any:

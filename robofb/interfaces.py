@@ -251,6 +251,27 @@ class Teleop(Protocol):
 
 
 @runtime_checkable
+class Teacher(Protocol):
+    """Says what it would do in any state, whoever led there, of all that an environment shows."""
+
+    def answer(self, obs: Obs) -> Tensor:
+        """Return what it would do: log-probabilities (B, n) of n choices, or mean actions (B, A).
+
+        Which of the two, the action's spec says: `types.num_choices`.
+        """
+        ...
+
+
+@runtime_checkable
+class TaughtTask(Protocol):
+    """A task or an `EnvMaker` that brings a teacher along."""
+
+    def teacher(self) -> Teacher:
+        """Return who sees what students do not."""
+        ...
+
+
+@runtime_checkable
 class Agent(Protocol):
     """Whatever chooses actions in a VecEnv: an executor, a residual agent, a scripted expert."""
 

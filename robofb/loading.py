@@ -17,6 +17,8 @@ from robofb.interfaces import Policy, TaskEnv
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualPolicy
 from robofb.policies.residual_agent import ResidualAgent
+from robofb.policies.student import StudentPolicy
+from robofb.policies.student_agent import StudentAgent
 from robofb.run import Run, is_run, plain
 from robofb.sim.render import cameras_of
 from robofb.sim.reset_bank import BankDraw
@@ -179,13 +181,25 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
     return policy.eval().requires_grad_(False)
 
 
+def load_student(run: Run, which: str = "best") -> StudentPolicy:
+    """Return the frozen policies of a run that learnt from a teacher; the first is the student.
+
+    Raises:
+        UserError: the run holds something else, or its checkpoint is damaged.
+    """
+    if run.kind != "tgrl":
+        raise UserError(f"{run.path} is a {run.kind} run, not a tgrl run")
+    policy: StudentPolicy = policy_of(run.load_checkpoint(which))
+    return policy
+
+
 def load_agent(
     run: Run,
     num_envs: int,
     which: str = "best",
     execute: int | None = None,
     device: torch.device | str = "cpu",
-) -> ChunkExecutor | ResidualAgent:
+) -> ChunkExecutor | ResidualAgent | StudentAgent:
     """Return the agent that a run trained, ready for `num_envs` envs.
 
     Raises:
@@ -197,7 +211,12 @@ def load_agent(
     if run.kind == "residual":
         residual = load_residual(run, which).to(device)
         return ResidualAgent(residual, num_envs, execute=execute, device=device)
+    if run.kind == "tgrl":
+        if execute not in (None, 1):
+            raise UserError(f"execute={execute}: a student decides at every step; leave execute out")
+        student = load_student(run, which).to(device)
+        return StudentAgent(student, num_envs, greedy=run.config["greedy"], device=device)
     parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
     hint = f": try {' or '.join(parts)}" if parts else ""
-    kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual"))
+    kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual", "tgrl"))
     raise UserError(f"{run.path} is a {run.kind} run; those that can be evaluated are {kinds}{hint}")

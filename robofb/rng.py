@@ -60,10 +60,19 @@ class EpisodeRng:
     def __len__(self) -> int:
         return len(self._seed) if self._rows is None else len(self._rows)
 
+    @property
+    def device(self) -> torch.device:
+        """Where what is drawn lives."""
+        return self._seed.device
+
     def reseed(self, rows: Tensor, seeds: Tensor) -> None:
         """Restart the streams of `rows` ((n,) int64 or (B,) bool) from `seeds` (n,)."""
         self._seed[rows] = seeds.to(self._seed)
         self._drawn[rows] = 0
+
+    def take_over(self, rows: Tensor, other: EpisodeRng, other_rows: slice) -> None:
+        """Go on in `rows` (n,) int64 with the streams that some rows of another one have come to."""
+        self._seed[rows], self._drawn[rows] = other._seed[other_rows], other._drawn[other_rows]
 
     def select(self, rows: Tensor) -> EpisodeRng:
         """Return a view of some rows ((n,) int64): its draws advance those rows' streams here."""

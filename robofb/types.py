@@ -19,6 +19,9 @@ Obs = dict[str, Tensor]
 SIM_STATE = "sim_state"
 """Key of the simulator's full state (S,) float64, which a recording may hold beside what policies see."""
 
+PRIVILEGED = "privileged"
+"""Key of what only a teacher may see (P,) float32, such as where a goal is hidden."""
+
 MAX_ELEMENTS = 2**31
 """Elements that one observation or action may have, so that a damaged spec asks for no absurd memory."""
 
@@ -86,6 +89,18 @@ class ArraySpec:
             high=None if high is None else tuple(high),
             names=tuple(entry(values, "names", (list, tuple))),
         )
+
+
+def num_choices(action: ArraySpec) -> int | None:
+    """Return n where an action is one of n choices, None where it is continuous.
+
+    A choice is one whole number in 0..n-1: shape (1,), dtype int64, low 0, high n - 1.
+    """
+    if np.dtype(action.dtype).kind != "i":
+        return None
+    if action.shape != (1,) or action.low != (0,) or action.high is None:
+        raise ValueError(f"action of shape {list(action.shape)}: choices need shape [1], from 0 to n - 1")
+    return int(action.high[0]) + 1
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,12 @@ VERBS = {
             "robofb.train.idql:train",
         ),
         Verb(
+            "train_tgrl",
+            "Train a student by a teacher that sees more and by reward at once (TGRL).",
+            "robofb.train.tgrl:TgrlConfig",
+            "robofb.train.tgrl:train",
+        ),
+        Verb(
             "train_dagger",
             "Teach a chunk policy what an expert run would do where the policy itself goes (DAgger).",
             "robofb.train.dagger:DaggerConfig",

@@ -112,6 +112,16 @@ def test_streams_continue_from_a_checkpoint(plan):
     assert torch.equal(restored.normal(3), expected)
 
 
+def test_streams_can_be_taken_over_where_they_are():
+    ahead = EpisodeRng(torch.arange(4))
+    ahead.uniform(3)
+    rng = EpisodeRng(torch.zeros(5, dtype=torch.int64))
+    rng.take_over(torch.tensor([4, 1]), ahead, slice(2, 4))
+    expected = EpisodeRng(torch.tensor([2, 3])).uniform(5)[:, 3:]
+    torch.testing.assert_close(rng.uniform(2)[[4, 1]], expected, rtol=0, atol=0)
+    torch.testing.assert_close(ahead.uniform(2)[2:], expected, rtol=0, atol=0)  # which goes on as well
+
+
 def test_shapes_and_types():
     rng = EpisodeRng(torch.arange(3))
     assert rng.uniform().shape == (3,)

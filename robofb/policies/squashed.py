@@ -28,6 +28,13 @@ class SquashedGaussian(NamedTuple):
     log_std: Tensor
     bound: float
 
+    @classmethod
+    def of(cls, raw: Tensor, bound: float) -> SquashedGaussian:
+        """Return what the last layer's outputs (..., 2 A) mean; zeros are a wide one around the middle."""
+        mean, spread = raw.chunk(2, dim=-1)
+        share = torch.sigmoid(spread + 2.0)  # of the range of the logarithm
+        return cls(mean, MIN_LOG_STD + (MAX_LOG_STD - MIN_LOG_STD) * share, bound)
+
     @property
     def mode(self) -> Tensor:
         """(B, A), bound * tanh(mean): the deterministic action."""
@@ -72,6 +79,4 @@ class SquashedActor(nn.Module):
 
     def forward(self, obs: Tensor) -> SquashedGaussian:
         """Return the distribution of actions for obs (B, obs_dim)."""
-        mean, raw = self.net(obs).chunk(2, dim=-1)
-        share = torch.sigmoid(raw + 2.0)  # of the range of the logarithm
-        return SquashedGaussian(mean, MIN_LOG_STD + (MAX_LOG_STD - MIN_LOG_STD) * share, self.bound)
+        return SquashedGaussian.of(self.net(obs), self.bound)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,6 +22,7 @@ class EpisodeNumbers:
         episode: (B,) int64 number of the episode each env is in.
         episode_seed: (B,) int64, a hash of (seed, number).
         length: (B,) int64 control steps of it so far.
+        seed: () int64 that the numbers count from.
         started: whether `restart` was ever called.
     """
 
@@ -26,21 +30,23 @@ class EpisodeNumbers:
         zeros = torch.zeros(num_envs, dtype=torch.int64, device=device)
         self.episode, self.episode_seed, self.length = zeros, zeros.clone(), zeros.clone()
         self.started = False
-        self._seed, self._next = torch.tensor(0), 0
+        self.seed, self._next = torch.tensor(0), 0
 
     def restart(self, seed: int) -> None:
         """Begin episodes 0..B-1 of `seed`."""
-        self._seed, self._next, self.started = torch.tensor(seed, dtype=torch.int64), 0, True
+        self.seed, self._next, self.started = torch.tensor(seed, dtype=torch.int64), 0, True
         self.begin(torch.ones_like(self.episode, dtype=torch.bool))
 
-    def begin(self, mask: Tensor) -> None:
-        """Begin the next episodes in the envs of `mask` (B,) bool, in their order."""
-        order = self._next + mask.cumsum(0) - 1
-        self.episode = torch.where(mask, order, self.episode)
-        seeds = derive_seeds(self._seed.to(order.device), order)
-        self.episode_seed = torch.where(mask, seeds, self.episode_seed)
-        self.length = self.length.masked_fill(mask, 0)
-        self._next += int(mask.sum())
+    def begin(self, mask: Tensor) -> Tensor:
+        """Begin the next episodes in the envs of `mask` (B,) bool, in their order; return these envs (n,)."""
+        ids = mask.nonzero().squeeze(-1)
+        order = torch.arange(self._next, self._next + len(ids), device=ids.device)
+        seeds = derive_seeds(self.seed.to(ids.device), order)
+        self.episode = self.episode.index_copy(0, ids, order)
+        self.episode_seed = self.episode_seed.index_copy(0, ids, seeds)
+        self.length = self.length.index_fill(0, ids, 0)
+        self._next += len(ids)
+        return ids
 
     def advance(self) -> None:
         """Count one control step of every env.
@@ -51,6 +57,18 @@ class EpisodeNumbers:
         if not self.started:
             raise RuntimeError("call reset before step")
         self.length = self.length + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the running episodes' numbers, seeds and lengths, for a checkpoint."""
+        names = ("episode", "episode_seed", "length", "started", "seed", "_next")
+        return {name.lstrip("_"): getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        device = self.episode.device
+        self.episode, self.episode_seed = state["episode"].to(device), state["episode_seed"].to(device)
+        self.length, self.started = state["length"].to(device), state["started"]
+        self.seed, self._next = state["seed"].cpu(), state["next"]
 
 
 class NumberedEpisodes:

@@ -13,13 +13,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from robofb.interfaces import Task
+from robofb.errors import UserError
+from robofb.interfaces import EnvMaker, Renderer, Task, TaskEnv
 from robofb.sim.mujoco_engine import MujocoEngine
-from robofb.sim.render import Renderer
 from robofb.sim.vec_env import SimVecEnv
-from robofb.types import ArraySpec, EnvSpec, Obs
+from robofb.types import ArraySpec, EnvSpec, Obs, num_choices
 
 NumpyObs = dict[str, np.ndarray]
+_RENDERED_PX = (240, 320)  # height, width
 
 
 def box(spec: ArraySpec) -> spaces.Box:
@@ -34,6 +35,30 @@ def box(spec: ArraySpec) -> spaces.Box:
 def observation_space(spec: EnvSpec) -> spaces.Dict:
     """Return the Gymnasium space of a task's observations."""
     return spaces.Dict({key: box(array) for key, array in spec.obs.items()})
+
+
+def action_space(spec: EnvSpec) -> spaces.Space:
+    """Return the Gymnasium space of a task's actions."""
+    choices = num_choices(spec.action)
+    return box(spec.action) if choices is None else spaces.MultiDiscrete([choices])
+
+
+def _make_env(
+    task: Task | EnvMaker, num_envs: int, cameras: Sequence[str], image_size: tuple[int, int], **options: Any
+) -> TaskEnv:
+    """Make the vector env of a task, with `options` of `SimVecEnv` where it runs on an engine."""
+    make = getattr(task, "make_env", None)
+    if make is None:
+        return SimVecEnv(task, num_envs, cameras=dict.fromkeys(cameras, image_size), **options)  # type: ignore[arg-type]
+    if cameras:
+        raise UserError(f"cameras={list(cameras)}: {task.spec.task} has no cameras; leave them out")
+    env: Any = make(num_envs)
+    env.autoreset = options.get("autoreset", True)
+    return env
+
+
+def _tensor(action: np.ndarray, spec: EnvSpec) -> Tensor:
+    return torch.as_tensor(action, dtype=getattr(torch, spec.action.dtype))
 
 
 def _numpy(obs: Obs) -> NumpyObs:
@@ -65,18 +90,16 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
 
     def __init__(
         self,
-        task: Callable[..., Task],
+        task: Callable[..., Task | EnvMaker],
         render_mode: str | None = None,
         camera: str = "front",
         cameras: Sequence[str] = (),
         image_size: tuple[int, int] = (240, 320),
         **task_kwargs: Any,
     ) -> None:
-        self._env = SimVecEnv(
-            task(**task_kwargs), 1, cameras=dict.fromkeys(cameras, image_size), autoreset=False
-        )
+        self._env = _make_env(task(**task_kwargs), 1, cameras, image_size, autoreset=False)
         self.observation_space = observation_space(self._env.spec)
-        self.action_space = box(self._env.spec.action)
+        self.action_space = action_space(self._env.spec)
         self.render_mode, self._camera = render_mode, camera
         self._renderer: Renderer | None = None
 
@@ -89,7 +112,7 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[NumpyObs, float, bool, bool, dict[str, Any]]:
         """Apply one action (A,); the observation is the episode's own even at its end."""
-        result = self._env.step(torch.as_tensor(action, dtype=torch.float32)[None])
+        result = self._env.step(_tensor(action, self._env.spec)[None])
         info = {_info_key(key): value[0].item() for key, value in result.info.items()}
         return (
             self._row(result.final_obs),
@@ -104,13 +127,13 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
         if self.render_mode != "rgb_array":
             return None
         if self._renderer is None:
-            self._renderer = Renderer(self._env.engine)
+            self._renderer = self._env.renderer(*_RENDERED_PX)
         return self._renderer.frame(0, self._camera)
 
     def close(self) -> None:
         """Release simulator and renderer; safe twice."""
         if self._renderer is not None:
-            self._renderer.close()
+            self._renderer.__exit__(None, None, None)
             self._renderer = None
         self._env.close()
 
@@ -134,22 +157,23 @@ class RobofbVectorEnv(VectorEnv[NumpyObs, np.ndarray, np.ndarray]):
 
     def __init__(
         self,
-        task: Callable[..., Task],
+        task: Callable[..., Task | EnvMaker],
         num_envs: int = 1,
         num_threads: int = 0,
         cameras: Sequence[str] = (),
         image_size: tuple[int, int] = (240, 320),
         **task_kwargs: Any,
     ) -> None:
-        self._env = SimVecEnv(
+        self._env = _make_env(
             task(**task_kwargs),
             num_envs,
+            cameras,
+            image_size,
             engine=lambda model, count: MujocoEngine(model, count, num_threads),
-            cameras=dict.fromkeys(cameras, image_size),
         )
         self.num_envs = num_envs
         self.single_observation_space = observation_space(self._env.spec)
-        self.single_action_space = box(self._env.spec.action)
+        self.single_action_space = action_space(self._env.spec)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.render_mode = None
@@ -172,7 +196,7 @@ class RobofbVectorEnv(VectorEnv[NumpyObs, np.ndarray, np.ndarray]):
         self, actions: np.ndarray
     ) -> tuple[NumpyObs, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Apply actions (B, A); `infos["final_obs"]` holds the last observations of ended episodes."""
-        result = self._env.step(torch.as_tensor(actions, dtype=torch.float32))
+        result = self._env.step(_tensor(actions, self._env.spec))
         infos: dict[str, Any] = {}
         for key, value in result.info.items():
             self._put(infos, _info_key(key), value)

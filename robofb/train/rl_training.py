@@ -77,7 +77,7 @@ def load_base(cfg: OnBaseConfig, kind: str, prefix: str = "base.") -> tuple[Any,
 @contextmanager
 def training_envs(
     cfg: RlConfig,
-    spec: EnvSpec,
+    spec: EnvSpec | None,
     policy: str = "",
     ranks: Ranks = ALONE,
     cameras: Mapping[str, tuple[int, int]] | None = None,
@@ -88,7 +88,7 @@ def training_envs(
     Only the first rank selects; on the others the second is the first again, and nobody uses it.
 
     Args:
-        spec: what the policy that training starts from sees and does.
+        spec: what the policy that training starts from sees and does; None where it starts from none.
         policy: names it in errors; the run `cfg.base` where empty.
         cameras: height and width [px] of the images that both observe, by the camera's name.
         visuals: config node of a `VisualRandomization` for the one to train in, or nothing.
@@ -100,7 +100,8 @@ def training_envs(
     seen: dict[str, Any] = {"cameras": cameras} if cameras else {}
     further = {**seen, **bank_of(cfg), **({"visuals": visuals} if visuals else {})}
     with closing(loading.make_env(cfg.task, cfg.engine, num_envs, **further)) as env:
-        check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
+        if spec is not None:
+            check_same_spec(spec, env.spec.only(spec.obs), policy or f"base={getattr(cfg, 'base', None)}")
         if not ranks.leads:
             yield env, env
             return

@@ -29,7 +29,7 @@ from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.policies.executor import ChunkExecutor
 from robofb.run import Run
-from robofb.train import dagger, dsrl, idql, ppo, residual
+from robofb.train import dagger, dsrl, idql, ppo, residual, tgrl
 
 
 @dataclass
@@ -42,10 +42,10 @@ class Trainer:
         config: class of the config.
         settings: small sizes.
         learning: further settings with which it must learn.
-        policy: the base, and the class that rebuilds it.
+        policy: the base, and the class that rebuilds it; None where it starts from nothing.
         reaches: success to be had in learning.
         nan_word: what the error says once rewards are not numbers; empty where it sees no rewards.
-        start: key of the run that it starts from.
+        start: key of the run that it starts from; empty where it starts from none.
         budget: key of how long it trains.
         selects_first: it judges what it starts from.
     """
@@ -55,7 +55,7 @@ class Trainer:
     config: Callable[..., Any]
     settings: dict[str, Any]
     learning: dict[str, Any]
-    policy: Callable[[], nn.Module]
+    policy: Callable[[], nn.Module] | None
     target: str
     reaches: float = 0.95
     nan_word: str = "is not finite"
@@ -164,8 +164,37 @@ TRAINERS = {
             NoisyPolicy,
             "NoisyPolicyOfSpec",
         ),
+        Trainer(
+            "tgrl",
+            tgrl.train,
+            tgrl.TgrlConfig,
+            {
+                "balance": {"_target_": "robofb.rl.balance.Lagrangian"},
+                "student": {"hidden": [32]},
+                "rollout_steps": 8,
+                "warmup_steps": 300,
+                "updates": 4,
+                "batch_size": 64,
+                "buffer_size": 2000,
+            },
+            {
+                "balance": {"_target_": "robofb.rl.balance.Lagrangian", "coefficient": 1.0},
+                "student": {"hidden": [64]},
+                "updates": 16,
+                "batch_size": 64,
+                "buffer_size": 20_000,
+                "actor_lr": 3e-3,
+                "critic_lr": 3e-3,
+                "temperature": 1e-3,
+                "env_steps": 40_000,
+            },
+            None,
+            "",
+            start="",
+        ),
     )
 }
+STARTING = [kind for kind, trainer in TRAINERS.items() if trainer.start]
 
 
 @pytest.fixture(params=sorted(TRAINERS))
@@ -183,12 +212,15 @@ def env_class(monkeypatch: pytest.MonkeyPatch) -> list[type[PointEnv]]:
 
 @pytest.fixture
 def base(trainer: Trainer, tmp_path: Path) -> Path:
+    if trainer.policy is None:
+        return tmp_path / "none"
     return save_base(tmp_path / "base", trainer.policy(), trainer.target)
 
 
 def config(trainer: Trainer, base: Path, out: Path, **changes: Any) -> Any:
     settings = {**SETTINGS, "select_every": 2, **trainer.settings, **changes}
-    given = trainer.config(**{trainer.start: str(base)}, out=str(out), **settings)
+    start = {trainer.start: str(base)} if trainer.start else {}
+    given = trainer.config(**start, out=str(out), **settings)
     return OmegaConf.structured(given)  # as the command line gives it
 
 
@@ -200,6 +232,7 @@ def budget(trainer: Trainer, iterations: int) -> dict[str, int]:
 
 def test_learns_a_tiny_problem(trainer: Trainer, base: Path, tmp_path: Path) -> None:
     if trainer.start == "base":
+        assert trainer.policy is not None
         assert success(ChunkExecutor(trainer.policy(), 64)) < 0.5 * trainer.reaches + 0.1
     changes = {"select_every": 8, "target_success": 0.97, "seed": 1, **trainer.learning}
     run = trainer.train(config(trainer, base, tmp_path / "run", **changes))
@@ -340,11 +373,13 @@ def test_nan_stops_training_and_saves_what_caused_it(
     assert all(value.isfinite().all() for value in policy.values())
 
 
+@pytest.mark.parametrize("trainer", [TRAINERS[kind] for kind in STARTING], ids=STARTING)
 @pytest.mark.parametrize(("broken", "message"), [("missing", "no run at"), ("task", "holds task 'other'")])
 def test_a_wrong_base_is_refused_and_leaves_nothing(
     trainer: Trainer, tmp_path: Path, broken: str, message: str
 ) -> None:
     path = tmp_path / "base"
+    assert trainer.policy is not None
     if broken == "task":
         save_base(path, trainer.policy(), trainer.target)
         run = Run.open(path)

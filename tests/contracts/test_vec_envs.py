@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 import torch
+import torch_point
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from stand_ins import SPEED_M, PointGym, PointVecTask, ResetFirstVecTask, SameStepVecTask
 from torch import Tensor
+from torch_point import TorchPoint
 
 from robofb.envs.furniture.one_leg_insert import OneLegInsert
+from robofb.envs.teacher.lava_crossing import LavaCrossing
+from robofb.envs.teacher.memory import Memory
+from robofb.envs.teacher.tiger_door import TigerDoor
 from robofb.evaluate import evaluate
-from robofb.interfaces import Agent, TaskEnv, VecEnv
+from robofb.interfaces import Agent, TaskEnv, TaughtTask, VecEnv
 from robofb.rng import derive_seeds
 from robofb.sim.gymnasium_env import GymnasiumVecEnv
 from robofb.sim.isaacgym_env import IsaacGymVecEnv, SameStepIsaacGymVecEnv
@@ -30,15 +35,28 @@ from robofb.types import Obs, Step
 class ToGoal:
     """Walk the point straight to its goal."""
 
-    def __init__(self, position: slice, goal: slice) -> None:
-        self._position, self._goal = position, goal
+    def __init__(self, position: slice, goal: slice, speed_m: float = SPEED_M) -> None:
+        self._position, self._goal, self._speed_m = position, goal, speed_m
 
     def reset(self, mask: Tensor, seeds: Tensor) -> None:
         pass
 
     def next(self, obs: Obs) -> Tensor:
         gap = obs["state"][:, self._goal] - obs["state"][:, self._position]
-        return (gap / SPEED_M).clamp(-1, 1)
+        return (gap / self._speed_m).clamp(-1, 1)
+
+
+class Taught:
+    """Do what the teacher of a task would."""
+
+    def __init__(self, task: TaughtTask) -> None:
+        self._teacher = task.teacher()
+
+    def reset(self, mask: Tensor, seeds: Tensor) -> None:
+        pass
+
+    def next(self, obs: Obs) -> Tensor:
+        return self._teacher.answer(obs).argmax(-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -50,12 +68,16 @@ class Kind:
         solver: makes an agent that succeeds, from the number of envs.
         own_seeds: an episode's course depends on its own seed alone.
         keeps_final_obs: `final_obs` is the true last observation.
+        stays: under the middle action a world stays exactly as it is.
+        varied: no two episodes begin alike, nor are solved in the same time.
     """
 
     make: Callable[[int, int], Any]
     solver: Callable[[int], Agent]
     own_seeds: bool = True
     keeps_final_obs: bool = True
+    stays: bool = True
+    varied: bool = True
 
 
 def gymnasium_env(vector: Callable[..., Any], mode: AutoresetMode, num_envs: int, max_steps: int):
@@ -81,11 +103,28 @@ def isaacgym_solver(num_envs: int) -> Agent:
     return ToGoal(position=slice(0, 2), goal=slice(2, 4))
 
 
+def taught_kind(task: Callable[..., Any], **changes: bool) -> Kind:
+    return Kind(
+        lambda num_envs, max_steps: task(max_steps=max_steps).make_env(num_envs),
+        lambda num_envs: Taught(task()),
+        **changes,
+    )
+
+
 KINDS = {
     "sim": Kind(
         lambda num_envs, max_steps: SimVecEnv(OneLegInsert(max_steps=max_steps), num_envs),
         lambda num_envs: OneLegInsert().expert(num_envs, 0.0),
+        stays=False,
     ),
+    "torch": Kind(
+        lambda num_envs, max_steps: TorchPoint(max_steps).make_env(num_envs),
+        lambda num_envs: ToGoal(slice(0, 2), slice(2, 4), torch_point.SPEED_M),
+        stays=False,
+    ),
+    "tiger_door": taught_kind(TigerDoor, varied=False),
+    "memory": taught_kind(Memory, stays=False, varied=False),
+    "lava_crossing": taught_kind(LavaCrossing, stays=False),
     "gymnasium_disabled": gymnasium_kind(SyncVectorEnv, AutoresetMode.DISABLED),
     "gymnasium_next_step": gymnasium_kind(SyncVectorEnv, AutoresetMode.NEXT_STEP),
     "gymnasium_same_step": gymnasium_kind(SyncVectorEnv, AutoresetMode.SAME_STEP, own_seeds=False),
@@ -118,7 +157,13 @@ def env(kind: Kind) -> Iterator[Any]:
 def middle(env: VecEnv) -> Tensor:
     """Return an action (B, A) in the middle of the bounds."""
     low, high = torch.tensor(env.spec.action.low), torch.tensor(env.spec.action.high)
-    return ((low + high) / 2).expand(env.num_envs, -1)
+    return ((low + high) / 2).to(getattr(torch, env.spec.action.dtype)).expand(env.num_envs, -1)
+
+
+def apart(a: Obs, b: Obs) -> Tensor:
+    """Return which envs (B,) show something else by more than rounding."""
+    gaps = [(a[key].float() - b[key].float()).abs().flatten(1).amax(1) for key in a if "image" not in key]
+    return torch.stack(gaps).amax(0) > 1e-3
 
 
 def stay(env: VecEnv, steps: int) -> list[Step]:
@@ -147,7 +192,7 @@ def test_refuses_to_step_before_reset(env):
 
 def test_refuses_bad_actions_and_goes_on(env):
     env.reset(0)
-    bad = middle(env).clone()
+    bad = middle(env).to(torch.float32, copy=True)
     bad[1] = float("nan")
     with pytest.raises(ValueError, match=r"not finite in envs \[1\]"):
         env.step(bad)
@@ -179,9 +224,8 @@ def test_final_obs_is_where_the_episode_ended_and_obs_where_the_next_begins(env,
     steps = stay(env, 5)
     for step in steps[:4]:
         assert all(torch.equal(step.obs[key], step.final_obs[key]) for key in step.obs)
-    gap = (steps[4].obs["state"] - steps[4].final_obs["state"]).abs().amax(1)
-    assert (gap > 1e-3).all()
-    if type(env) is not SimVecEnv:  # a point that is not moved ends where it began
+    assert apart(steps[4].obs, steps[4].final_obs).all() or not kind.varied
+    if kind.stays:  # what is not moved ends where it began
         torch.testing.assert_close(steps[4].final_obs, first)
     assert ("final_obs_lost" in steps[4].info) == (not kind.keeps_final_obs)
 
@@ -210,13 +254,14 @@ def test_an_episode_does_not_depend_on_the_number_of_envs(kind):
         with closing(kind.make(num_envs, 90)) as env:
             result = evaluate(kind.solver(num_envs), env, 7, seed=4)
         outcomes.append((result.success.tolist(), result.length.tolist()))
-    assert outcomes[0] == outcomes[1] and len(set(outcomes[0][1])) > 1
+    assert outcomes[0] == outcomes[1]
+    assert len(set(outcomes[0][1])) > 1 or not kind.varied
 
 
-def test_a_seed_repeats_and_another_does_not(env):
-    first, again, other = (env.reset(seed)["state"] for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.isclose(first, other).all(1).any()
+def test_a_seed_repeats_and_another_does_not(env, kind):
+    first, again, other = (env.reset(seed) for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert apart(first, other).all() if kind.varied else apart(first, other).any()
 
 
 def test_a_step_keeps_what_it_told(env):

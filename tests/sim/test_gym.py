@@ -7,6 +7,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import robofb.envs
+from robofb.envs.teacher.grid import AGENT_RGB
 from robofb.errors import UserError
 
 
@@ -17,7 +18,7 @@ def test_single_env_passes_gymnasiums_checker(name):
     env.close()
 
 
-@pytest.mark.parametrize("name", robofb.envs.task_names())
+@pytest.mark.parametrize("name", robofb.envs.engine_task_names())
 def test_vector_env_keeps_gymnasiums_contract(name):
     envs = gymnasium.make_vec(robofb.envs.gymnasium_id(name), num_envs=3, max_steps=4)
     assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
@@ -38,6 +39,37 @@ def test_vector_env_keeps_gymnasiums_contract(name):
             assert not np.array_equal(final, obs["state"])
             assert infos["length"].tolist() == [4, 4, 4]
     envs.close()
+
+
+@pytest.mark.parametrize("name", sorted(set(robofb.envs.task_names()) - set(robofb.envs.engine_task_names())))
+def test_tasks_with_worlds_of_their_own_keep_gymnasiums_contract(name):
+    envs = gymnasium.make_vec(robofb.envs.gymnasium_id(name), num_envs=8, max_steps=4)
+    envs.action_space.seed(0)
+    first, _ = envs.reset(seed=5)
+    again, _ = envs.reset(seed=5)
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+    for _ in range(12):
+        obs, _, terminated, truncated, infos = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(obs)
+        done = terminated | truncated
+        assert (infos["length"][truncated] == 4).all() and (infos["length"] <= 4).all()
+        assert np.array_equal(infos.get("_final_obs", np.zeros(8, bool)), done)
+    envs.close()
+    with pytest.raises(UserError, match=f"{name} has no cameras"):
+        gymnasium.make_vec(robofb.envs.gymnasium_id(name), num_envs=8, cameras=["front"])
+
+
+def test_choices_are_choices_in_gymnasium_and_the_end_can_be_rendered():
+    env = gymnasium.make("robofb/TigerDoor-v0", render_mode="rgb_array")
+    assert env.action_space == gymnasium.spaces.MultiDiscrete([4])
+    obs, _ = env.reset(seed=0)
+    for move in (2, 2, 1, 1, 0, 1, 1):
+        obs, _, terminated, _, _ = env.step(np.array([move]))
+    assert terminated and obs["grid"][-1, 2, 5] == 1  # the agent stands in the upper door
+    picture = env.render()
+    door = picture[64:96, 160:192].reshape(-1, 3).tolist()  # 32 pixels a cell
+    assert list(AGENT_RGB) in door and list(AGENT_RGB) not in picture[:64].reshape(-1, 3).tolist()
+    env.close()
 
 
 def test_vector_env_works_under_gymnasiums_wrappers():

@@ -1,0 +1,170 @@
+"""TGRL against what it is compared with: success against environment steps, and the balance over time.
+
+python benchmarks/tgrl.py [--tasks tiger_door ...] [--methods tgrl imitation reward ...] [--seeds 0 1 2 3 4]
+    [--episodes 512] [--work runs/tgrl-benchmark] [--kept-only]
+
+Each cell trains for the task's budget of environment steps and judges the last weights, not the best ones, on
+episodes that nothing else uses. A finished cell is kept in the work folder and never done again; an
+interrupted one goes on. `curve` is the success of every selection, which chooses nothing here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cells import call, kept
+from pages import save_page
+from results import save_result
+from tgrl_figures import charts, table
+
+from robofb.run import Run, is_run
+
+EVALUATION_SEED = 70_000_000
+FIXED = (0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a task is learnt, by every method alike.
+
+    Attributes:
+        env_steps: budget.
+        words: settings of `robofb train tgrl`.
+        select_every: iterations between points of the curve.
+    """
+
+    env_steps: int
+    words: tuple[str, ...]
+    select_every: int
+
+
+TASKS = {
+    "tiger_door": Setting(
+        25_000,
+        (
+            "gamma=0.95",
+            "reward_scale=0.05",
+            "entropy=0.3",
+            "temperature_lr=3e-3",
+            "actor_lr=1e-3",
+            "critic_lr=1e-3",
+            "tau=0.02",
+            "updates=16",
+        ),
+        8,
+    ),
+}
+METHODS: dict[str, tuple[str, ...]] = {
+    "tgrl": (),
+    "tgrl, log steps": ("balance=log_steps",),
+    "tgrl, steps by sign": ("balance=sign_steps",),
+    "tgrl, gap from returns": ("gap_from=returns",),
+    "imitation (DAgger)": ("balance=imitation", "collect=student"),
+    "behaviour cloning": ("balance=imitation", "collect=teacher"),
+    "reward alone (SAC)": ("balance=reward",),
+    **{f"fixed {c:g}": ("balance=fixed", f"balance.coefficient={c}") for c in FIXED},
+    "COSIL": ("balance=cosil",),
+    "ADVISOR": ("balance=advisor",),
+    "shaping": ("balance=shaping",),
+    **{f"tgrl, rate {lr:g}": (f"balance.lr={lr:g}",) for lr in (1e-3, 1e-1)},
+    **{f"tgrl, from {c:g}": (f"balance.coefficient={c:g}",) for c in (0.03, 3.0)},
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student: a method on a task, from one seed.
+
+    Attributes:
+        work: folder of everything made.
+        episodes: evaluated.
+    """
+
+    work: Path
+    task: str
+    method: str
+    seed: int
+    episodes: int
+
+    @property
+    def folder(self) -> Path:
+        """Where the run and its figures are kept."""
+        name = "".join(letter if letter.isalnum() else "-" for letter in self.method)
+        return self.work / f"{self.task}-s{self.seed}" / name
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the figures are there already."""
+        return (self.folder / "cell.json").is_file()
+
+    def result(self) -> dict[str, Any]:
+        """Return the cell's figures, made now unless they were before."""
+        names = ("task", "method", "seed", "episodes")
+        return kept(self.folder / "cell.json", {n: getattr(self, n) for n in names}, self._evaluate)
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Train, judge the last weights, and return figures and curves."""
+        run, setting = self.folder / "run", TASKS[self.task]
+        words = [
+            f"task={self.task}",
+            f"env_steps={setting.env_steps}",
+            f"select_every={setting.select_every}",
+            f"seed={self.seed}",
+            f"out={run}",
+            *setting.words,
+            *METHODS[self.method],
+        ]
+        call("train", "tgrl", *((f"resume={run}",) if is_run(run) else words))
+        seed = EVALUATION_SEED + self.seed
+        which = ("checkpoint=latest", f"episodes={self.episodes}", f"seed={seed}", "video=false")
+        call("eval", f"run={run}", *which)
+        done = Run.open(run)
+        return {**done.summary()["eval"], "evaluation_seed": seed, **curves(done)}
+
+
+def curves(run: Run) -> dict[str, list[Any]]:
+    """Return rows (environment steps, value) of success, coefficient and both policies' returns."""
+    rows = run.metrics()
+    keys = {
+        "curve": "select/success",
+        "coefficient": "balance/coefficient",
+        "return_student": "train/return_student",
+        "return_reward": "train/return_reward",
+    }
+    return {name: [[row["step"], row[key]] for row in rows if key in row] for name, key in keys.items()}
+
+
+def main() -> None:
+    """Do what is missing, print the table, write the charts, then one JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--episodes", type=int, default=512)
+    parser.add_argument("--work", type=Path, default=Path("runs/tgrl-benchmark"))
+    parser.add_argument("--kept-only", action="store_true", help="make no cell: show those that are there")
+    parser.add_argument("--no-save", action="store_true", help="leave results and docs as they are")
+    args = parser.parse_args()
+    asked = [
+        Cell(args.work, task, method, seed, args.episodes)
+        for task in args.tasks
+        for seed in args.seeds
+        for method in args.methods
+    ]
+    cells = [cell.result() for cell in asked if cell.is_kept or not args.kept_only]
+    print(table(cells))
+    save_page(args.work / "tgrl.html", "TGRL", charts(cells), "" if args.no_save else "tgrl")
+    if args.no_save:
+        print(json.dumps(cells))
+    else:
+        save_result("tgrl", {"cells": cells})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Learn from a teacher and from reward at once (TGRL; Shenfeld et al., ICML 2023, arXiv 2307.03186)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robofb.policies.student import StudentPolicy
+from robofb.rl.balance import Balance
+from robofb.rl.guided_critics import REWARD, ActionMath, GuidedCritics, Outlook
+
+
+class Rows(NamedTuple):
+    """Moves of a batch, one after the other, M of them.
+
+    Attributes:
+        action: (M,) choices or (M, A) normalised.
+        reward: (M,).
+        discount: (M,) gamma, 0 after a termination.
+        weight: (M,) gamma^t of the move's step t in its episode.
+        cut: (M,) bool, the time limit ended the episode with this move.
+        answer, next_answer: (M, n or A) the teacher's before and after.
+        per_episode: moves of a mean episode, by which means over moves become sums over an episode.
+    """
+
+    action: Tensor
+    reward: Tensor
+    discount: Tensor
+    weight: Tensor
+    cut: Tensor
+    answer: Tensor
+    next_answer: Tensor
+    per_episode: Tensor
+
+
+class GuidedLearner:
+    """Train all policies of a balance and their critics on batches of replayed moves.
+
+    Each policy pi has critics of its reward, Q(s, a), and of its teacher's word, T(s, a) = E[sum over later
+    steps of gamma^k log teacher(a_k | s_k)]. With weights from the balance it minimises
+    E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
+
+    Args:
+        policy: acts; P policies.
+        critics: of the same P.
+        balance: names the policies and weighs.
+        actions: the arithmetic of choices or of continuous actions.
+        gamma: discount per step.
+        reward_scale: factor on rewards: critics learn values of about 1 soonest.
+        actor_lr, critic_lr: of Adam.
+        temperature: alpha, at first.
+        target_entropy: that alpha is adjusted to, in nats; alpha is constant where None.
+        temperature_lr: of its logarithm.
+        tau: share of the critics that the slow copies, which give the targets, take over per step.
+        grad_clip: largest gradient norm of each policy and of each pair of critics.
+    """
+
+    def __init__(
+        self,
+        policy: StudentPolicy,
+        critics: GuidedCritics,
+        balance: Balance,
+        actions: ActionMath,
+        *,
+        gamma: float,
+        reward_scale: float = 1.0,
+        actor_lr: float = 3e-4,
+        critic_lr: float = 3e-4,
+        temperature: float = 0.1,
+        target_entropy: float | None = None,
+        temperature_lr: float = 3e-4,
+        tau: float = 0.005,
+        grad_clip: float = 10.0,
+    ) -> None:
+        self.policy, self.critics, self.balance, self.actions = policy, critics, balance, actions
+        self.targets = copy.deepcopy(critics).requires_grad_(False)
+        self.gamma, self.tau, self.grad_clip = gamma, tau, grad_clip
+        self.reward_scale = reward_scale
+        self.target_entropy = target_entropy
+        device = next(critics.parameters()).device
+        self.log_temperature = torch.full((policy.num_policies, 1), math.log(temperature), device=device)
+        self.log_temperature.requires_grad_()
+        self._actor_parts = (policy.memories, policy.heads)
+        self._critic_parts = (critics.memories, critics.nets)
+        self._optimizers = {
+            "actor": torch.optim.Adam(_parameters(self._actor_parts), lr=actor_lr),
+            "critic": torch.optim.Adam(critics.parameters(), lr=critic_lr),
+            "temperature": torch.optim.Adam([self.log_temperature], lr=temperature_lr),
+        }
+
+    def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step of critics, policies and temperatures; return metrics, on the device.
+
+        Args:
+            batch: of `EpisodeReplay.sample_moves`, or with a memory of `sample_episodes`: the student's
+                observations, "answer", "action", "reward", and "per_episode" ().
+        """
+        rows, mine, theirs = self._rows(batch), *self._inputs(batch)
+        now, after = self._features(self.policy.memories, mine, theirs, batch)
+        policies = self.policy.distribution(now)
+        with torch.no_grad():
+            distant = self._features(self.targets.memories, mine, theirs, batch)[1]
+            later = self.actions.outlook(
+                self.targets, distant, self.policy.distribution(after), rows.next_answer
+            )
+        seen = self._features(self.critics.memories, mine, theirs, batch)[0]
+        values = self.actions.taken(self.critics, seen, rows.action)
+        self.critics.requires_grad_(False)
+        outlook = self.actions.outlook(self.critics, seen.detach(), policies, rows.answer)
+        self.critics.requires_grad_(True)
+        loss = critic_loss(values, self._wanted(rows, outlook, later))
+        metrics = {"critic_loss": loss.detach()}
+        metrics |= self._learn_actions(outlook)
+        metrics["grad_norm_critic"] = self._descend("critic", loss, self._critic_parts)
+        self._follow()
+        if self.balance.uses_gap:
+            metrics["gap"] = return_gap(
+                values.detach().amin(1)[..., REWARD], outlook, later, rows, self.gamma
+            )
+        return metrics
+
+    def _wanted(self, rows: Rows, outlook: Outlook, later: Outlook) -> Tensor:
+        """Return the critics' targets (P, 1, M, 2)."""
+        reward = rows.reward.expand(self.policy.num_policies, -1)
+        if self.balance.shapes:  # by the imitator's value
+            change = rows.discount * later.reward[1] - outlook.reward[1].detach()
+            reward = torch.stack([rows.reward + change, rows.reward])
+        wanted = [reward + rows.discount * later.reward, rows.discount * later.teacher]
+        return torch.stack(wanted, -1)[:, None]
+
+    def _learn_actions(self, outlook: Outlook) -> dict[str, Tensor]:
+        weights = self.balance.weights(outlook.distance.detach())
+        temperature = self.log_temperature.detach().exp()
+        gain = weights.reward * outlook.reward + weights.teacher * outlook.teacher
+        loss = (weights.imitation * outlook.distance - temperature * outlook.entropy - gain).mean(1).sum()
+        metrics = {
+            "actor_loss": loss.detach(),
+            "grad_norm_actor": self._descend("actor", loss, self._actor_parts),
+        }
+        if self.target_entropy is not None:
+            surplus = outlook.entropy.detach().mean(1, keepdim=True) - self.target_entropy
+            self._optimizers["temperature"].zero_grad(set_to_none=True)
+            (self.log_temperature.exp() * surplus).sum().backward()
+            self._optimizers["temperature"].step()
+        for index, name in enumerate(self.balance.policies):
+            metrics[f"{name}_entropy"] = outlook.entropy[index].detach().mean()
+            metrics[f"{name}_value"] = outlook.reward[index].detach().mean()
+            metrics[f"{name}_temperature"] = temperature[index, 0]
+        return metrics | {"cross_entropy": outlook.cross_entropy[0].detach().mean()}
+
+    def _descend(self, name: str, loss: Tensor, parts: tuple[nn.Module, ...]) -> Tensor:
+        """Take one gradient step, each policy's gradient clipped by itself; return the largest norm."""
+        self._optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        norm = clip_by_policy(parts, self.policy.num_policies, self.grad_clip)
+        self._optimizers[name].step()
+        return norm
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        slow: list[Tensor] = list(self.targets.parameters())
+        fast: list[Tensor] = list(self.critics.parameters())
+        torch._foreach_lerp_(slow, fast, self.tau)
+
+    def _inputs(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return what memories take: sequences (N, T + 1, F), or rows (M, F) before and after the moves."""
+        policy = self.policy
+        if not policy.memories.size:
+            after = {key: batch[f"next_{key}"] for key in policy.spec.obs}
+            return policy.inputs({key: batch[key] for key in policy.spec.obs}), policy.inputs(after)
+        done = policy.one_hot(batch["action"])
+        previous = torch.cat([torch.zeros_like(done[:, :1]), done], 1)
+        return policy.inputs({key: batch[key] for key in policy.spec.obs}, previous), None
+
+    def _features(
+        self, memories: Any, mine: Tensor, theirs: Tensor | None, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return features (P or 1, M, F) before and after each move."""
+        if theirs is not None:
+            return mine[None], theirs[None]
+        hidden, _ = memories(mine)  # (P, N, T + 1, F)
+        valid = batch["valid"]
+        return hidden[:, :, :-1][:, valid], hidden[:, :, 1:][:, valid]
+
+    def _rows(self, batch: Mapping[str, Tensor]) -> Rows:
+        if "valid" in batch:
+            valid, answers = batch["valid"], batch["answer"]
+            columns = {k: batch[k][valid] for k in ("action", "reward", "terminated", "cut", "t")}
+            answer, after = answers[:, :-1][valid], answers[:, 1:][valid]
+        else:
+            columns = dict(batch)
+            answer, after = batch["answer"], batch["next_answer"]
+        discount = self.gamma * (~columns["terminated"]).float()
+        weight = self.gamma ** columns["t"].float()
+        action, reward, cut = columns["action"], self.reward_scale * columns["reward"], columns["cut"]
+        return Rows(action, reward, discount, weight, cut, answer, after, batch["per_episode"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the policies' weights that learning continues from."""
+        return {
+            "critics": self.critics.state_dict(),
+            "targets": self.targets.state_dict(),
+            "log_temperature": self.log_temperature.detach().clone(),
+            "optimizers": {name: copy.deepcopy(one.state_dict()) for name, one in self._optimizers.items()},
+            "balance": self.balance.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.critics.load_state_dict(state["critics"])
+        self.targets.load_state_dict(state["targets"])
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.balance.load_state_dict(state["balance"])
+
+
+def critic_loss(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return half the mean squared error, summed over policies, critics and heads.
+
+    Args:
+        values: (P, 2, M, 2).
+        wanted: (P, 1, M, 2).
+    """
+    return 0.5 * ((values - wanted) ** 2).mean(2).sum()
+
+
+def return_gap(taken: Tensor, now: Outlook, later: Outlook, rows: Rows, gamma: float) -> Tensor:
+    """Estimate J(first policy) - J(second policy) from replayed moves of anybody, ().
+
+    By the performance-difference identity, for whole episodes of any behaviour,
+    J(pi) - J(pi') = E[sum_t gamma^t (A_pi'(s_t, a_t) - A_pi(s_t, a_t))] + E[gamma^T (V_pi - V_pi')(s_T)],
+    where the last term stands for episodes that the time limit cut off at T (2307.03186, sec. 4, which has
+    episodes without end). Values are of reward alone.
+
+    Args:
+        taken: (P, M) values of the moves.
+        now, later: outlooks (P, M) before and after them.
+        rows: the moves.
+        gamma: discount per step.
+    """
+    advantage = taken - now.reward.detach()
+    left = (later.reward[0] - later.reward[1]) * rows.cut
+    each = rows.weight * (advantage[1] - advantage[0] + gamma * left)
+    return each.mean() * rows.per_episode
+
+
+def clip_by_policy(parts: tuple[nn.Module, ...], num_policies: int, largest: float) -> Tensor:
+    """Scale down each policy's gradient to a norm of at most `largest`; return the largest before, ().
+
+    Args:
+        parts: their memories, one cell a policy, and their stacked networks, as many a policy as another.
+    """
+    memories, stacked = parts
+    grads: list[list[Tensor]] = [[] for _ in range(num_policies)]
+    for parameter in stacked.parameters():
+        if parameter.grad is not None:
+            for index, part in enumerate(parameter.grad.chunk(num_policies)):
+                grads[index].append(part)
+    for index, cell in enumerate(memories.cells):  # type: ignore[arg-type]
+        grads[index] += [p.grad for p in cell.parameters() if p.grad is not None]
+    norms = torch.stack([torch.stack(torch._foreach_norm(own)).norm() for own in grads])
+    for own, norm in zip(grads, norms, strict=True):
+        torch._foreach_mul_(own, (largest / (norm + 1e-6)).clamp(max=1.0))
+    return norms.max()
+
+
+def _parameters(parts: tuple[nn.Module, ...]) -> list[nn.Parameter]:
+    return [parameter for part in parts for parameter in part.parameters()]

@@ -1,0 +1,113 @@
+"""Find the teacher that a config names."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from robofb.build import build
+from robofb.errors import UserError
+from robofb.interfaces import TaughtTask, Teacher, VecEnv
+from robofb.loading import CHUNK_POLICY_KINDS, load_policy, load_student
+from robofb.policies.student import Choices, StudentPolicy
+from robofb.rng import EpisodeRng
+from robofb.run import Run
+from robofb.types import Obs
+
+
+class Taught(Protocol):
+    """A config with a teacher."""
+
+    task: Any
+    teacher: str
+    teacher_checkpoint: str
+
+
+class StudentAsTeacher:
+    """A trained student without memory as a teacher; implements `interfaces.Teacher`.
+
+    Args:
+        policy: its first policy answers.
+    """
+
+    def __init__(self, policy: StudentPolicy) -> None:
+        self.policy = policy
+
+    @torch.no_grad()
+    def answer(self, obs: Obs) -> Tensor:
+        """Return log-probabilities (B, n), or mean actions (B, A) in environment units."""
+        seen = {key: obs[key] for key in self.policy.spec.obs}
+        wanted = self.policy.distribution(self.policy.inputs(seen)[None])
+        return wanted.log_probs[0] if isinstance(wanted, Choices) else self.policy.to_env(wanted.mode[0])
+
+
+class RegressionAsTeacher:
+    """A regression of chunks as a teacher: the first action of its chunk; implements `interfaces.Teacher`.
+
+    Args:
+        policy: sees one observation and draws nothing.
+    """
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+
+    def answer(self, obs: Obs) -> Tensor:
+        """Return actions (B, A) in environment units."""
+        seen = {key: obs[key][:, None] for key in self.policy.spec.obs}
+        unused = EpisodeRng(torch.zeros(0, dtype=torch.int64))
+        action: Tensor = self.policy.act(seen, unused)[:, 0]
+        return action
+
+
+def load_teacher(cfg: Taught, env: VecEnv) -> Teacher:
+    """Return the task's own teacher, or the policy of a run as one.
+
+    Raises:
+        UserError: the task has no teacher, or the run holds none that answers at any state of this task.
+    """
+    if cfg.teacher == "task":
+        task = build(cfg.task)
+        if not isinstance(task, TaughtTask):
+            raise UserError(f"task {env.spec.task} brings no teacher: name a run, teacher=<run folder>")
+        return task.teacher()
+    run = Run.open(cfg.teacher)
+    what = f"teacher={cfg.teacher}"
+    policy: Any
+    teacher: Teacher
+    if run.kind in CHUNK_POLICY_KINDS:
+        policy = load_policy(run, cfg.teacher_checkpoint)
+        if policy.obs_history != 1 or not hasattr(policy, "predict"):
+            raise _not_one_step(what)
+        teacher = RegressionAsTeacher(policy)
+    elif run.kind == "tgrl":
+        policy = load_student(run, cfg.teacher_checkpoint)
+        if policy.memories.size:
+            raise _not_one_step(what)
+        teacher = StudentAsTeacher(policy)
+    else:
+        raise _not_one_step(what)
+    policy.to(env.device)
+    _check_fits(policy, env, what)
+    return teacher
+
+
+def _not_one_step(what: str) -> UserError:
+    return UserError(
+        f"{what}: it cannot answer at states that others went to; make one that can: "
+        "robofb train dagger expert=<run> policy=mlp_chunk policy.horizon=1 policy.execute=1"
+    )
+
+
+def _check_fits(policy: Any, env: VecEnv, what: str) -> None:
+    """Refuse a teacher that sees what is not shown, or does what is not taken."""
+    task = env.spec.task
+    for key, array in policy.spec.obs.items():
+        if key not in env.spec.obs:
+            raise UserError(f"{what}: it sees {key!r}, which {task} does not show")
+        if array.shape != env.spec.obs[key].shape:
+            raise UserError(f"{what}: {key!r} has shape {list(array.shape)} there, another in {task}")
+    mine, theirs = policy.spec.action, env.spec.action
+    if (mine.shape, mine.dtype, mine.low, mine.high) != (theirs.shape, theirs.dtype, theirs.low, theirs.high):
+        raise UserError(f"{what}: its actions are others than those of {task}")
