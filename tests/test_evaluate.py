@@ -115,12 +115,12 @@ def test_real_evaluation_repeats_bit_for_bit_whatever_the_batch():
 
 
 def test_wrong_kinds_of_run_are_refused(tmp_path):
-    run = Run.create(tmp_path / "r", {}, "tgrl")
-    with pytest.raises(UserError, match="is a tgrl run; chunk policies are in bc, "):
+    run = Run.create(tmp_path / "r", {}, "quickstart")
+    with pytest.raises(UserError, match="is a quickstart run; chunk policies are in bc, "):
         load_policy(run)
-    with pytest.raises(UserError, match="is a tgrl run, not a residual run"):
+    with pytest.raises(UserError, match="is a quickstart run, not a residual run"):
         load_residual(run)
-    with pytest.raises(UserError, match="those that can be evaluated are bc, .*, residual"):
+    with pytest.raises(UserError, match="those that can be evaluated are bc, .*, residual, tgrl"):
         load_agent(run, 1)
 
 

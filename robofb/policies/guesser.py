@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from robofb.errors import UserError
 from robofb.policies.elements import seen_elements
 from robofb.types import EnvSpec, Obs
 
@@ -22,7 +23,9 @@ class Guesser(nn.Module):
         spec: of the policy.
         flat_keys: its flat observations.
         cond_dim: C.
-        elements: beginnings of the elements' names, by key of a flat observation that the policy has.
+        elements: beginnings of the elements' names, by key of a flat observation that the policy has; where
+            None, all elements that it does not see.
+        shown: beginnings of the names of those that it sees, by key; all are where a key is missing.
 
     Attributes:
         keys: of the observations.
@@ -37,11 +40,16 @@ class Guesser(nn.Module):
         spec: EnvSpec,
         flat_keys: Sequence[str],
         cond_dim: int,
-        elements: Mapping[str, Sequence[str]],
+        elements: Mapping[str, Sequence[str] | None],
+        shown: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__()
-        self.keys = tuple(key for key in flat_keys if key in elements)
-        taken = dict(zip(flat_keys, seen_elements(spec, flat_keys, elements, "guess"), strict=True))
+        wanted = {
+            key: _hidden(spec, key, shown or {}) if beginnings is None else beginnings
+            for key, beginnings in elements.items()
+        }
+        self.keys = tuple(key for key in flat_keys if key in wanted)
+        taken = dict(zip(flat_keys, seen_elements(spec, flat_keys, wanted, "guess"), strict=True))
         parts = [taken[key] for key in self.keys]
         self.parts = nn.ModuleList(parts)
         self.num_guessed = sum(part.num_elements for part in parts)
@@ -56,3 +64,16 @@ class Guesser(nn.Module):
     def truth(self, obs: Obs) -> Tensor:
         """Return what there is to guess (B, G): the newest of normalised histories (B, To, D) by key."""
         return torch.cat([part(obs[key][:, -1]) for key, part in zip(self.keys, self.parts, strict=True)], -1)
+
+
+def _hidden(spec: EnvSpec, key: str, shown: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names of the elements that a policy does not see.
+
+    Raises:
+        UserError: it sees them all, or they have no names.
+    """
+    names = spec.obs[key].names if key in spec.obs else ()
+    hidden = [name for name in names if key in shown and not name.startswith(tuple(shown[key]))]
+    if key in spec.obs and not hidden:
+        raise UserError(f"guess.{key}: the policy sees every named element of it; set guess=null")
+    return hidden

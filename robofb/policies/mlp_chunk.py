@@ -30,8 +30,9 @@ class MlpChunkPolicy(ChunkPolicy):
         error: "l1" or "l2", what training makes small.
         clip: largest absolute normalised action when acting; 1 keeps chunks within the range of the data.
         guess: flat observations that are there in training and that the policy learns to tell from what it
-            sees, as beginnings of their elements' names by key, such as {"state": ["leg_", "top_"]}. The
-            regressor gets what was guessed beside what is seen. None: nothing.
+            sees, as beginnings of their elements' names by key, such as {"state": ["leg_", "top_"]}, or None
+            for all elements that it does not see. The regressor gets what was guessed beside what is seen.
+            None: nothing.
         guess_weight: of the guess's error in the loss.
         seen: what it sees and how long its chunks are: see `ChunkPolicy`.
 
@@ -46,7 +47,7 @@ class MlpChunkPolicy(ChunkPolicy):
         *,
         error: str = "l1",
         clip: float = 1.0,
-        guess: Mapping[str, Sequence[str]] | None = None,
+        guess: Mapping[str, Sequence[str] | None] | None = None,
         guess_weight: float = 1.0,
         **seen: Any,
     ) -> None:
@@ -57,7 +58,8 @@ class MlpChunkPolicy(ChunkPolicy):
         if guess_weight < 0:
             raise UserError(f"guess_weight={guess_weight}: needs at least 0")
         self.guess_weight = guess_weight
-        self.guesser = Guesser(self.spec, self.flat_keys, self.cond_dim, guess) if guess else None
+        shown = seen.get("elements")
+        self.guesser = Guesser(self.spec, self.flat_keys, self.cond_dim, guess, shown) if guess else None
         cond_dim = self.cond_dim + (0 if self.guesser is None else self.guesser.num_guessed)
         self.regressor = regressor(action_dim=self.action_dim, horizon=self.horizon, cond_dim=cond_dim)
 

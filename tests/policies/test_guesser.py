@@ -127,3 +127,12 @@ def test_without_a_guess_nothing_is_added():
     plain = MlpChunkPolicy(SPEC, MlpRegressor, obs_keys=("state",), horizon=2, execute=1)
     assert plain.guesser is None
     assert not any("guess" in name for name in plain.state_dict())
+
+
+def test_by_default_it_guesses_what_the_policy_does_not_see():
+    everything_hidden, named = policy(guess={"state": None}), policy()
+    assert everything_hidden.guesser.num_guessed == named.guesser.num_guessed == 2
+    truth = {"state": torch.tensor([[[1.0, 2.0, 3.0]]])}
+    assert everything_hidden.guesser.truth(truth).tolist() == [[2.0, 3.0]]
+    with pytest.raises(UserError, match="guess.state: the policy sees every named element of it"):
+        policy(guess={"state": None}, elements=None)

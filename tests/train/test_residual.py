@@ -337,8 +337,8 @@ def test_wrong_base_is_refused_and_leaves_nothing(
     if broken != "missing":
         kind = "residual" if broken == "kind" else "bc"
         spec["task"] = "other" if broken == "task" else "point"
-        spec["action"]["shape"] = [3] if broken == "action" else [2]
-        spec["action"]["names"] = []
+        if broken == "action":
+            spec["action"] |= {"shape": [3], "names": [], "low": None, "high": None}
         with Run.create(path, {"policy": BASE_NODE}, kind) as run:
             run.save_checkpoint({"spec": spec, "policy": BiasedPolicy().state_dict()}, step=1, best=True)
     with pytest.raises(UserError, match=message):
