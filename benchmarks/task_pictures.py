@@ -8,6 +8,7 @@ Shadows and anti-aliasing are asked for here alone: they cost many times the fra
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 import torch
 
 from robofb.envs import make_task, task_names
-from robofb.interfaces import ScriptedTask
+from robofb.interfaces import ScriptedTask, TaughtTask
 from robofb.rng import derive_seeds
 from robofb.sim.render import Renderer
 from robofb.sim.vec_env import SimVecEnv
+from robofb.types import Obs
 
 HEIGHT, WIDTH = 480, 640
 SAMPLES, SHADOW_PX = 8, 4096
@@ -31,7 +33,6 @@ def draw(name: str, share: float, seed: int) -> Path:
     task = make_task(name)
     if hasattr(task, "make_env"):
         return _save(name, _taught(task, share, seed))
-    assert isinstance(task, ScriptedTask)
     env = SimVecEnv(task, 1, autoreset=False)
     seeds = derive_seeds(seed, torch.tensor([0]))
     moment = int(share * _play(env, seeds, task.spec.max_steps))
@@ -64,18 +65,25 @@ def _taught(task: Any, share: float, seed: int) -> np.ndarray:
 
 
 def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:
-    """Let the expert play up to `steps`, without noise; return how many it took."""
-    task = env.task
-    assert isinstance(task, ScriptedTask)
-    agent = task.expert(1, 0.0)
+    """Let the expert, without noise, or the teacher play up to `steps`; return how many it took."""
     obs = env.repeat(seeds)
-    agent.reset(torch.ones(1, dtype=torch.bool), env.episode_seed)
+    choose = _player(env)
     for index in range(steps):
-        step = env.step(agent.next(obs))
+        step = env.step(choose(obs))
         obs = step.obs
         if step.done.any():
             return index + 1
     return steps
+
+
+def _player(env: SimVecEnv) -> Callable[[Obs], torch.Tensor]:
+    """Return what answers observations with the actions of the task's expert, or else of its teacher."""
+    if isinstance(env.task, TaughtTask):
+        return env.task.teacher().answer
+    assert isinstance(env.task, ScriptedTask)
+    agent = env.task.expert(1, 0.0)
+    agent.reset(torch.ones(1, dtype=torch.bool), env.episode_seed)
+    return agent.next
 
 
 def main() -> None:
