@@ -109,12 +109,12 @@ class HandTask(FurnitureTask):
         self.command_pose(engine, position + ahead, self._turn.expand(len(action), -1, -1))
 
     def hand_state(self, engine: Engine) -> Tensor:
-        """Return (B, 9): TCP position from the origin [m], its velocity [m/s], the command ahead of it [m]."""
+        """Return (B, 9): TCP position from the origin [m], velocity [m/s], the command ahead of it [m]."""
         position, velocity = engine.field("sensordata")[:, self._hand_columns].double().split(3, -1)
         return torch.cat([position - self._origin, velocity, self._command(engine) - position], -1)
 
 
 def steps_towards(room: Room, state: Tensor, wanted: Tensor) -> Tensor:
-    """Return the actions (B, 3) that bring the command of states (B, >= 9) to places (B, 3) [m] in a room."""
+    """Return actions (B, 3) that bring the command of states (B, 9 or more) to places (B, 3) [m]."""
     command = state[:, :3] + state[:, 6:9]
     return ((wanted - command) / room.step_m).clamp(-1.0, 1.0)

@@ -59,9 +59,9 @@ STATE_NAMES = (
 class HiddenHole(HandTask):
     """Find a hole by feel and push a peg into it. Sparse reward: +1 when the peg is in.
 
-    The hole is a slot, 16 x 7 mm, its place along y unknown by `MAX_OFFSET_M`; the peg is round, d 6 mm, with a round
-    tip. The face around it is flat and wider than the hand is let go, so that nothing but wrench and height
-    tells where the hole is.
+    The hole is a slot, 16 x 7 mm, its place along y unknown by `MAX_OFFSET_M`; the peg is round, d 6 mm,
+    with a round tip. The face around it is flat and wider than the hand is let go, so that nothing but wrench
+    and height tells where the hole is.
 
     Observations: "state" (15,): place of the TCP from where the tip would touch a hole without offset, its
     velocity, how far the command is ahead, force and torque on the peg at the TCP, in the TCP's frame,

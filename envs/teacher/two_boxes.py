@@ -31,7 +31,7 @@ ROOM = Room(
     lead_m=0.06,
 )
 START_LOW_M, START_HIGH_M = (-0.02, -0.05, 0.12), (0.02, 0.05, 0.18)
-VIEW_X_M, VIEW_HEIGHT_M = -0.13, 0.20  # from behind this, and from above it, the hand's camera sees into both
+VIEW_X_M, VIEW_HEIGHT_M = -0.13, 0.20  # behind the one and above the other, the hand sees into the boxes
 STATE_NAMES = (*hand_names("rim"), "seen_ball_left_right")
 _BALL, _LAMP = 0, 1  # mocap bodies
 DARK_M, LIT_M = -0.05, 0.005  # height of the lamp: below the table, on it
@@ -41,9 +41,9 @@ LAMP_XY_M = (0.30, 0.25)
 class TwoBoxes(HandTask):
     """Reach into the one of two open boxes in which a ball lies. Sparse reward: +1 for the right box.
 
-    The hand sees into the boxes only from further back and above, off the way: from there on the state tells
-    where the ball is, and goes on telling it. To reach below the rim of the wrong box ends the episode.
-    What was seen is kept by the simulator, as a lamp beside the boxes that is under the table before.
+    The hand sees into the boxes only from further back and above, off the way (a rule: no picture is taken).
+    From then on the state tells where the ball is. To reach below the rim of the wrong box ends the episode.
+    That the ball was seen is kept in the simulator, as a lamp beside the boxes, under the table before.
 
     Observations: "state" (10,): place of the TCP from the middle of the rims, its velocity, how far the
     command is ahead, and where the ball was seen: 1 left (+y), -1 right, 0 not yet. `PRIVILEGED` (1,): where

@@ -147,9 +147,9 @@ def test_a_success_through_overlap_is_refused():
     assert score.metrics["part_overlap"].item() == pytest.approx(0.0004)
 
 
-def test_the_tip_is_where_the_name_of_the_state_says(task):
+def test_the_tip_is_where_the_name_of_the_state_says():
     """At 0 above the nominal hole the tip is in the plane of the block's face."""
-    env, obs = started(0.0)
+    env, _ = started(0.0)
     env.task.place_hand(env.engine, ONE, torch.zeros(1, 3))
     env.engine.forward(ONE)
     assert env.task.observe(env.engine)["state"][0, :9].abs().max() < 1e-5
