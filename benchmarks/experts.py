@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from results import FOLDER, save_result
 
-from robofb.envs import engine_task_names, make_task
+from robofb.envs import make_task, scripted_task_names
 from robofb.evaluate import evaluate
 from robofb.interfaces import ScriptedTask
 from robofb.provenance import machine
@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="+", default=engine_task_names(), choices=engine_task_names())
+    parser.add_argument("--tasks", nargs="+", default=scripted_task_names(), choices=scripted_task_names())
     parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=LEVELS)
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--num-envs", type=int, default=64)

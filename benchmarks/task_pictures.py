@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ import torch
 
 from robofb.envs import engine_task_names, make_task, task_names
 from robofb.envs.looks.show import LOOKS
-from robofb.interfaces import ScriptedTask
+from robofb.interfaces import ScriptedTask, TaughtTask
 from robofb.rng import derive_seeds
 from robofb.sim.render import Renderer
 from robofb.sim.vec_env import SimVecEnv
+from robofb.types import Obs
 
 SAMPLES, SHADOW_PX = 8, 4096
 CURVES = (64, 32, 8)  # slices, stacks and quads of round and flat shapes
@@ -38,8 +40,7 @@ def draw(name: str, args: argparse.Namespace) -> Path:
     """Play an episode twice: to learn its length, and to the moment of the picture."""
     if name not in engine_task_names():
         return _save(name, _taught(make_task(name), args), args.out)
-    task = make_task(name, looks=args.looks)
-    assert isinstance(task, ScriptedTask)
+    task = make_task(name, **({} if args.looks == "primitive" else {"looks": args.looks}))
     env = SimVecEnv(task, 1, autoreset=False)
     seeds = derive_seeds(args.seed, torch.tensor([0]))
     moment = int(args.share * _play(env, seeds, task.spec.max_steps))
@@ -93,18 +94,25 @@ def _taught(task: Any, args: argparse.Namespace) -> np.ndarray:
 
 
 def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:
-    """Let the expert play up to `steps`, without noise; return how many it took."""
-    task = env.task
-    assert isinstance(task, ScriptedTask)
-    agent = task.expert(1, 0.0)
+    """Let the expert, without noise, or the teacher play up to `steps`; return how many it took."""
     obs = env.repeat(seeds)
-    agent.reset(torch.ones(1, dtype=torch.bool), env.episode_seed)
+    choose = _player(env)
     for index in range(steps):
-        step = env.step(agent.next(obs))
+        step = env.step(choose(obs))
         obs = step.obs
         if step.done.any():
             return index + 1
     return steps
+
+
+def _player(env: SimVecEnv) -> Callable[[Obs], torch.Tensor]:
+    """Return what answers observations with the actions of the task's expert, or else of its teacher."""
+    if isinstance(env.task, TaughtTask):
+        return env.task.teacher().answer
+    assert isinstance(env.task, ScriptedTask)
+    agent = env.task.expert(1, 0.0)
+    agent.reset(torch.ones(1, dtype=torch.bool), env.episode_seed)
+    return agent.next
 
 
 def main() -> None:

@@ -27,6 +27,11 @@ def engine_task_names() -> list[str]:
     return [name for name in task_names() if not hasattr(_class_and_values(name)[0], "make_env")]
 
 
+def scripted_task_names() -> list[str]:
+    """Return the names of the tasks that run on an engine and bring an expert."""
+    return [name for name in engine_task_names() if hasattr(_class_and_values(name)[0], "expert")]
+
+
 def make_task(name: str, **changes: Any) -> Any:
     """Build a task from its config, with some values changed.
 

@@ -194,14 +194,18 @@ class FurnitureTask(ABC):
             action: (B, 10) TCP position in the base frame [m], 6D rotation, gripper (> 0 closes).
         """
         action = action.to(engine.device, torch.float64)
-        commanded = engine.field("act")[:, :7].double()  # joint angles, integrated by the actuators
         position = torch.minimum(torch.maximum(action[:, :3], self._low), self._high)
+        self.command_pose(engine, position, rot6d_to_matrix(action[:, 3:9]))
+        gripper = torch.where(action[:, 9] > 0, -GRIPPER_SPEED_M_S, GRIPPER_SPEED_M_S)
+        engine.field("ctrl")[:, franka.NUM_JOINTS] = gripper.to(engine.field("ctrl").dtype)
+
+    def command_pose(self, engine: Engine, position: Tensor, rotation: Tensor) -> None:
+        """Command a TCP pose, (B, 3) [m] and (B, 3, 3) in the base frame, for one control step."""
+        commanded = engine.field("act")[:, : franka.NUM_JOINTS].double()  # angles, integrated by actuators
         posture = self._home.to(engine.device) if self.keeps_posture else None
-        rotation = rot6d_to_matrix(action[:, 3:9])
         joints = solve_differential_ik(self._arm, commanded, position, rotation, posture=posture)
         control = engine.field("ctrl")
-        control[:, :7] = (joints - commanded) / CONTROL_DT_S
-        control[:, 7] = torch.where(action[:, 9] > 0, -GRIPPER_SPEED_M_S, GRIPPER_SPEED_M_S)
+        control[:, : franka.NUM_JOINTS] = ((joints - commanded) / CONTROL_DT_S).to(control.dtype)
 
     def perturb(self, engine: Engine, rng: EpisodeRng) -> None:
         """Push every part with the chance `perturbation`; for the start of a control step.
@@ -246,12 +250,14 @@ class FurnitureTask(ABC):
         """(7,) joint angles of the home pose."""
         return self._home
 
-    def place_arm(self, engine: Engine, ids: Tensor, joints: Tensor) -> None:
-        """Write joint angles (n, 7) [rad] and an open gripper, at rest and commanded to stay."""
+    def place_arm(
+        self, engine: Engine, ids: Tensor, joints: Tensor, width_m: float = franka.MAX_WIDTH_M
+    ) -> None:
+        """Write joint angles (n, 7) [rad] and the gripper's opening, at rest and commanded to stay."""
         qpos = engine.field("qpos")
         qpos[ids[:, None], self._arm_q] = joints.to(qpos.dtype)
-        qpos[ids[:, None], self._finger_q] = franka.MAX_WIDTH_M / 2
-        width = joints.new_full((len(ids), 1), franka.MAX_WIDTH_M)
+        qpos[ids[:, None], self._finger_q] = width_m / 2
+        width = joints.new_full((len(ids), 1), width_m)
         engine.field("act")[ids] = torch.cat([joints, width], -1).to(qpos.dtype)
 
     def gripper_closes(self, engine: Engine) -> Tensor:

@@ -14,7 +14,7 @@ from robofb.augment.demonstration_states import DemonstrationStates
 from robofb.augment.disassembly import Disassembler, Pose, nearest_turn, reach
 from robofb.augment.make_bank import make_bank, quotas
 from robofb.augment.settle import Settler
-from robofb.envs import engine_task_names
+from robofb.envs import scripted_task_names
 from robofb.errors import UserError
 from robofb.geometry import matrix_to_rot6d, matrix_to_rotvec, rot6d_to_matrix, rotvec_to_matrix
 from robofb.sim.bank_kinds import KINDS
@@ -125,7 +125,7 @@ def test_the_batch_changes_nothing():
     assert found[0].shape[0] == 7 and torch.equal(*found)
 
 
-@pytest.mark.parametrize("name", engine_task_names())
+@pytest.mark.parametrize("name", scripted_task_names())
 def test_every_assembly_can_be_taken_apart(name):
     with closing(env_of_task(name, 32)) as env:
         made = make_bank(Disassembler(env, 1), 2, {"grasped": 1, "near_goal": 1}, {})

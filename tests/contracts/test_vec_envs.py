@@ -18,18 +18,20 @@ from torch import Tensor
 from torch_point import TorchPoint
 
 from robofb.envs.furniture.one_leg_insert import OneLegInsert
+from robofb.envs.teacher.hidden_hole import HiddenHole
 from robofb.envs.teacher.lava_crossing import LavaCrossing
 from robofb.envs.teacher.memory import Memory
 from robofb.envs.teacher.tiger_door import TigerDoor
+from robofb.envs.teacher.two_boxes import TwoBoxes
 from robofb.evaluate import evaluate
-from robofb.interfaces import Agent, TaskEnv, TaughtTask, VecEnv
+from robofb.interfaces import Agent, TaskEnv, VecEnv
 from robofb.rng import derive_seeds
 from robofb.sim.gymnasium_env import GymnasiumVecEnv
 from robofb.sim.isaacgym_env import IsaacGymVecEnv, SameStepIsaacGymVecEnv
 from robofb.sim.isaacgym_worker import VecTaskHost
 from robofb.sim.success import SuccessRule
 from robofb.sim.vec_env import SimVecEnv
-from robofb.types import Obs, Step
+from robofb.types import Obs, Step, num_choices
 
 
 class ToGoal:
@@ -49,14 +51,15 @@ class ToGoal:
 class Taught:
     """Do what the teacher of a task would."""
 
-    def __init__(self, task: TaughtTask) -> None:
-        self._teacher = task.teacher()
+    def __init__(self, task: Any) -> None:
+        self._teacher, self._chooses = task.teacher(), num_choices(task.spec.action) is not None
 
     def reset(self, mask: Tensor, seeds: Tensor) -> None:
         pass
 
     def next(self, obs: Obs) -> Tensor:
-        return self._teacher.answer(obs).argmax(-1, keepdim=True)
+        answer = self._teacher.answer(obs)
+        return answer.argmax(-1, keepdim=True) if self._chooses else answer
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,14 @@ def taught_kind(task: Callable[..., Any], **changes: bool) -> Kind:
     )
 
 
+def taught_sim_kind(task: Callable[..., Any]) -> Kind:
+    return Kind(
+        lambda num_envs, max_steps: SimVecEnv(task(max_steps=max_steps), num_envs),
+        lambda num_envs: Taught(task()),
+        stays=False,
+    )
+
+
 KINDS = {
     "sim": Kind(
         lambda num_envs, max_steps: SimVecEnv(OneLegInsert(max_steps=max_steps), num_envs),
@@ -122,6 +133,8 @@ KINDS = {
         lambda num_envs: ToGoal(slice(0, 2), slice(2, 4), torch_point.SPEED_M),
         stays=False,
     ),
+    "hidden_hole": taught_sim_kind(HiddenHole),
+    "two_boxes": taught_sim_kind(TwoBoxes),
     "tiger_door": taught_kind(TigerDoor, varied=False),
     "memory": taught_kind(Memory, stays=False, varied=False),
     "lava_crossing": taught_kind(LavaCrossing, stays=False),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from taught_rollouts import one_thread
 
 import robofb.envs
 from robofb.envs.furniture.one_leg_insert import OneLegInsert
@@ -10,10 +11,6 @@ from robofb.evaluate import evaluate
 from robofb.interfaces import Task, VecEnv
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.vec_env import SimVecEnv
-
-
-def one_thread(model, num_worlds):
-    return MujocoEngine(model, num_worlds, num_threads=1)
 
 
 def actions(num_envs: int, steps: int, seed: int = 0) -> torch.Tensor:

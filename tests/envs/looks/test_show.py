@@ -6,7 +6,7 @@ import pytest
 import torch
 from asset_stand_ins import furniture_bench_files, menagerie_files, write_tree, write_wheel
 
-from robofb.envs import engine_task_names, make_task
+from robofb.envs import scripted_task_names, make_task
 from robofb.envs.looks.furniture_bench import import_furniture_bench
 from robofb.envs.looks.menagerie import import_menagerie, our_poses
 from robofb.envs.looks.palette import grain
@@ -56,7 +56,7 @@ def test_physics_is_the_same_bit_for_bit(name, at_hand):
     np.testing.assert_array_equal(trajectory(meshes, 20), trajectory(plain, 20))
 
 
-@pytest.mark.parametrize("name", engine_task_names())
+@pytest.mark.parametrize("name", scripted_task_names())
 def test_what_is_only_seen_has_no_contact(name):
     """Every geom either may touch something, or is only seen: then no contact bit is set."""
     model = make_task(name).model
