@@ -6,7 +6,7 @@ import pytest
 import torch
 from asset_stand_ins import furniture_bench_files, menagerie_files, write_tree, write_wheel
 
-from robofb.envs import scripted_task_names, make_task
+from robofb.envs import make_task, scripted_task_names
 from robofb.envs.looks.furniture_bench import import_furniture_bench
 from robofb.envs.looks.menagerie import import_menagerie, our_poses
 from robofb.envs.looks.palette import grain
