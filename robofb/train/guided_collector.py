@@ -129,6 +129,7 @@ class GuidedCollector:
             move = {"action": action, "reward": step.reward}
             self.replay.add(before, move, after, step.terminated, step.done)
             self._tally(step.reward, step.done)
+            self.agent.policy.eyes.watch(step.obs)
             self._obs = step.obs
             if step.done.any():
                 self._begin(step.done)

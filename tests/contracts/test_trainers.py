@@ -405,3 +405,13 @@ def test_what_a_checkpoint_was_made_for_cannot_change(trainer: Trainer, base: Pa
     changes = {"resume": str(tmp_path / "run"), "num_envs": 16, **budget(trainer, 2)}
     with pytest.raises(UserError, match="num_envs was 32 and cannot become 16"):
         trainer.train(config(trainer, base, tmp_path / "run", **changes))
+
+
+def test_a_student_normalises_by_what_its_training_saw(tmp_path: Path) -> None:
+    trainer = TRAINERS["tgrl"]
+    run = tgrl.train(config(trainer, tmp_path, tmp_path / "run", **budget(trainer, 5)))
+    eyes = loading.load_student(run, "latest").eyes
+    steps = 5 * SETTINGS["num_envs"] * trainer.settings["rollout_steps"]
+    assert eyes.normalizer.get_buffer("num_state").item() == steps + 1  # and the one that it starts from
+    spread = eyes.normalizer.get_buffer("sum_of_squares_state") / (steps + 1)
+    assert (spread.sqrt() < 0.7).all() and (spread.sqrt() > 0.1).all()  # starts lie within +-0.5 m
