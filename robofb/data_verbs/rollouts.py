@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from robofb.interfaces import Agent, TaskEnv
+    from robofb.sim.record import Collected
 
 
 def register(app: typer.Typer) -> None:
@@ -45,11 +49,8 @@ def rollouts(
     from robofb.errors import check_seed
     from robofb.loading import load_agent
     from robofb.run import Run
-    from robofb.sim.record import record_episodes
     from robofb.sim.render import image_facts
     from robofb.store.checks import check_same_spec
-    from robofb.store.continuation import open_or_create, same_settings
-    from robofb.types import SOURCE_POLICY
     from robofb.worlds import env_of_run, visuals_of
 
     check_seed("--seed", seed)
@@ -66,20 +67,31 @@ def rollouts(
         if dry_run:
             typer.echo(f"would record episodes of {run} ({checkpoint}) until {out} holds {episodes}")
             return
-        same = {key: meta.get(key) for key in ("policy", "checkpoint", "success_only", "visuals")}
-        with open_or_create(out, env.spec, meta, same_settings(out, "holds", same)) as store:
-            outcome = record_episodes(
-                agent,
-                env,
-                store,
-                episodes,
-                seed,
-                meta,
-                source=SOURCE_POLICY,
-                max_attempts=max_attempts,
-                advice="train the policy further or raise --max-attempts",
-                success_only=success_only,
-            )
+        outcome = _record(agent, env, out, episodes, seed, meta, max_attempts)
     typer.echo(
         f"episodes in {out}: {outcome.total}; now kept {outcome.kept}, failures discarded {outcome.discarded}"
     )
+
+
+def _record(
+    agent: Agent, env: TaskEnv, out: Path, episodes: int, seed: int, meta: dict[str, Any], max_attempts: int
+) -> Collected:
+    """Go on with the dataset `out`, or begin it, until it holds `episodes`."""
+    from robofb.sim.record import record_episodes
+    from robofb.store.continuation import open_or_create, same_settings
+    from robofb.types import SOURCE_POLICY
+
+    same = {key: meta.get(key) for key in ("policy", "checkpoint", "success_only", "visuals")}
+    with open_or_create(out, env.spec, meta, same_settings(out, "holds", same)) as store:
+        return record_episodes(
+            agent,
+            env,
+            store,
+            episodes,
+            seed,
+            meta,
+            source=SOURCE_POLICY,
+            max_attempts=max_attempts,
+            advice="train the policy further or raise --max-attempts",
+            success_only=meta["success_only"],
+        )

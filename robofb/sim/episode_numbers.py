@@ -72,17 +72,18 @@ class EpisodeNumbers:
 
 
 class NumberedEpisodes:
-    """What every env whose simulator is not ours tells of its episodes, on the CPU.
+    """What every env without MuJoCo's engines tells of its episodes.
 
     Args:
         num_envs: B.
+        device: where the tensors live.
     """
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, device: torch.device | str = "cpu") -> None:
         self.num_envs = num_envs
-        self._numbers = EpisodeNumbers(num_envs)
-        self._total = torch.zeros(num_envs)  # reward of each running episode
-        self._succeeded = torch.zeros(num_envs, dtype=torch.bool)
+        self._numbers = EpisodeNumbers(num_envs, device)
+        self._total = torch.zeros(num_envs, device=device)  # reward of each running episode
+        self._succeeded = torch.zeros(num_envs, dtype=torch.bool, device=device)
 
     @property
     def episode(self) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robofb.errors import UserError
 from robofb.rng import RESET_STREAM, EpisodeRng, derive_seeds
-from robofb.sim.episode_numbers import EpisodeNumbers
+from robofb.sim.episode_numbers import NumberedEpisodes
 from robofb.sim.vec_env import check_action
 from robofb.types import ArraySpec, EnvSpec, Obs, Step, num_choices
 
@@ -110,7 +110,7 @@ class _Starts:
         return {name: values[rows] for name, values in self._state.items()}, self._rng, rows
 
 
-class TorchVecEnv:
+class TorchVecEnv(NumberedEpisodes):
     """Run B copies of a `TorchTask`; satisfies `interfaces.TaskEnv`.
 
     Args:
@@ -120,24 +120,11 @@ class TorchVecEnv:
     """
 
     def __init__(self, task: TorchTask, num_envs: int, autoreset: bool = True) -> None:
-        self.task, self.num_envs, self.spec, self.autoreset = task, num_envs, task.spec, autoreset
-        self.device = task.device
+        super().__init__(num_envs, task.device)
+        self.task, self.spec, self.autoreset, self.device = task, task.spec, autoreset, task.device
         self.state: State = {}
-        self._numbers = EpisodeNumbers(num_envs, self.device)
         self._rng = EpisodeRng(self._numbers.episode_seed)
         self._starts = _Starts(task, 0, 0)
-        self._total = torch.zeros(num_envs, device=self.device)
-        self._succeeded = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
-
-    @property
-    def episode(self) -> Tensor:
-        """(B,) int64 number of the episode each env is in."""
-        return self._numbers.episode
-
-    @property
-    def episode_seed(self) -> Tensor:
-        """(B,) int64."""
-        return self._numbers.episode_seed
 
     def reset(self, seed: int) -> Obs:
         """Start episodes 0..B-1 of `seed` in every env."""
@@ -146,7 +133,7 @@ class TorchVecEnv:
         fresh, rng, rows = self._starts.take(0, self.num_envs)
         self._rng.take_over(torch.arange(self.num_envs, device=self.device), rng, rows)
         self.state = {name: values.clone() for name, values in fresh.items()}
-        self._total, self._succeeded = torch.zeros_like(self._total), torch.zeros_like(self._succeeded)
+        self._forget(torch.ones_like(self._succeeded))
         return self.task.observe(self.state)
 
     def step(self, action: Tensor) -> Step:
@@ -162,15 +149,8 @@ class TorchVecEnv:
         outcome = self.task.advance(self.state, action, self._rng)
         before, self.state, terminated = self.state, outcome.state, outcome.terminated
         self._total = self._total + outcome.reward
-        self._succeeded = self._succeeded | outcome.success
         truncated = (self._numbers.length >= self.spec.max_steps) & ~terminated
-        info = {
-            "success": outcome.success,
-            "stage": self._succeeded.to(torch.int64),
-            "episode": self.episode,
-            "length": self._numbers.length,
-            "return": self._total,
-        }
+        info = self._info(outcome.success)
         final_obs = obs = self.task.observe(self.state)
         done = terminated | truncated
         if self.autoreset and done.any():
@@ -185,8 +165,7 @@ class TorchVecEnv:
         ids = self._numbers.begin(done)
         fresh, rng, rows = self._starts.take(int(self.episode[ids[0]]), len(ids))
         self._rng.take_over(ids, rng, rows)
-        self._total = self._total.index_fill(0, ids, 0.0)
-        self._succeeded = self._succeeded.index_fill(0, ids, False)
+        self._forget(done)
         self.state = {
             name: (values.index_copy_ if values is before[name] else values.index_copy)(0, ids, fresh[name])
             for name, values in self.state.items()
