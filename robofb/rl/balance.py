@@ -42,11 +42,13 @@ class Balance(Protocol):
 
     Attributes:
         policies: what is trained, by name; the first is the student.
+        heeds_teacher: whether the student weighs what its teacher will say of later actions.
         uses_gap: whether it goes by `Signals.gap`.
         shapes: the student's reward is shaped by the value of the second policy.
     """
 
     policies: tuple[str, ...]
+    heeds_teacher: bool
     uses_gap: bool
     shapes: bool
 
@@ -71,7 +73,7 @@ class _Constant:
     """A balance that nothing changes."""
 
     policies: tuple[str, ...] = ("student",)
-    uses_gap = shapes = False
+    heeds_teacher = uses_gap = shapes = False
 
     def step(self, signals: Signals) -> None:
         """Change nothing."""
@@ -144,6 +146,8 @@ class Fixed(_Constant):
         coefficient: weight of the teacher's word beside reward.
     """
 
+    heeds_teacher = True
+
     def __init__(self, coefficient: float = 0.3) -> None:
         _check_positive(coefficient=coefficient)
         self.coefficient = coefficient
@@ -198,7 +202,7 @@ class _Guided:
     """A student whose coefficient is steered by how it does against a second one, that sees reward alone."""
 
     policies: tuple[str, ...] = ("student", "reward")
-    uses_gap, shapes = True, False
+    heeds_teacher, uses_gap, shapes = True, True, False
     coefficient: float
 
     def weights(self, distance: Tensor) -> Weights:

@@ -153,7 +153,9 @@ def make_training(
 ) -> GuidedTraining:
     """Put critics, replay and collector around students."""
     draws, weights = learning_generators(cfg.seed, env.device, "cpu")
-    critics = GuidedCritics(policy, hidden=policy.hidden, generator=weights).to(env.device)
+    critics = GuidedCritics(
+        policy, hidden=policy.hidden, heeds_teacher=balance.heeds_teacher, generator=weights
+    )
     actions: ActionMath = ChoiceMath() if policy.num_choices else ContinuousMath(cfg.teacher_std, draws)
     learner = GuidedLearner(
         policy,
