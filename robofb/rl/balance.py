@@ -226,7 +226,7 @@ class Lagrangian(_Guided):
         lr: change of lambda per step and unit of return.
     """
 
-    def __init__(self, alpha: float = 3.0, coefficient: float = 0.3, lr: float = 1e-2) -> None:
+    def __init__(self, alpha: float = 3.0, coefficient: float = 0.3, lr: float = 0.1) -> None:
         _check_positive(alpha=alpha, coefficient=coefficient, lr=lr)
         if coefficient > alpha:
             raise UserError(f"balance.coefficient={coefficient}: at most balance.alpha={alpha}")
@@ -265,7 +265,7 @@ class LogSteps(_Guided):
     """
 
     def __init__(
-        self, coefficient: float = 0.3, lr: float = 3e-3, low: float = 0.01, high: float = 3.0
+        self, coefficient: float = 0.3, lr: float = 3e-2, low: float = 0.01, high: float = 3.0
     ) -> None:
         _check_positive(coefficient=coefficient, lr=lr, low=low)
         _check_range(coefficient, low, high)
