@@ -29,7 +29,7 @@ class Signals(NamedTuple):
     """What a balance may go by, averaged since its last step.
 
     Attributes:
-        gap: J(student) - J(reward alone), discounted return of an episode; None where there is one policy.
+        gap: J(student) - J(reward alone), return of an episode; None where there is one policy.
         cross_entropy: of the student's actions to the teacher, in nats.
     """
 

@@ -45,8 +45,8 @@ class TgrlConfig(RlConfig):
         student: the policy: obs_keys (all but "privileged" where null), elements, hidden, memory.
         collect: who acts in the episodes that are learnt from: halves (the policies in turn), thirds (the
             teacher as well), student or teacher.
-        gap_from: how the student's advantage over reward alone is told: replay (by the critics) or returns
-            (of each policy's own episodes).
+        gap_from: how the student's advantage over reward alone is told: replay (by the critics, discounted)
+            or returns (of each policy's own episodes, not discounted).
         gamma: discount of future reward per control step.
         reward_scale: factor on rewards in learning, and so on returns that the balance goes by: critics learn
             values of about 1 soonest.
@@ -179,7 +179,6 @@ def make_training(
         make_replay(cfg, policy, env),
         who=cfg.collect,
         teacher_std=cfg.teacher_std,
-        gamma=cfg.gamma,
         seed=cfg.seed,
     )
     return GuidedTraining(
