@@ -30,7 +30,7 @@ class Signals(NamedTuple):
 
     Attributes:
         gap: J(student) - J(reward alone), discounted return of an episode; None where there is one policy.
-        cross_entropy: of the student's actions to the teacher, in nats.
+        cross_entropy: of the student's actions to the teacher, in nats; 0 where no teacher is listened to.
     """
 
     gap: float | None
@@ -44,11 +44,13 @@ class Balance(Protocol):
         policies: what is trained, by name; the first is the student.
         uses_gap: whether it goes by `Signals.gap`.
         shapes: the student's reward is shaped by the value of the second policy.
+        listens: it weighs the teacher's word at all; else no teacher is needed.
     """
 
     policies: tuple[str, ...]
     uses_gap: bool
     shapes: bool
+    listens: bool
 
     def weights(self, distance: Tensor) -> Weights:
         """Return the weights; `distance` (P, M) is how far each policy is from the teacher."""
@@ -72,6 +74,7 @@ class _Constant:
 
     policies: tuple[str, ...] = ("student",)
     uses_gap = shapes = False
+    listens = True
 
     def step(self, signals: Signals) -> None:
         """Change nothing."""
@@ -92,6 +95,7 @@ class RewardOnly(_Constant):
     """Soft actor-critic: no teacher at all."""
 
     policies = ("reward",)
+    listens = False
 
     def weights(self, distance: Tensor) -> Weights:
         """Return weights of reward alone."""
@@ -198,7 +202,7 @@ class _Guided:
     """A student whose coefficient is steered by how it does against a second one, that sees reward alone."""
 
     policies: tuple[str, ...] = ("student", "reward")
-    uses_gap, shapes = True, False
+    uses_gap, shapes, listens = True, False, True
     coefficient: float
 
     def weights(self, distance: Tensor) -> Weights:

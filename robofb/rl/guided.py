@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robofb.policies.student import StudentPolicy
 from robofb.rl.balance import Balance
-from robofb.rl.guided_critics import REWARD, ActionMath, GuidedCritics, Outlook
+from robofb.rl.guided_critics import REWARD, TEACHER, ActionMath, GuidedCritics, Outlook
 
 
 class Rows(NamedTuple):
@@ -113,7 +113,8 @@ class GuidedLearner:
         self.critics.requires_grad_(False)
         outlook = self.actions.outlook(self.critics, seen.detach(), policies, rows.answer)
         self.critics.requires_grad_(True)
-        loss = critic_loss(values, self._wanted(rows, outlook, later))
+        heads = TEACHER + 1 if self.balance.listens else REWARD + 1  # those that anybody reads
+        loss = critic_loss(values[..., :heads], self._wanted(rows, outlook, later)[..., :heads])
         metrics = {"critic_loss": loss.detach()}
         metrics |= self._learn_actions(outlook)
         metrics["grad_norm_critic"] = self._descend("critic", loss, self._critic_parts)
@@ -151,7 +152,9 @@ class GuidedLearner:
             metrics[f"{name}_entropy"] = outlook.entropy[index].detach().mean()
             metrics[f"{name}_value"] = outlook.reward[index].detach().mean()
             metrics[f"{name}_temperature"] = temperature[index, 0]
-        return metrics | {"cross_entropy": outlook.cross_entropy[0].detach().mean()}
+        if self.balance.listens:
+            metrics["cross_entropy"] = outlook.cross_entropy[0].detach().mean()
+        return metrics
 
     def _descend(self, name: str, loss: Tensor, parts: tuple[nn.Module, ...]) -> Tensor:
         """Take one gradient step, each policy's gradient clipped by itself; return the largest norm."""
@@ -225,8 +228,8 @@ def critic_loss(values: Tensor, wanted: Tensor) -> Tensor:
     """Return half the mean squared error, summed over policies, critics and heads.
 
     Args:
-        values: (P, 2, M, 2).
-        wanted: (P, 1, M, 2).
+        values: (P, 2, M, 1 or 2).
+        wanted: (P, 1, M, 1 or 2).
     """
     return 0.5 * ((values - wanted) ** 2).mean(2).sum()
 

@@ -128,8 +128,8 @@ def chain(count: int, generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def test_critics_learn_what_is_earned_and_what_the_teacher_will_say() -> None:
-    """Reward alone takes choice 1 everywhere: Q(0, a) = a + 0.9; T(0, a) = 0.9 log 0.1, T(1, a) = 0."""
-    learner = make_learner(RewardOnly(), CHOICES, tau=0.05)
+    """For reward, choice 1 is best everywhere: Q(0, a) = a + 0.9; T(0, a) = 0.9 log 0.1, T(1, a) = 0."""
+    learner = make_learner(Fixed(1e-6), CHOICES, tau=0.05)  # hardly listens
     learn(learner, chain, 1200)
     with torch.no_grad():
         q = learner.critics(torch.tensor([[[0.0], [1.0]]]))[0].mean(0)  # (2 states, 2 heads, 2 choices)
@@ -138,6 +138,20 @@ def test_critics_learn_what_is_earned_and_what_the_teacher_will_say() -> None:
     word = 0.9 * torch.tensor(0.1).log()
     torch.testing.assert_close(q[0, TEACHER], word.expand(2), atol=0.1, rtol=0)
     torch.testing.assert_close(q[1, TEACHER], torch.zeros(2), atol=0.1, rtol=0)
+
+
+def test_reward_alone_learns_the_same_whatever_a_teacher_says() -> None:
+    """Nothing of the answers reaches a weight, and no number that depends on them is told."""
+    learners = [make_learner(RewardOnly(), CHOICES) for _ in range(2)]
+    for index, learner in enumerate(learners):
+        for update in range(5):
+            batch = chain(64, torch.Generator().manual_seed(update))
+            for name in ("answer", "next_answer"):
+                batch[name] = batch[name] if index else torch.zeros_like(batch[name])
+            metrics = learner.update(batch)
+            assert "cross_entropy" not in metrics
+    first, second = ([*each.policy.parameters(), *each.critics.parameters()] for each in learners)
+    assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
 
 
 def test_shaping_by_a_potential_leaves_the_best_choice_and_moves_the_values() -> None:
