@@ -85,9 +85,7 @@ def test_it_starts_at_home_but_for_small_draws(engine):
     bend = qpos[:, 7:] - torch.tensor(ant.HOME_RAD)
     assert (bend.abs() <= ant.START_JOINT_RAD).all() and len(bend.unique()) == bend.numel()
     assert 0.05 < qvel.std() < 0.15
-    lowest = engine.field("geom_xpos")[
-        0, 1:, 2
-    ].min()  # of the middles of its shapes
+    lowest = engine.field("geom_xpos")[0, 1:, 2].min()  # of the middles of its shapes
     assert lowest > ant.LEG_RADIUS_M
 
 
