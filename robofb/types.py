@@ -186,10 +186,8 @@ class Score(NamedTuple):
         stage: (B,) int64, how many of `EnvSpec.stages` the present state has reached.
         metrics: further (B,) tensors, not negative; `Step.info` holds each one's maximum over the
             episode so far.
-        reward: (B,) float32 that the control step earns, in place of what `achieved` does; None where
-            only goals pay.
-        ended: (B,) bool, the episode ends here; where None, success and failure end it. An episode that
-            goes on after a success is one only if it succeeds in its last step.
+        reward: (B,) float32 that the step earns, or None: what is newly `achieved`.
+        ended: (B,) bool, the episode ends, or None: by success or failure. Its last step's success counts.
     """
 
     achieved: Tensor
