@@ -1,4 +1,4 @@
-"""Make docs/images/<task>.png: each task some way through an episode of its expert or its teacher.
+"""Make docs/images/<task>.png: each task some way through an episode of its expert or its teacher, if any.
 
 python benchmarks/task_pictures.py [--tasks one_leg ...] [--share 0.3]
 
@@ -94,7 +94,7 @@ def _taught(task: Any, args: argparse.Namespace) -> np.ndarray:
 
 
 def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:
-    """Let the expert, without noise, or the teacher play up to `steps`; return how many it took."""
+    """Let the expert, without noise, or the teacher play up to `steps`; return how many the episode took."""
     obs = env.repeat(seeds)
     choose = _player(env)
     for index in range(steps):
@@ -106,10 +106,11 @@ def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:
 
 
 def _player(env: SimVecEnv) -> Callable[[Obs], torch.Tensor]:
-    """Return what answers observations with the actions of the task's expert, or else of its teacher."""
+    """Return what answers observations with the actions of the task's expert or teacher, or with zeros."""
     if isinstance(env.task, TaughtTask):
         return env.task.teacher().answer
-    assert isinstance(env.task, ScriptedTask)
+    if not isinstance(env.task, ScriptedTask):
+        return lambda obs: torch.zeros(1, *env.spec.action.shape)
     agent = env.task.expert(1, 0.0)
     agent.reset(torch.ones(1, dtype=torch.bool), env.episode_seed)
     return agent.next

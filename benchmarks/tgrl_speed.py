@@ -35,7 +35,7 @@ def make_tgrl(hidden: list[int]) -> GuidedLearner:
     spec = EnvSpec("speed", {"state": ArraySpec((OBS,))}, box, 0.1, 100)
     generator = torch.Generator().manual_seed(0)
     policy = StudentPolicy(spec, ["state"], num_policies=2, hidden=hidden, generator=generator)
-    critics = GuidedCritics(policy, hidden=hidden, heeds_teacher=True, generator=generator)
+    critics = GuidedCritics(policy, hidden=hidden, foresees_teacher=True, generator=generator)
     return GuidedLearner(
         policy, critics, Lagrangian(), ContinuousMath(0.3, generator), gamma=0.99, target_entropy=-6.0
     )

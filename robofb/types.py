@@ -186,6 +186,8 @@ class Score(NamedTuple):
         stage: (B,) int64, how many of `EnvSpec.stages` the present state has reached.
         metrics: further (B,) tensors, not negative; `Step.info` holds each one's maximum over the
             episode so far.
+        reward: (B,) float32 that the step earns, or None: what is newly `achieved`.
+        ended: (B,) bool, the episode ends, or None: by success or failure. Its last step's success counts.
     """
 
     achieved: Tensor
@@ -193,6 +195,8 @@ class Score(NamedTuple):
     failure: Tensor
     stage: Tensor
     metrics: dict[str, Tensor]
+    reward: Tensor | None = None
+    ended: Tensor | None = None
 
 
 class Step(NamedTuple):
@@ -201,7 +205,7 @@ class Step(NamedTuple):
     Attributes:
         obs: observations to act on next; of the new episode where one was reset.
         reward: (B,) float32.
-        terminated: (B,) bool, ended by success or failure: no value after it.
+        terminated: (B,) bool, ended by success, failure or else by the task: no value after it.
         truncated: (B,) bool, ended by the time limit: bootstrap from `final_obs`.
         final_obs: observations before the auto-reset; equal to `obs` where no episode ended.
         info: per-env tensors read before the auto-reset. Always "success" (B,) bool, "stage" (B,) int64

@@ -30,7 +30,7 @@ class Signals(NamedTuple):
 
     Attributes:
         gap: J(student) - J(reward alone), return of an episode; None where there is one policy.
-        cross_entropy: of the student's actions to the teacher, in nats.
+        cross_entropy: of the student's actions to the teacher, in nats; 0 where none is needed.
     """
 
     gap: float | None
@@ -42,13 +42,15 @@ class Balance(Protocol):
 
     Attributes:
         policies: what is trained, by name; the first is the student.
-        heeds_teacher: whether the student weighs what its teacher will say of later actions.
+        needs_teacher: whether a teacher's answers are used at all.
+        foresees_teacher: whether the student weighs what its teacher will say of later actions.
         uses_gap: whether it goes by `Signals.gap`.
         shapes: the student's reward is shaped by the value of the second policy.
     """
 
     policies: tuple[str, ...]
-    heeds_teacher: bool
+    needs_teacher: bool
+    foresees_teacher: bool
     uses_gap: bool
     shapes: bool
 
@@ -73,7 +75,8 @@ class _Constant:
     """A balance that nothing changes."""
 
     policies: tuple[str, ...] = ("student",)
-    heeds_teacher = uses_gap = shapes = False
+    needs_teacher = True
+    foresees_teacher = uses_gap = shapes = False
 
     def step(self, signals: Signals) -> None:
         """Change nothing."""
@@ -94,6 +97,7 @@ class RewardOnly(_Constant):
     """Soft actor-critic: no teacher at all."""
 
     policies = ("reward",)
+    needs_teacher = False
 
     def weights(self, distance: Tensor) -> Weights:
         """Return weights of reward alone."""
@@ -146,7 +150,7 @@ class Fixed(_Constant):
         coefficient: weight of the teacher's word beside reward.
     """
 
-    heeds_teacher = True
+    foresees_teacher = True
 
     def __init__(self, coefficient: float = 0.3) -> None:
         _check_positive(coefficient=coefficient)
@@ -202,7 +206,7 @@ class _Guided:
     """A student whose coefficient is steered by how it does against a second one, that sees reward alone."""
 
     policies: tuple[str, ...] = ("student", "reward")
-    heeds_teacher, uses_gap, shapes = True, True, False
+    needs_teacher, foresees_teacher, uses_gap, shapes = True, True, True, False
     coefficient: float
 
     def weights(self, distance: Tensor) -> Weights:

@@ -42,8 +42,8 @@ class Rows(NamedTuple):
 class GuidedLearner:
     """Train all policies of a balance and their critics on batches of replayed moves.
 
-    Each policy pi has critics of its reward, Q(s, a); the first, where the balance heeds a teacher, also of
-    its teacher's word, T(s, a) = E[sum over later steps of gamma^k log teacher(a_k | s_k)]. With weights from
+    Each policy pi has critics of its reward, Q(s, a); the first, where the balance foresees its teacher, also
+    of that one's word, T(s, a) = E[sum over later steps of gamma^k log teacher(a_k | s_k)]. With weights from
     the balance it minimises E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
 
     Args:
@@ -152,7 +152,9 @@ class GuidedLearner:
             metrics[f"{name}_entropy"] = outlook.entropy[index].detach().mean()
             metrics[f"{name}_value"] = outlook.reward[index].detach().mean()
             metrics[f"{name}_temperature"] = temperature[index, 0]
-        return metrics | {"cross_entropy": outlook.cross_entropy[0].detach().mean()}
+        if self.balance.needs_teacher:
+            metrics["cross_entropy"] = outlook.cross_entropy[0].detach().mean()
+        return metrics
 
     def _descend(self, name: str, loss: Tensor, parts: tuple[Memories, StackedMlp]) -> Tensor:
         """Take one gradient step, each policy's gradient clipped by itself; return the largest norm."""

@@ -14,7 +14,7 @@ from robofb.policies.student import Choices, StudentPolicy
 
 
 class GuidedCritics(nn.Module):
-    """Two critics of each of P policies' reward and, where a teacher is heeded, of its word to the first.
+    """Two critics of each of P policies' reward and, where a teacher is foreseen, of its word to the first.
 
     Q(s, a) is discounted future reward; T(s, a) the discounted log-likelihood of later actions to the
     teacher. Each has weights of its own: a teacher's word adds up to hundreds of nats, and in shared layers
@@ -23,7 +23,7 @@ class GuidedCritics(nn.Module):
     Args:
         policy: whose inputs and actions they take.
         hidden: sizes of the hidden layers.
-        heeds_teacher: whether there is a T.
+        foresees_teacher: whether there is a T.
         generator: draws the initial weights; the global one where None.
 
     Attributes:
@@ -35,12 +35,12 @@ class GuidedCritics(nn.Module):
         policy: StudentPolicy,
         *,
         hidden: Sequence[int],
-        heeds_teacher: bool,
+        foresees_teacher: bool,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.num_policies, self.num_choices = policy.num_policies, policy.num_choices
-        self.num_kinds = policy.num_policies + heeds_teacher
+        self.num_kinds = policy.num_policies + foresees_teacher
         self.memories = policy.memories.copy_shape(self.num_kinds, generator)
         in_dim = self.memories.out_dim + (0 if self.num_choices else policy.action_dim)
         sizes = [in_dim, *hidden, self.num_choices or 1]
@@ -111,7 +111,7 @@ class ChoiceMath:
         probs, count = policies.probs, len(policies.probs)
         return Outlook(
             (probs * q[:count]).sum(-1),
-            _heeded((probs[: len(q) - count] * q[count:]).sum(-1), cross),
+            _foreseen((probs[: len(q) - count] * q[count:]).sum(-1), cross),
             -policies.mean_of(policies.log_probs),
             cross,
             -(answer.exp() * policies.log_probs).sum(-1),
@@ -145,13 +145,13 @@ class ContinuousMath:
         action, log_prob = policies.sample(noise)
         q = critics(features, action).amin(1)  # (K, M)
         cross = self.cross_entropy(action, answer)
-        return Outlook(q[: len(cross)], _heeded(q[len(cross) :], cross), -log_prob, cross, cross)
+        return Outlook(q[: len(cross)], _foreseen(q[len(cross) :], cross), -log_prob, cross, cross)
 
     def cross_entropy(self, action: Tensor, answer: Tensor) -> Tensor:
         """Return |a - m|^2 / (2 sigma^2) of actions (..., A) and the teacher's means."""
         return ((action - answer) ** 2).sum(-1) / (2 * self.teacher_std**2)
 
 
-def _heeded(later: Tensor, cross: Tensor) -> Tensor:
+def _foreseen(later: Tensor, cross: Tensor) -> Tensor:
     """Return the teacher's word (P, M) on this action and, by T (0 or 1, M), on later ones; 0 without T."""
     return torch.cat([later - cross[: len(later)], torch.zeros_like(cross[len(later) :])])

@@ -31,7 +31,7 @@ class GuidedCollector:
     Args:
         env: where to act.
         agent: of all policies, not greedy.
-        teacher: answers.
+        teacher: answers; None where none is needed, and zeros are kept for its answers.
         replay: takes "answer", "action" and "reward" beside the student's observations.
         who: a key of `WHO_COLLECTS`.
         teacher_std: deviation of a continuous teacher's actions, normalised.
@@ -40,13 +40,16 @@ class GuidedCollector:
     Attributes:
         returns: of the episodes that ended, until their reader empties it: (n, 2) each, who acted and the
             sum of its rewards.
+
+    Raises:
+        UserError: a teacher shall act, and there is none.
     """
 
     def __init__(
         self,
         env: VecEnv,
         agent: StudentAgent,
-        teacher: Teacher,
+        teacher: Teacher | None,
         replay: EpisodeReplay,
         *,
         who: str,
@@ -58,6 +61,10 @@ class GuidedCollector:
         num_policies = agent.policy.num_policies
         self._teacher_index = num_policies
         turns = {"halves": num_policies, "thirds": num_policies + 1, "student": 1, "teacher": 1}
+        if teacher is None and turns[who] + (who == "teacher") > num_policies:
+            raise UserError(
+                f"collect={who}: there is no teacher who could act, since this balance needs none"
+            )
         self._turns, self._first = turns[who], num_policies if who == "teacher" else 0
         self._seed = derive_seeds(seed, TRAINING_STREAM)
         device = env.device
@@ -92,8 +99,10 @@ class GuidedCollector:
         Raises:
             UserError: they are not finite, or of another number than there are actions.
         """
-        answer = self.teacher.answer(obs)
         policy = self.agent.policy
+        if self.teacher is None:
+            return torch.zeros(self.env.num_envs, policy.action_dim, device=self.env.device)
+        answer = self.teacher.answer(obs)
         if answer.shape[-1] != policy.action_dim:
             raise UserError(
                 f"the teacher gives {answer.shape[-1]} numbers where {self.env.spec.task} has "

@@ -126,7 +126,7 @@ class GuidedTraining:
                 raise NonFiniteError(name, state | {"policy": self.policy.state_dict()})
         gap = metrics.get("gap") if self.gap_from == "replay" else self._gap_of_returns()
         balance = self.learner.balance
-        balance.step(Signals(gap, metrics["cross_entropy"]))
+        balance.step(Signals(gap, metrics.get("cross_entropy", 0.0)))
         told = {f"balance/{name}": value for name, value in balance.metrics().items()}
         return {f"update/{name}": value for name, value in metrics.items()} | told
 

@@ -38,7 +38,8 @@ class TgrlConfig(RlConfig):
     """What `robofb train tgrl` reads.
 
     Attributes:
-        teacher: "task" for the one that the task brings along, or the run folder of a policy.
+        teacher: "task" for the one that the task brings along, or the run folder of a policy; balance=reward
+            needs none.
         teacher_checkpoint: of a run: "best", "latest" or a path.
         teacher_std: deviation around a continuous teacher's action, in half-widths of the action's bounds.
         balance: how the teacher's word is weighed against reward.
@@ -122,8 +123,8 @@ def train(cfg: TgrlConfig) -> Run:
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
     with training_envs(cfg, None) as (env, select_env):
-        teacher = load_teacher(cfg, env)
         balance: Balance = build(cfg.balance)
+        teacher = load_teacher(cfg, env) if balance.needs_teacher else None
         policy, node = make_student(cfg, env.spec, len(balance.policies))
         policy.to(env.device)
         agent = StudentAgent(policy, select_env.num_envs, greedy=cfg.greedy, device=select_env.device)
@@ -149,12 +150,12 @@ def make_student(cfg: TgrlConfig, spec: EnvSpec, num_policies: int) -> tuple[Stu
 
 
 def make_training(
-    cfg: TgrlConfig, policy: StudentPolicy, balance: Balance, env: VecEnv, teacher: Teacher
+    cfg: TgrlConfig, policy: StudentPolicy, balance: Balance, env: VecEnv, teacher: Teacher | None
 ) -> GuidedTraining:
-    """Put critics, replay and collector around students."""
+    """Put critics, replay and collector around students; `teacher` is None where none is needed."""
     draws, weights = learning_generators(cfg.seed, env.device, "cpu")
     critics = GuidedCritics(
-        policy, hidden=policy.hidden, heeds_teacher=balance.heeds_teacher, generator=weights
+        policy, hidden=policy.hidden, foresees_teacher=balance.foresees_teacher, generator=weights
     )
     actions: ActionMath = ChoiceMath() if policy.num_choices else ContinuousMath(cfg.teacher_std, draws)
     learner = GuidedLearner(

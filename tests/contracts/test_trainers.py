@@ -407,6 +407,25 @@ def test_what_a_checkpoint_was_made_for_cannot_change(trainer: Trainer, base: Pa
         trainer.train(config(trainer, base, tmp_path / "run", **changes))
 
 
+def test_reward_alone_needs_no_teacher(tmp_path: Path) -> None:
+    """On a task that brings none it trains, resumes to the same weights, and refuses to let one act."""
+    trainer = TRAINERS["tgrl"]
+    settings: dict[str, Any] = {
+        "task": {"_target_": "fakes.AimingPolicy"},  # no teacher, and never built
+        "balance": {"_target_": "robofb.rl.balance.RewardOnly"},
+    }
+    whole = tgrl.train(config(trainer, tmp_path, tmp_path / "whole", **settings, **budget(trainer, 5)))
+    tgrl.train(config(trainer, tmp_path, tmp_path / "parts", **settings, **budget(trainer, 3)))
+    changes = {"resume": str(tmp_path / "parts"), **settings, **budget(trainer, 5)}
+    assert_same_weights(whole, tgrl.train(config(trainer, tmp_path, tmp_path / "unused", **changes)))
+    for who in ("teacher", "thirds"):
+        with pytest.raises(UserError, match=f"collect={who}: there is no teacher who could act"):
+            tgrl.train(config(trainer, tmp_path, tmp_path / who, **settings, collect=who))
+    settings["balance"] = trainer.settings["balance"]
+    with pytest.raises(UserError, match="brings no teacher"):
+        tgrl.train(config(trainer, tmp_path, tmp_path / "needs", **settings))
+
+
 def test_a_student_normalises_by_what_its_training_saw(tmp_path: Path) -> None:
     trainer = TRAINERS["tgrl"]
     run = tgrl.train(config(trainer, tmp_path, tmp_path / "run", **budget(trainer, 5)))

@@ -25,7 +25,9 @@ def make_learner(balance: Balance, action: ArraySpec, memory: int = 0, **setting
     generator = torch.Generator().manual_seed(0)
     names = {"num_policies": len(balance.policies), "hidden": (32,), "memory": memory}
     policy = StudentPolicy(spec, ["state"], generator=generator, **names)
-    critics = GuidedCritics(policy, hidden=(32,), heeds_teacher=balance.heeds_teacher, generator=generator)
+    critics = GuidedCritics(
+        policy, hidden=(32,), foresees_teacher=balance.foresees_teacher, generator=generator
+    )
     actions = ChoiceMath() if policy.num_choices else ContinuousMath(1.0, generator)
     values = {"gamma": 0.9, "actor_lr": 3e-3, "critic_lr": 3e-3, "temperature": 1e-3, **settings}
     return GuidedLearner(policy, critics, balance, actions, **values)
@@ -128,7 +130,7 @@ def chain(count: int, generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def test_critics_learn_what_is_earned_and_what_the_teacher_will_say() -> None:
-    """Hardly heeding, it takes choice 1 everywhere: Q(0, a) = a + 0.9; T(0, a) = 0.9 log 0.1, T(1, a) = 0."""
+    """For reward, choice 1 is best everywhere: Q(0, a) = a + 0.9; T(0, a) = 0.9 log 0.1, T(1, a) = 0."""
     learner = make_learner(Fixed(1e-6), CHOICES, tau=0.05)
     learn(learner, chain, 1200)
     with torch.no_grad():
@@ -139,10 +141,24 @@ def test_critics_learn_what_is_earned_and_what_the_teacher_will_say() -> None:
     torch.testing.assert_close(word, said, atol=0.1, rtol=0)
 
 
-def test_a_balance_that_heeds_no_teacher_trains_no_critic_of_its_word() -> None:
+def test_a_balance_that_foresees_no_teacher_trains_no_critic_of_its_word() -> None:
     learner = make_learner(RewardOnly(), CHOICES)
     assert learner.critics.num_kinds == 1
     assert learner.update(chain(8, torch.Generator().manual_seed(0)))["teacher_critic_loss"] == 0
+
+
+def test_reward_alone_learns_the_same_whatever_a_teacher_says() -> None:
+    """Nothing of the answers reaches a weight, and no number that depends on them is told."""
+    learners = [make_learner(RewardOnly(), CHOICES) for _ in range(2)]
+    for index, learner in enumerate(learners):
+        for update in range(5):
+            batch = chain(64, torch.Generator().manual_seed(update))
+            for name in ("answer", "next_answer"):
+                batch[name] = batch[name] if index else torch.zeros_like(batch[name])
+            metrics = learner.update(batch)
+            assert "cross_entropy" not in metrics
+    first, second = ([*each.policy.parameters(), *each.critics.parameters()] for each in learners)
+    assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
 
 
 def test_shaping_by_a_potential_leaves_the_best_choice_and_moves_the_values() -> None:

@@ -68,7 +68,7 @@ def test_the_continuous_teachers_word_is_a_scaled_squared_error() -> None:
 def test_continuous_expectations_are_of_one_action_each() -> None:
     policy = make_policy(BOX)
     critics = GuidedCritics(
-        policy, hidden=(8,), heeds_teacher=True, generator=torch.Generator().manual_seed(1)
+        policy, hidden=(8,), foresees_teacher=True, generator=torch.Generator().manual_seed(1)
     )
     features = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(2))
     wanted = policy.distribution(features)

@@ -115,6 +115,34 @@ def test_divergence_ends_the_episode_without_success():
     assert torch.isfinite(step.obs["state"]).all()
 
 
+class Rated(OneLegInsert):
+    """Pays for the gripper's height and goes on after a success, to which every third step counts."""
+
+    def score(self, engine):
+        elapsed = (engine.field("time") / self.spec.control_dt).round().long()
+        self.height = self.observe(engine)["state"][:, 2]
+        reached = elapsed % 3 == 0
+        return (
+            super()
+            .score(engine)
+            ._replace(achieved=reached.float(), success=reached, reward=10 * self.height, ended=elapsed == 5)
+        )
+
+
+def test_a_task_may_pay_every_step_and_end_by_its_own_rule():
+    env = SimVecEnv(Rated(max_steps=7), 2, autoreset=False)
+    env.reset(0)
+    for index, action in enumerate(actions(2, 5), 1):
+        step = env.step(action)
+        torch.testing.assert_close(step.reward, 10 * env.task.height)  # and no 1 for what is achieved
+        assert step.info["success"].tolist() == [index == 3] * 2
+        assert step.terminated.tolist() == [index == 5] * 2
+    env.reset(0)
+    env.engine.field("qvel")[1, 0] = float("nan")
+    step = env.step(actions(2, 1)[0])
+    assert step.terminated.tolist() == [False, True] and step.reward[1] == 0 and step.reward[0] > 0
+
+
 def test_a_step_keeps_what_it_told():
     env = SimVecEnv(OneLegInsert(max_steps=2), 2)
     env.reset(0)
