@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 from robofb.build import build
 from robofb.errors import UserError, check_at_least, check_positive
-from robofb.interfaces import Teacher, VecEnv
+from robofb.interfaces import EpisodeTeacher, VecEnv
 from robofb.policies.student import StudentPolicy
 from robofb.policies.student_agent import StudentAgent
 from robofb.rl.balance import Balance
@@ -30,7 +30,7 @@ from robofb.train.teachers import load_teacher
 from robofb.types import PRIVILEGED, EnvSpec
 
 GAP_FROM = ("replay", "returns")
-FIXED = (*RL_FIXED, "teacher", "balance", "student", "buffer_size", "collect", "gamma")
+FIXED = (*RL_FIXED, "teacher", "teacher_errors", "balance", "student", "buffer_size", "collect", "gamma")
 
 
 @dataclass
@@ -38,8 +38,10 @@ class TgrlConfig(RlConfig):
     """What `robofb train tgrl` reads.
 
     Attributes:
-        teacher: "task" for the one that the task brings along, or the run folder of a policy.
+        teacher: "task" for the teacher that the task brings along, or its scripted expert where it brings
+            none; "scripted" for the expert; "random" for one that knows nothing; or the run folder of a policy.
         teacher_checkpoint: of a run: "best", "latest" or a path.
+        teacher_errors: share of states at which the answer is replaced by a random one.
         teacher_std: deviation around a continuous teacher's action, in half-widths of the action's bounds.
         balance: how the teacher's word is weighed against reward.
         student: the policy: obs_keys (all but "privileged" where null), elements, hidden, memory.
@@ -67,6 +69,7 @@ class TgrlConfig(RlConfig):
 
     teacher: str = "task"
     teacher_checkpoint: str = "best"
+    teacher_errors: float = 0.0
     teacher_std: float = 0.3
     balance: Any = MISSING
     student: dict[str, Any] = field(default_factory=dict)
@@ -97,7 +100,7 @@ class TgrlConfig(RlConfig):
         check_positive(
             self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
         )
-        check_share(self, "gamma", "tau")
+        check_share(self, "gamma", "tau", "teacher_errors")
         _check_choice("collect", self.collect, tuple(WHO_COLLECTS))
         _check_choice("gap_from", self.gap_from, GAP_FROM)
 
@@ -149,7 +152,7 @@ def make_student(cfg: TgrlConfig, spec: EnvSpec, num_policies: int) -> tuple[Stu
 
 
 def make_training(
-    cfg: TgrlConfig, policy: StudentPolicy, balance: Balance, env: VecEnv, teacher: Teacher
+    cfg: TgrlConfig, policy: StudentPolicy, balance: Balance, env: VecEnv, teacher: EpisodeTeacher
 ) -> GuidedTraining:
     """Put critics, replay and collector around students."""
     draws, weights = learning_generators(cfg.seed, env.device, "cpu")
