@@ -313,7 +313,7 @@ class AskedAgent(Agent, Protocol):
     """An agent with a memory that can be asked what it would do while others act."""
 
     def catch_up(self, obs: Obs) -> None:
-        """Make the memory agree with what `obs` shows, before `next`; nothing changes where it was followed."""
+        """Make the memory agree with what `obs` shows, before `next`; nothing changes if it was followed."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

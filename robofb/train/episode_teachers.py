@@ -123,8 +123,8 @@ class RandomTeacher:
 class ErringTeacher:
     """A teacher that answers at random at a share of the states; implements `interfaces.EpisodeTeacher`.
 
-    Choices: p becomes (1 - share) p + share / n. Continuous actions: at each step of an episode a draw from the
-    episode's own stream decides, and another one replaces the action.
+    Choices: p becomes (1 - share) p + share / n. Continuous actions: at each step of an episode a draw from
+    the episode's own stream decides, and others replace the action.
 
     Args:
         teacher: who answers else.

@@ -39,7 +39,7 @@ class TgrlConfig(RlConfig):
 
     Attributes:
         teacher: "task" for the teacher that the task brings along, or its scripted expert where it brings
-            none; "scripted" for the expert; "random" for one that knows nothing; or the run folder of a policy.
+            none; "scripted" for the expert; "random" for one that knows nothing; or a policy's run folder.
         teacher_checkpoint: of a run: "best", "latest" or a path.
         teacher_errors: share of states at which the answer is replaced by a random one.
         teacher_std: deviation around a continuous teacher's action, in half-widths of the action's bounds.

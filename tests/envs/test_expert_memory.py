@@ -40,7 +40,7 @@ def test_a_command_is_pulled_back_to_the_lead():
 
 
 def test_a_plan_waits_for_a_hand_that_is_held():
-    """2 cm a step from 8 cm ahead at most: 10 cm. The move's 6 steps never pass, and it goes on when let go."""
+    """2 cm a step from 8 cm ahead at most: 10 cm. The move's 6 steps never pass; let go, it goes on."""
     far = GoTo(place_m=(0.5, 0.0, 0.0), rotation=torch.eye(3), most=6)
     expert = PlanExpert(1, [far, GoTo(place_m=(0.0, 0.0, 0.0), rotation=torch.eye(3))], NAMES, (), 0.0)
     expert.reset(ONE, torch.zeros(1, dtype=torch.int64))
@@ -111,13 +111,13 @@ def test_a_hand_held_still_for_two_seconds_still_succeeds():
         held = torch.cat([state[:, :9], command[:, 9:]], 1)
         return held if 8 <= t < 28 else command
 
-    _, commands, _, success = play(OneLegInsertExpert(16, 0.0), 16, 90, hold)
-    _, _, _, without = play(Unasked(16, 0.0), 16, 90, hold)
+    *_, success = play(OneLegInsertExpert(16, 0.0), 16, 90, hold)
+    *_, without = play(Unasked(16, 0.0), 16, 90, hold)
     assert success.float().mean() > 0.9 > without.float().mean()
 
 
 def test_a_student_that_does_something_else_at_half_of_the_steps_still_arrives():
-    """At half of the steps the hand goes to where it is, give or take 3 mm an axis; time for twice as many."""
+    """At half of the steps the hand goes to where it is, give or take 3 mm an axis; with time for it."""
     generator = torch.Generator().manual_seed(0)
 
     def mixed(command, t, state):
@@ -125,7 +125,7 @@ def test_a_student_that_does_something_else_at_half_of_the_steps_still_arrives()
         own[:, :3] = state[:, :3] + 0.003 * torch.randn(len(state), 3, generator=generator)
         return torch.where(torch.rand(len(state), 1, generator=generator) < 0.5, own, command)
 
-    _, _, _, success = play(OneLegInsertExpert(24, 0.0), 24, 90, mixed)
+    *_, success = play(OneLegInsertExpert(24, 0.0), 24, 90, mixed)
     assert success.float().mean() > 0.5
 
 
