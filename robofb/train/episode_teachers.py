@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robofb.errors import UserError
 from robofb.interfaces import AskedAgent, EpisodeTeacher, Teacher, VecEnv
+from robofb.policies.student import action_bounds
 from robofb.rng import TEACHER_STREAM, EpisodeRng, derive_seeds
 from robofb.types import Obs, num_choices
 
@@ -83,13 +83,9 @@ class RandomTeacher:
     """
 
     def __init__(self, env: VecEnv) -> None:
-        action = env.spec.action
-        self.num_choices, self._num_envs = num_choices(action), env.num_envs
+        self.num_choices, self._num_envs = num_choices(env.spec.action), env.num_envs
         if not self.num_choices:
-            ends = torch.tensor([action.low or [math.inf], action.high or [math.inf]], dtype=torch.float32)
-            if not ends.isfinite().all():
-                raise UserError(f"{env.spec.task} sets no bounds to its actions: none can be drawn from them")
-            self._low, self._high = ends.to(env.device)
+            self._low, self._high = action_bounds(env.spec).to(env.device)
         self.rng = EpisodeRng(torch.zeros(env.num_envs, dtype=torch.int64, device=env.device))
 
     def begin(self, mask: Tensor, seeds: Tensor) -> None:

@@ -107,7 +107,7 @@ def test_a_random_answer_follows_from_episode_and_step_alone() -> None:
 
 def test_random_choices_are_alike_and_unbounded_actions_are_refused() -> None:
     assert RandomTeacher(env_of(CHOICES)).answer({}).exp().tolist() == [[0.25] * 4] * 4
-    for low, high in ((None, None), ((-math.inf, 0.0), (1.0, 1.0))):
+    for low, high in ((None, None), ((0.0, 0.0), None), ((-math.inf, 0.0), (1.0, 1.0))):
         with pytest.raises(UserError, match="sets no bounds to its actions"):
             RandomTeacher(env_of(replace(POINT_SPEC, action=ArraySpec((2,), low=low, high=high))))
 
