@@ -57,6 +57,25 @@ TASKS = {
         ),
         8,
     ),
+    "hidden_hole": Setting(
+        40_000,
+        (
+            "task.teacher_height_m=-0.002",
+            "engine.num_threads=1",
+            "num_envs=32",
+            "gamma=0.95",
+            "reward_scale=10",
+            "temperature=1",
+            "entropy=-1",
+            "temperature_lr=3e-3",
+            "actor_lr=1e-3",
+            "critic_lr=1e-3",
+            "tau=0.02",
+            "updates=16",
+            "warmup_steps=2000",
+        ),
+        10,
+    ),
 }
 METHODS: dict[str, tuple[str, ...]] = {
     "tgrl": (),
@@ -70,7 +89,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "COSIL": ("balance=cosil",),
     "ADVISOR": ("balance=advisor",),
     "shaping": ("balance=shaping",),
-    **{f"tgrl, rate {lr:g}": (f"balance.lr={lr:g}",) for lr in (1e-3, 1e-1)},
+    **{f"tgrl, rate {lr:g}": (f"balance.lr={lr:g}",) for lr in (1e-2, 1.0)},
     **{f"tgrl, from {c:g}": (f"balance.coefficient={c:g}",) for c in (0.03, 3.0)},
 }
 

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
-from cells import percent, pooled
+from scipy.stats import t
 
 from robofb.charts import Line, curve_chart, line_chart
 from robofb.report import section
-from robofb.stats import SuccessRate
 
 Cells = Sequence[Mapping[str, Any]]
 SHOWN = ("tgrl", "imitation (DAgger)", "reward alone (SAC)")
 
 
+def over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of the seeds' success rates and its 95 % interval by Student's t, within [0, 1].
+
+    One seed tells nothing of others: its interval is (0, 1).
+    """
+    mean = fmean(values)
+    if len(values) == 1:
+        return mean, 0.0, 1.0
+    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
 def table(cells: Cells) -> str:
     """Return a Markdown table: a line for each task and method."""
-    lines = ["| task | method | seeds, % | all, % [95 % interval] |", "|---|---|---|---|"]
-    for (task, method), rate in pooled(cells, ("task", "method")).items():
+    lines = [
+        "| task | method | seeds, % | mean of seeds, % [95 % interval] | mean over training, % |",
+        "|---|---|---|---|---|",
+    ]
+    for task, method in dict.fromkeys((cell["task"], cell["method"]) for cell in cells):
         own = [cell for cell in cells if (cell["task"], cell["method"]) == (task, method)]
-        seeds = " ".join(f"{100 * cell['successes'] / cell['episodes']:.1f}" for cell in own)
-        lines.append(f"| {task} | {method} | {seeds} | {percent(rate)} |")
+        rates = [cell["successes"] / cell["episodes"] for cell in own]
+        mean, low, high = (100 * value for value in over_seeds(rates))
+        area = 100 * fmean(fmean(value for _, value in cell["curve"]) for cell in own)
+        seeds = " ".join(f"{100 * rate:.1f}" for rate in rates)
+        lines.append(f"| {task} | {method} | {seeds} | {mean:.1f} [{low:.1f}, {high:.1f}] | {area:.1f} |")
     return "\n".join(lines)
 
 
@@ -33,7 +51,7 @@ def charts(cells: Cells) -> str:
         methods = [method for method in SHOWN if any(cell["method"] == method for cell in own)]
         lines = [_success(method, [c for c in own if c["method"] == method]) for method in methods]
         if lines:
-            note = "all seeds' selection episodes together, with their Wilson 95 % interval"
+            note = "mean over seeds, and its 95 % interval by Student's t"
             parts.append(section(f"{task}: success", note, line_chart(lines, "environment steps")))
         balanced = [cell for cell in own if cell["method"] == "tgrl"]
         if balanced:
@@ -42,14 +60,10 @@ def charts(cells: Cells) -> str:
 
 
 def _success(method: str, cells: Cells) -> Line:
-    """Return the success of all seeds together; those of one step count as many episodes as were selected."""
+    """Return the mean success of the seeds, with its interval, at each selection."""
     steps = sorted({step for cell in cells for step, _ in cell["curve"]})
-    rates = []
-    for step in steps:
-        values = [value for cell in cells for at, value in cell["curve"] if at == step]
-        episodes = 128 * len(values)  # select_episodes
-        rates.append(SuccessRate(round(128 * sum(values)), episodes))
-    return Line(method, steps, [r.rate for r in rates], [r.low for r in rates], [r.high for r in rates])
+    means = [over_seeds([y for cell in cells for x, y in cell["curve"] if x == step]) for step in steps]
+    return Line(method, steps, *zip(*means, strict=True))
 
 
 def _balance_section(task: str, cells: Cells) -> str:

@@ -2,7 +2,7 @@
 
 python benchmarks/tgrl_speed.py [--updates 100] [--budget-s 30] [--batch-size 256] [--hidden 256 256]
 
-TGRL trains two policies, four critics with two heads, and estimates the gap; soft actor-critic
+TGRL trains two policies and six critics, and estimates the gap; soft actor-critic
 trains one policy and two critics, on the same batches (observation 64, action 6). Last line: one JSON line.
 """
 
@@ -35,7 +35,7 @@ def make_tgrl(hidden: list[int]) -> GuidedLearner:
     spec = EnvSpec("speed", {"state": ArraySpec((OBS,))}, box, 0.1, 100)
     generator = torch.Generator().manual_seed(0)
     policy = StudentPolicy(spec, ["state"], num_policies=2, hidden=hidden, generator=generator)
-    critics = GuidedCritics(policy, hidden=hidden, generator=generator)
+    critics = GuidedCritics(policy, hidden=hidden, heeds_teacher=True, generator=generator)
     return GuidedLearner(
         policy, critics, Lagrangian(), ContinuousMath(0.3, generator), gamma=0.99, target_entropy=-6.0
     )

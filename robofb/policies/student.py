@@ -138,9 +138,9 @@ class Memories(nn.Module):
                     weights.uniform_(-reach, reach, generator=generator)
             self.cells.append(cell)
 
-    def copy_shape(self, generator: torch.Generator | None = None) -> Memories:
-        """Return memories of the same sizes with weights of their own."""
-        return Memories(self.num_members, self.in_dim, self.size, generator)
+    def copy_shape(self, num_members: int, generator: torch.Generator | None = None) -> Memories:
+        """Return `num_members` of the same size with weights of their own."""
+        return Memories(num_members, self.in_dim, self.size, generator)
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return features (K, N, T, out_dim) of sequences (N, T, in_dim), and the state after them.

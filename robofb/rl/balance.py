@@ -29,7 +29,7 @@ class Signals(NamedTuple):
     """What a balance may go by, averaged since its last step.
 
     Attributes:
-        gap: J(student) - J(reward alone), discounted return of an episode; None where there is one policy.
+        gap: J(student) - J(reward alone), return of an episode; None where there is one policy.
         cross_entropy: of the student's actions to the teacher, in nats.
     """
 
@@ -42,11 +42,13 @@ class Balance(Protocol):
 
     Attributes:
         policies: what is trained, by name; the first is the student.
+        heeds_teacher: whether the student weighs what its teacher will say of later actions.
         uses_gap: whether it goes by `Signals.gap`.
         shapes: the student's reward is shaped by the value of the second policy.
     """
 
     policies: tuple[str, ...]
+    heeds_teacher: bool
     uses_gap: bool
     shapes: bool
 
@@ -71,7 +73,7 @@ class _Constant:
     """A balance that nothing changes."""
 
     policies: tuple[str, ...] = ("student",)
-    uses_gap = shapes = False
+    heeds_teacher = uses_gap = shapes = False
 
     def step(self, signals: Signals) -> None:
         """Change nothing."""
@@ -144,6 +146,8 @@ class Fixed(_Constant):
         coefficient: weight of the teacher's word beside reward.
     """
 
+    heeds_teacher = True
+
     def __init__(self, coefficient: float = 0.3) -> None:
         _check_positive(coefficient=coefficient)
         self.coefficient = coefficient
@@ -198,7 +202,7 @@ class _Guided:
     """A student whose coefficient is steered by how it does against a second one, that sees reward alone."""
 
     policies: tuple[str, ...] = ("student", "reward")
-    uses_gap, shapes = True, False
+    heeds_teacher, uses_gap, shapes = True, True, False
     coefficient: float
 
     def weights(self, distance: Tensor) -> Weights:
@@ -222,7 +226,7 @@ class Lagrangian(_Guided):
         lr: change of lambda per step and unit of return.
     """
 
-    def __init__(self, alpha: float = 3.0, coefficient: float = 0.3, lr: float = 1e-2) -> None:
+    def __init__(self, alpha: float = 3.0, coefficient: float = 0.3, lr: float = 0.1) -> None:
         _check_positive(alpha=alpha, coefficient=coefficient, lr=lr)
         if coefficient > alpha:
             raise UserError(f"balance.coefficient={coefficient}: at most balance.alpha={alpha}")
@@ -261,7 +265,7 @@ class LogSteps(_Guided):
     """
 
     def __init__(
-        self, coefficient: float = 0.3, lr: float = 3e-3, low: float = 0.01, high: float = 3.0
+        self, coefficient: float = 0.3, lr: float = 3e-2, low: float = 0.01, high: float = 3.0
     ) -> None:
         _check_positive(coefficient=coefficient, lr=lr, low=low)
         _check_range(coefficient, low, high)

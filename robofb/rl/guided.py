@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robofb.policies.student import StudentPolicy
+from robofb.nets.stacked import StackedMlp
+from robofb.policies.student import Memories, StudentPolicy
 from robofb.rl.balance import Balance
-from robofb.rl.guided_critics import REWARD, ActionMath, GuidedCritics, Outlook
+from robofb.rl.guided_critics import ActionMath, GuidedCritics, Outlook
 
 
 class Rows(NamedTuple):
@@ -41,9 +42,9 @@ class Rows(NamedTuple):
 class GuidedLearner:
     """Train all policies of a balance and their critics on batches of replayed moves.
 
-    Each policy pi has critics of its reward, Q(s, a), and of its teacher's word, T(s, a) = E[sum over later
-    steps of gamma^k log teacher(a_k | s_k)]. With weights from the balance it minimises
-    E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
+    Each policy pi has critics of its reward, Q(s, a); the first, where the balance heeds a teacher, also of
+    its teacher's word, T(s, a) = E[sum over later steps of gamma^k log teacher(a_k | s_k)]. With weights from
+    the balance it minimises E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
 
     Args:
         policy: acts; P policies.
@@ -113,25 +114,25 @@ class GuidedLearner:
         self.critics.requires_grad_(False)
         outlook = self.actions.outlook(self.critics, seen.detach(), policies, rows.answer)
         self.critics.requires_grad_(True)
-        loss = critic_loss(values, self._wanted(rows, outlook, later))
-        metrics = {"critic_loss": loss.detach()}
+        losses = critic_losses(values, self._wanted(rows, outlook, later))
+        own, words = losses.detach().tensor_split([self.policy.num_policies])
+        metrics = {"critic_loss": own.sum(), "teacher_critic_loss": words.sum()}
         metrics |= self._learn_actions(outlook)
-        metrics["grad_norm_critic"] = self._descend("critic", loss, self._critic_parts)
+        metrics["grad_norm_critic"] = self._descend("critic", losses.sum(), self._critic_parts)
         self._follow()
         if self.balance.uses_gap:
-            metrics["gap"] = return_gap(
-                values.detach().amin(1)[..., REWARD], outlook, later, rows, self.gamma
-            )
+            taken = values.detach().amin(1)[: self.policy.num_policies]
+            metrics["gap"] = return_gap(taken, outlook, later, rows, self.gamma)
         return metrics
 
     def _wanted(self, rows: Rows, outlook: Outlook, later: Outlook) -> Tensor:
-        """Return the critics' targets (P, 1, M, 2)."""
+        """Return the critics' targets (K, 1, M)."""
         reward = rows.reward.expand(self.policy.num_policies, -1)
         if self.balance.shapes:  # by the imitator's value
             change = rows.discount * later.reward[1] - outlook.reward[1].detach()
             reward = torch.stack([rows.reward + change, rows.reward])
-        wanted = [reward + rows.discount * later.reward, rows.discount * later.teacher]
-        return torch.stack(wanted, -1)[:, None]
+        words = later.teacher[: self.critics.num_kinds - self.policy.num_policies]
+        return torch.cat([reward + rows.discount * later.reward, rows.discount * words])[:, None]
 
     def _learn_actions(self, outlook: Outlook) -> dict[str, Tensor]:
         weights = self.balance.weights(outlook.distance.detach())
@@ -153,11 +154,11 @@ class GuidedLearner:
             metrics[f"{name}_temperature"] = temperature[index, 0]
         return metrics | {"cross_entropy": outlook.cross_entropy[0].detach().mean()}
 
-    def _descend(self, name: str, loss: Tensor, parts: tuple[nn.Module, ...]) -> Tensor:
+    def _descend(self, name: str, loss: Tensor, parts: tuple[Memories, StackedMlp]) -> Tensor:
         """Take one gradient step, each policy's gradient clipped by itself; return the largest norm."""
         self._optimizers[name].zero_grad(set_to_none=True)
         loss.backward()
-        norm = clip_by_policy(parts, self.policy.num_policies, self.grad_clip)
+        norm = clip_by_member(parts, self.grad_clip)
         self._optimizers[name].step()
         return norm
 
@@ -221,14 +222,14 @@ class GuidedLearner:
         self.balance.load_state_dict(state["balance"])
 
 
-def critic_loss(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return half the mean squared error, summed over policies, critics and heads.
+def critic_losses(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return half the mean squared errors (K,) of critics, both of a kind together.
 
     Args:
-        values: (P, 2, M, 2).
-        wanted: (P, 1, M, 2).
+        values: (K, 2, M).
+        wanted: (K, 1, M).
     """
-    return 0.5 * ((values - wanted) ** 2).mean(2).sum()
+    return 0.5 * ((values - wanted) ** 2).mean(2).sum(1)
 
 
 def return_gap(taken: Tensor, now: Outlook, later: Outlook, rows: Rows, gamma: float) -> Tensor:
@@ -251,19 +252,20 @@ def return_gap(taken: Tensor, now: Outlook, later: Outlook, rows: Rows, gamma: f
     return each.mean() * rows.per_episode
 
 
-def clip_by_policy(parts: tuple[nn.Module, ...], num_policies: int, largest: float) -> Tensor:
-    """Scale down each policy's gradient to a norm of at most `largest`; return the largest before, ().
+def clip_by_member(parts: tuple[Memories, StackedMlp], largest: float) -> Tensor:
+    """Scale down each member's gradient to a norm of at most `largest`; return the largest before, ().
 
     Args:
-        parts: their memories, one cell a policy, and their stacked networks, as many a policy as another.
+        parts: memories of so many members, and stacked networks, as many a member as another.
+        largest: norm that is let pass.
     """
     memories, stacked = parts
-    grads: list[list[Tensor]] = [[] for _ in range(num_policies)]
+    grads: list[list[Tensor]] = [[] for _ in range(memories.num_members)]
     for parameter in stacked.parameters():
         if parameter.grad is not None:
-            for index, part in enumerate(parameter.grad.chunk(num_policies)):
+            for index, part in enumerate(parameter.grad.chunk(len(grads))):
                 grads[index].append(part)
-    for index, cell in enumerate(memories.cells):  # type: ignore[arg-type]
+    for index, cell in enumerate(memories.cells):
         grads[index] += [p.grad for p in cell.parameters() if p.grad is not None]
     norms = torch.stack([torch.stack(torch._foreach_norm(own)).norm() for own in grads])
     for own, norm in zip(grads, norms, strict=True):
@@ -271,5 +273,5 @@ def clip_by_policy(parts: tuple[nn.Module, ...], num_policies: int, largest: flo
     return norms.max()
 
 
-def _parameters(parts: tuple[nn.Module, ...]) -> list[nn.Parameter]:
+def _parameters(parts: tuple[Memories, StackedMlp]) -> list[nn.Parameter]:
     return [parameter for part in parts for parameter in part.parameters()]

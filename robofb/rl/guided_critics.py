@@ -12,43 +12,56 @@ from robofb.nets.stacked import StackedMlp
 from robofb.policies.squashed import SquashedGaussian
 from robofb.policies.student import Choices, StudentPolicy
 
-REWARD, TEACHER = 0, 1
-"""Heads of a critic: discounted future reward; discounted log-likelihood of later actions, to the teacher."""
-
 
 class GuidedCritics(nn.Module):
-    """Two critics of each of P policies, with two heads each, of observation and action.
+    """Two critics of each of P policies' reward and, where a teacher is heeded, of its word to the first.
+
+    Q(s, a) is discounted future reward; T(s, a) the discounted log-likelihood of later actions to the
+    teacher. Each has weights of its own: a teacher's word adds up to hundreds of nats, and in shared layers
+    drowns a reward of 1.
 
     Args:
         policy: whose inputs and actions they take.
         hidden: sizes of the hidden layers.
+        heeds_teacher: whether there is a T.
         generator: draws the initial weights; the global one where None.
+
+    Attributes:
+        num_kinds: K, P and one more for T.
     """
 
     def __init__(
-        self, policy: StudentPolicy, *, hidden: Sequence[int], generator: torch.Generator | None = None
+        self,
+        policy: StudentPolicy,
+        *,
+        hidden: Sequence[int],
+        heeds_teacher: bool,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.num_policies, self.num_choices = policy.num_policies, policy.num_choices
-        self.memories = policy.memories.copy_shape(generator)
+        self.num_kinds = policy.num_policies + heeds_teacher
+        self.memories = policy.memories.copy_shape(self.num_kinds, generator)
         in_dim = self.memories.out_dim + (0 if self.num_choices else policy.action_dim)
-        sizes = [in_dim, *hidden, 2 * (self.num_choices or 1)]
-        self.nets = StackedMlp(sizes, 2 * policy.num_policies, generator=generator)
+        sizes = [in_dim, *hidden, self.num_choices or 1]
+        self.nets = StackedMlp(sizes, 2 * self.num_kinds, generator=generator)
 
     def forward(self, features: Tensor, action: Tensor | None = None) -> Tensor:
-        """Return (P, 2, M, 2), critics and heads; of choices (P, 2, M, 2, n), every choice.
+        """Return values (K, 2, M) by both critics; of choices (K, 2, M, n), every choice.
 
         Args:
-            features: of the memories, (P or 1, M, F).
-            action: (P or 1, M, A) normalised, where continuous.
+            features: of the memories, (K or 1, M, F).
+            action: (P or 1, M, A) normalised, where continuous; T takes the first.
         """
         x = features
         if action is not None:
+            if len(action) > 1:
+                action = torch.cat([action, action[: self.num_kinds - self.num_policies]])
             lead = max(len(features), len(action))
             x = torch.cat([features.expand(lead, -1, -1), action.expand(lead, -1, -1)], -1)
         x = x[0] if len(x) == 1 else x.repeat_interleave(2, 0)
         out = self.nets(x)
-        return out.reshape(self.num_policies, 2, out.shape[1], 2, *([-1] if self.num_choices else []))
+        return out.reshape(self.num_kinds, 2, out.shape[1], *([self.num_choices] if self.num_choices else []))
 
 
 class Outlook(NamedTuple):
@@ -56,7 +69,8 @@ class Outlook(NamedTuple):
 
     Attributes:
         reward: the lower critic's discounted reward.
-        teacher: log-likelihood of the action to the teacher, and the lower critic's of later ones.
+        teacher: log-likelihood of the action to the teacher, and the lower critic's of later ones; 0 for a
+            policy without a T.
         entropy: of the action, in nats.
         cross_entropy: minus the log-likelihood of the action to the teacher.
         distance: how far the policy is from the teacher, to be lowered by imitation.
@@ -73,7 +87,7 @@ class ActionMath(Protocol):
     """What differs between choices and continuous actions."""
 
     def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Tensor:
-        """Return values (P, 2, M, 2), critics and heads, of actions that were taken."""
+        """Return values (K, 2, M) of actions that were taken."""
         ...
 
     def outlook(self, critics: GuidedCritics, features: Tensor, policies: Any, answer: Tensor) -> Outlook:
@@ -87,16 +101,17 @@ class ChoiceMath:
     def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Tensor:
         """Return values of choices (M,)."""
         q = critics(features)
-        index = action[None, None, :, None, None].expand(*q.shape[:-1], 1)
+        index = action[None, None, :, None].expand(*q.shape[:-1], 1)
         return q.gather(-1, index)[..., 0]
 
     def outlook(self, critics: GuidedCritics, features: Tensor, policies: Choices, answer: Tensor) -> Outlook:
         """Return exact expectations; `distance` is the cross-entropy of the policy under the teacher."""
-        q = critics(features).amin(1)  # (P, M, 2, n)
+        q = critics(features).amin(1)  # (K, M, n)
         cross = -policies.mean_of(answer)
+        probs, count = policies.probs, len(policies.probs)
         return Outlook(
-            policies.mean_of(q[:, :, REWARD]),
-            policies.mean_of(q[:, :, TEACHER]) - cross,
+            (probs * q[:count]).sum(-1),
+            _heeded((probs[: len(q) - count] * q[count:]).sum(-1), cross),
             -policies.mean_of(policies.log_probs),
             cross,
             -(answer.exp() * policies.log_probs).sum(-1),
@@ -128,10 +143,15 @@ class ContinuousMath:
         shape, device = policies.mean.shape, policies.mean.device
         noise = torch.randn(shape, generator=self.generator, device=device)
         action, log_prob = policies.sample(noise)
-        q = critics(features, action).amin(1)
+        q = critics(features, action).amin(1)  # (K, M)
         cross = self.cross_entropy(action, answer)
-        return Outlook(q[..., REWARD], q[..., TEACHER] - cross, -log_prob, cross, cross)
+        return Outlook(q[: len(cross)], _heeded(q[len(cross) :], cross), -log_prob, cross, cross)
 
     def cross_entropy(self, action: Tensor, answer: Tensor) -> Tensor:
         """Return |a - m|^2 / (2 sigma^2) of actions (..., A) and the teacher's means."""
         return ((action - answer) ** 2).sum(-1) / (2 * self.teacher_std**2)
+
+
+def _heeded(later: Tensor, cross: Tensor) -> Tensor:
+    """Return the teacher's word (P, M) on this action and, by T (0 or 1, M), on later ones; 0 without T."""
+    return torch.cat([later - cross[: len(later)], torch.zeros_like(cross[len(later) :])])

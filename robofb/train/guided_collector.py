@@ -36,12 +36,11 @@ class GuidedCollector:
         replay: takes "answer", "action" and "reward" beside the student's observations.
         who: a key of `WHO_COLLECTS`.
         teacher_std: deviation of a continuous teacher's actions, normalised.
-        gamma: discount of the returns that are told.
         seed: of the training episodes.
 
     Attributes:
-        returns: discounted and plain return of the episodes that ended since `metrics`, by who acted: one
-            row each, (driver, discounted, plain).
+        returns: of the episodes that ended, until their reader empties it: (n, 2) each, who acted and the
+            sum of its rewards.
     """
 
     def __init__(
@@ -53,11 +52,10 @@ class GuidedCollector:
         *,
         who: str,
         teacher_std: float,
-        gamma: float,
         seed: int,
     ) -> None:
         self.env, self.agent, self.teacher, self.replay = env, agent, teacher, replay
-        self.teacher_std, self.gamma = teacher_std, gamma
+        self.teacher_std = teacher_std
         num_policies = agent.policy.num_policies
         self._teacher_index = num_policies
         turns = {"halves": num_policies, "thirds": num_policies + 1, "student": 1, "teacher": 1}
@@ -66,8 +64,7 @@ class GuidedCollector:
         device = env.device
         self._rng = EpisodeRng(torch.zeros(env.num_envs, dtype=torch.int64, device=device))
         self._driver = torch.zeros(env.num_envs, dtype=torch.int64, device=device)
-        self._return = torch.zeros(2, env.num_envs, device=device)  # discounted, plain
-        self._weight = torch.ones(env.num_envs, device=device)
+        self._return = torch.zeros(env.num_envs, device=device)
         self.returns: list[Tensor] = []
         self._obs: Obs = {}
         self._answer = torch.zeros(0, device=device)
@@ -90,8 +87,7 @@ class GuidedCollector:
         driver = self._first + self.env.episode % self._turns
         self._driver = torch.where(mask, driver, self._driver)
         self.agent.driver = self._driver.clamp(max=self._teacher_index - 1)
-        self._return[:, rows] = 0.0
-        self._weight[rows] = 1.0
+        self._return[rows] = 0.0
 
     def answer(self, obs: Obs, mask: Tensor | None = None) -> Tensor:
         """Return the teacher's answers (B, n or A), normalised where continuous; see `EpisodeTeacher`.
@@ -150,11 +146,9 @@ class GuidedCollector:
         return (self._answer + self.teacher_std * noise).clamp(-1.0, 1.0)
 
     def _tally(self, reward: Tensor, done: Tensor) -> None:
-        self._return[0] += self._weight * reward
-        self._return[1] += reward
-        self._weight *= self.gamma
+        self._return += reward
         if done.any():
-            self.returns.append(torch.cat([self._driver[None].float(), self._return])[:, done].T)
+            self.returns.append(torch.stack([self._driver.float(), self._return], 1)[done])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running episodes; exact where the env is `Resumable`."""
@@ -167,7 +161,6 @@ class GuidedCollector:
             "rng": self._rng.state_dict(),
             "driver": self._driver.clone(),
             "return": self._return.clone(),
-            "weight": self._weight.clone(),
             "obs": dict(self._obs),
             "answer": self._answer.clone(),
         }
@@ -185,7 +178,7 @@ class GuidedCollector:
         self.agent.load_state_dict(state["agent"])
         self.teacher.load_state_dict(state.get("teacher", {}))  # older runs have teachers without a memory
         self._rng.load_state_dict(state["rng"])
-        for name in ("driver", "return", "weight"):
+        for name in ("driver", "return"):
             getattr(self, f"_{name}").copy_(state[name])
         self._obs = {key: value.to(device) for key, value in state["obs"].items()}
         self._answer = state["answer"].to(device)

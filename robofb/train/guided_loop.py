@@ -18,7 +18,7 @@ TEACHER_NAME = "teacher"
 
 
 class ReturnsByPolicy:
-    """Follow the discounted return of each policy's own episodes by a moving mean.
+    """Follow the return, not discounted, of each policy's own episodes by a moving mean.
 
     Args:
         num_policies: P.
@@ -30,8 +30,8 @@ class ReturnsByPolicy:
         self.means: list[float | None] = [None] * num_policies
 
     def add(self, rows: Tensor) -> None:
-        """Take in episodes (n, 3): who acted, discounted return, return."""
-        for driver, value, _ in rows.tolist():
+        """Take in episodes (n, 2): who acted, and the return."""
+        for driver, value in rows.tolist():
             if int(driver) < len(self.means):
                 before = self.means[int(driver)]
                 self.means[int(driver)] = value if before is None else before + self.share * (value - before)
@@ -108,7 +108,7 @@ class GuidedTraining:
         for index, name in enumerate(names):
             own = rows[rows[:, 0] == index]
             if len(own):
-                metrics[f"train/return_{name}"] = float(own[:, 2].mean())
+                metrics[f"train/return_{name}"] = float(own[:, 1].mean())
         return metrics
 
     def _learn(self) -> dict[str, float]:

@@ -47,8 +47,8 @@ class TgrlConfig(RlConfig):
         student: the policy: obs_keys (all but "privileged" where null), elements, hidden, memory.
         collect: who acts in the episodes that are learnt from: halves (the policies in turn), thirds (the
             teacher as well), student or teacher.
-        gap_from: how the student's advantage over reward alone is told: replay (by the critics) or returns
-            (of each policy's own episodes).
+        gap_from: how the student's advantage over reward alone is told: replay (by the critics, discounted)
+            or returns (of each policy's own episodes, not discounted).
         gamma: discount of future reward per control step.
         reward_scale: factor on rewards in learning, and so on returns that the balance goes by: critics learn
             values of about 1 soonest.
@@ -156,7 +156,9 @@ def make_training(
 ) -> GuidedTraining:
     """Put critics, replay and collector around students."""
     draws, weights = learning_generators(cfg.seed, env.device, "cpu")
-    critics = GuidedCritics(policy, hidden=policy.hidden, generator=weights).to(env.device)
+    critics = GuidedCritics(
+        policy, hidden=policy.hidden, heeds_teacher=balance.heeds_teacher, generator=weights
+    )
     actions: ActionMath = ChoiceMath() if policy.num_choices else ContinuousMath(cfg.teacher_std, draws)
     learner = GuidedLearner(
         policy,
@@ -180,7 +182,6 @@ def make_training(
         make_replay(cfg, policy, env),
         who=cfg.collect,
         teacher_std=cfg.teacher_std,
-        gamma=cfg.gamma,
         seed=cfg.seed,
     )
     return GuidedTraining(

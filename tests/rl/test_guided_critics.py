@@ -24,12 +24,13 @@ def make_policy(action: ArraySpec, memory: int = 0) -> StudentPolicy:
 
 
 class Table:
-    """Critics (2 policies, 2 critics, M = 1, 2 heads, 3 choices) whose values are written down."""
+    """Critics (2 rewards and the teacher's word, 2 critics, M = 1, 3 choices) of written values."""
 
     values = torch.tensor(
         [
-            [[[[1.0, 2.0, 3.0], [-1.0, -2.0, -3.0]]], [[[2.0, 1.0, 9.0], [-1.0, -1.0, -9.0]]]],
-            [[[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]], [[[4.0, 4.0, 4.0], [4.0, 4.0, 4.0]]]],
+            [[[1.0, 2.0, 3.0]], [[2.0, 1.0, 9.0]]],
+            [[[0.0, 0.0, 0.0]], [[4.0, 4.0, 4.0]]],
+            [[[-1.0, -2.0, -3.0]], [[-1.0, -1.0, -9.0]]],
         ]
     )
 
@@ -46,6 +47,7 @@ def test_expectations_over_choices_are_exact() -> None:
     cross = -(0.75 * math.log(0.1) + 0.25 * math.log(0.8))
     assert outlook.cross_entropy[0].item() == pytest.approx(cross)
     assert outlook.teacher[0].item() == pytest.approx(-0.5 - 0.5 - 2.25 - cross)
+    assert outlook.teacher[1].item() == 0.0
     assert outlook.entropy[0].item() == pytest.approx(1.5 * math.log(2))
     assert outlook.entropy[1].item() == pytest.approx(math.log(3))
     distance = -(0.1 * math.log(0.5) + 0.9 * math.log(0.25))
@@ -54,7 +56,7 @@ def test_expectations_over_choices_are_exact() -> None:
 
 def test_the_value_of_a_choice_that_was_taken() -> None:
     taken = ChoiceMath().taken(Table(), torch.zeros(1, 1, 3), torch.tensor([2]))
-    assert taken[0, :, 0].tolist() == [[3.0, -3.0], [9.0, -9.0]]
+    assert taken[:, :, 0].tolist() == [[3.0, 9.0], [0.0, 4.0], [-3.0, -9.0]]
 
 
 def test_the_continuous_teachers_word_is_a_scaled_squared_error() -> None:
@@ -65,7 +67,9 @@ def test_the_continuous_teachers_word_is_a_scaled_squared_error() -> None:
 
 def test_continuous_expectations_are_of_one_action_each() -> None:
     policy = make_policy(BOX)
-    critics = GuidedCritics(policy, hidden=(8,), generator=torch.Generator().manual_seed(1))
+    critics = GuidedCritics(
+        policy, hidden=(8,), heeds_teacher=True, generator=torch.Generator().manual_seed(1)
+    )
     features = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(2))
     wanted = policy.distribution(features)
     assert isinstance(wanted, SquashedGaussian)
@@ -73,12 +77,16 @@ def test_continuous_expectations_are_of_one_action_each() -> None:
     outlook = ContinuousMath(0.5, torch.Generator().manual_seed(3)).outlook(critics, features, wanted, answer)
     noise = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(3))
     action, log_prob = wanted.sample(noise)
-    for index in range(2):  # each policy by itself, through the critics' own networks
-        x = torch.cat([features[0], action[index]], -1)
-        own = torch.stack([_through(critics, 2 * index + k, x) for k in range(2)]).amin(0)
-        torch.testing.assert_close(outlook.reward[index], own[:, 0])
-        cross = (action[index] ** 2).sum(-1) / 0.5
-        torch.testing.assert_close(outlook.teacher[index], own[:, 1] - cross)
+    inputs = [torch.cat([features[0], action[index]], -1) for index in range(2)]
+
+    def lower(kind: int, x: Tensor) -> Tensor:  # by itself, through the critics' own networks
+        return torch.stack([_through(critics, 2 * kind + k, x)[:, 0] for k in range(2)]).amin(0)
+
+    for index in range(2):
+        torch.testing.assert_close(outlook.reward[index], lower(index, inputs[index]))
+    cross = (action[0] ** 2).sum(-1) / 0.5
+    torch.testing.assert_close(outlook.teacher[0], lower(2, inputs[0]) - cross)
+    assert not outlook.teacher[1].any()
     torch.testing.assert_close(outlook.entropy, -log_prob)
 
 

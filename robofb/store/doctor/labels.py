@@ -1,4 +1,4 @@
-"""Episodes unlike the rest: in length, or successes that do not look like one."""
+"""Episodes unlike the rest in length, successes that do not look like one, or no success at all."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from robofb.store.element_names import POSITION, ROT6D, Group, commanded_bodies
 
 LENGTH = "length_outlier"
 NO_REWARD, REWARDED_FAILURE, FAR_END = "success_without_reward", "failure_with_reward", "success_ends_apart"
+NO_SUCCESS = "no_success"
 
 LEAST_EPISODES = 5  # to know what is usual
 LENGTH_DEVIATIONS = 6.0  # robust standard deviations of the logarithm of the length ...
@@ -116,8 +117,15 @@ def _relative_positions(
 
 
 def judge_outcomes(reduced: Mapping[int, Outcome]) -> list[Finding]:
-    """Find episodes whose success flag their rewards or their end contradict."""
-    return [*_judge_rewards(reduced), *_judge_ends(reduced)]
+    """Find episodes whose success flag their rewards or their end contradict, or that all failed."""
+    return [*_judge_successes(reduced), *_judge_rewards(reduced), *_judge_ends(reduced)]
+
+
+def _judge_successes(reduced: Mapping[int, Outcome]) -> list[Finding]:
+    if not reduced or any(outcome.success for outcome in reduced.values()):
+        return []
+    text = f"none of {len(reduced)} episodes is marked a success: cloning them teaches failures"
+    return [Finding(NO_SUCCESS, WARNING, None, None, "", text)]
 
 
 def _judge_rewards(reduced: Mapping[int, Outcome]) -> list[Finding]:

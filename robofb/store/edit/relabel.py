@@ -70,7 +70,7 @@ class Labels:
 def parse_meta(words: Sequence[str]) -> dict[str, Any]:
     """Return the keys and values of words such as "operator=ann" or "score=3".
 
-    A value is JSON where it can be read as such, else text; null or nothing removes the key.
+    A value is JSON where it can be read as such, else text, as NaN is; null or nothing removes the key.
 
     Raises:
         UserError: a word without "=" or key, a key given twice, or a value that begins as JSON does and
@@ -84,12 +84,16 @@ def parse_meta(words: Sequence[str]) -> dict[str, Any]:
         if key in meta:
             raise UserError(f"--meta {key} is given twice")
         try:
-            meta[key] = json.loads(text) if text else None
+            meta[key] = json.loads(text, parse_constant=_refuse_constant) if text else None
         except ValueError as error:
             if text.lstrip().startswith(("{", "[", '"')):
                 raise UserError(f"--meta {word}: begins as JSON does and is none ({error})") from None
             meta[key] = text
     return meta
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def relabel(store: EpisodeStore, out: Path, labels: Labels, numbers: Sequence[int] | None = None) -> Plan:

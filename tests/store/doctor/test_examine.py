@@ -322,6 +322,14 @@ def test_rewards_that_contradict_the_flag(tmp_path):
     assert found_with(tmp_path / "f", failed) == [("failure_with_reward", "warning", 3, None, "reward")]
 
 
+def test_a_dataset_without_any_success_is_warned_of_once(tmp_path):
+    rows = np.zeros(LENGTH, np.float32)
+    failures = [replace(episode, success=False, reward=rows) for episode in SOUND]
+    assert found(write_dataset(tmp_path / "d", failures)) == [("no_success", "warning", None, None, "")]
+    one = [replace(failures[0], success=True), *failures[1:]]
+    assert found(write_dataset(tmp_path / "one", one)) == []
+
+
 def test_a_lost_image_chunk_is_found_where_info_sees_nothing(tmp_path):
     folder = write_dataset(tmp_path / "d", SOUND)
     # Chunks hold 16 images: number 8 holds rows 128 to 143, steps 8 to 23 of episode 3.

@@ -58,10 +58,11 @@ def test_values_are_json_where_they_can_be():
         "gone=null",
         "empty=",
         "a=b=c",
+        "not_json=NaN",
     ]
     assert parse_meta(words) == {
         "operator": "ann", "score": 3, "good": True, "path": "3", "tags": [1], "gone": None, "empty": None,
-        "a": "b=c",
+        "a": "b=c", "not_json": "NaN",
     }  # fmt: skip
     assert parse_meta([]) == {}
 
