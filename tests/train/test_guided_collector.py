@@ -57,7 +57,6 @@ def collector_of(teacher: EpisodeTeacher, who: str = "student", num_envs: int = 
         EpisodeReplay(2000, states, moves, num_envs, POINT_SPEC.max_steps),
         who=who,
         teacher_std=0.1,
-        gamma=0.9,
         seed=3,
     )
 
