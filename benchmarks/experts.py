@@ -9,12 +9,11 @@ before of other tasks and levels stays in the saved file. Speed counts the steps
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
 import torch
-from results import FOLDER, save_result
+from results import add_row
 
 from robofb.envs import make_task, scripted_task_names
 from robofb.evaluate import evaluate
@@ -65,14 +64,6 @@ def row(figures: dict[str, Any]) -> str:
     )
 
 
-def add(figures: dict[str, Any]) -> None:
-    """Put figures into the saved file, in the place of older ones of the same task, level and noise."""
-    path = FOLDER / "experts.json"
-    known = json.loads(path.read_text())["experts"] if path.is_file() else []
-    rows = {(each["task"], each["randomness"], each["noise"]): each for each in [*known, figures]}
-    save_result("experts", {"experts": [rows[key] for key in sorted(rows)]})
-
-
 def main() -> None:
     """Measure, print the table, save."""
     parser = argparse.ArgumentParser(
@@ -92,7 +83,7 @@ def main() -> None:
         for level in args.levels:
             figures = measure(name, level, args.episodes, args.num_envs, args.noise, args.seed)
             print(row(figures), flush=True)
-            add(figures)
+            add_row("experts", "experts", figures, ("task", "randomness", "noise"))
 
 
 if __name__ == "__main__":

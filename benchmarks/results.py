@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,3 +19,11 @@ def save_result(name: str, figures: dict[str, Any]) -> None:
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
+
+
+def add_row(name: str, rows_name: str, row: dict[str, Any], keys: Sequence[str]) -> None:
+    """Put a row into the list `rows_name` of results/<name>.json, in the place of one of equal keys."""
+    path = FOLDER / f"{name}.json"
+    known = json.loads(path.read_text())[rows_name] if path.is_file() else []
+    rows = {tuple(each[key] for key in keys): each for each in [*known, row]}
+    save_result(name, {rows_name: [rows[key] for key in sorted(rows)]})

@@ -263,6 +263,30 @@ class Teacher(Protocol):
 
 
 @runtime_checkable
+class EpisodeTeacher(Protocol):
+    """A teacher of B episodes whose answers may depend on their course: it is asked once at each state."""
+
+    def begin(self, mask: Tensor, seeds: Tensor) -> None:
+        """Forget the episodes of the envs in `mask` (B,) bool; others with `seeds` (B,) begin there."""
+        ...
+
+    def answer(self, obs: Obs, mask: Tensor | None = None) -> Tensor:
+        """Return what `Teacher.answer` does, at the next state of every episode, or of those in `mask` (B,).
+
+        Rows outside of `mask` mean nothing, and what is remembered of their episodes stays.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered of the running episodes."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
+
+
+@runtime_checkable
 class TaughtTask(Protocol):
     """A task or an `EnvMaker` that brings a teacher along."""
 
@@ -281,4 +305,21 @@ class Agent(Protocol):
 
     def next(self, obs: Obs) -> Tensor:
         """Return the action (B, A) of this control step, in environment units."""
+        ...
+
+
+@runtime_checkable
+class AskedAgent(Agent, Protocol):
+    """An agent with a memory that can be asked what it would do while others act."""
+
+    def catch_up(self, obs: Obs) -> None:
+        """Make the memory agree with what `obs` shows, before `next`; nothing changes if it was followed."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the memory: tensors (B, ...) by name, nested or not."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         ...

@@ -17,6 +17,7 @@ SNIPPET_STREAM = 17  # of backward augmentation
 PERTURBATION_STREAM = 18  # of a task that disturbs what it shows
 DOMAIN_STREAM, POSE_NOISE_STREAM = 23, 24  # of physical constants and of noise on observed poses
 VISUALS_STREAM = 25  # of light, colours, cameras and textures
+TEACHER_STREAM = 32  # of answers that a teacher gives without knowing
 BANK_STREAM, BANK_MAKING_STREAM = 41, 42  # of starts in a reset bank, and of making one
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 from robofb.interfaces import Engine
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.vec_env import SimVecEnv
-from robofb.types import PRIVILEGED, Obs
 
-Rule = Callable[[Obs], Tensor]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # where the rules are
+
+from taught_rules import Rule
 
 
 def one_thread(model: Any, num_worlds: int) -> Engine:
@@ -43,17 +45,3 @@ def play(task: Any, rule: Rule, episodes: int, seed: int = 0) -> dict[str, Tenso
 def rate(task: Any, rule: Rule, episodes: int, seed: int = 0) -> float:
     """Return the share of these episodes that succeed."""
     return play(task, rule, episodes, seed)["success"].float().mean().item()
-
-
-def on_average(task: Any, secrets: Tensor) -> Rule:
-    """Return what a student does that averages the teacher's answers over equally likely secrets (n,)."""
-    teacher = task.teacher()
-
-    def rule(obs: Obs) -> Tensor:
-        answers = [
-            teacher.answer({**obs, PRIVILEGED: torch.full_like(obs[PRIVILEGED], float(each))})
-            for each in secrets
-        ]
-        return torch.stack(answers).mean(0)
-
-    return rule

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robofb.envs.furniture.expert_memory import ExpertMemory, shortened, within_lead
 from robofb.envs.furniture.moves import Move, Pose, Scene
 from robofb.geometry import matrix_to_rot6d, matrix_to_rotvec, rot6d_to_matrix, rotvec_to_matrix
 from robofb.rng import EXPERT_STREAM, EpisodeRng, derive_seeds
@@ -21,7 +22,7 @@ HESITATION_CHANCE, LONGEST_HESITATION = 0.35, 3  # between moves; control steps
 SLOWEST = 0.7  # share of the usual speed
 
 
-class PlanExpert:
+class PlanExpert(ExpertMemory):
     """Follow a plan of moves in every environment; an `interfaces.Agent` that reads the state observation.
 
     Args:
@@ -31,6 +32,11 @@ class PlanExpert:
         parts: names of the parts whose poses it shows.
         noise: scale of all human-like errors; 0 acts perfectly, 1 like a practised person.
     """
+
+    MEMORY = (
+        *("phase", "_steps", "_pause", "_fresh", "_speed", "_gripper", "_wander", "_drift"),
+        *("_position", "_rotation", "_start_position", "_start_rotation", "_grasp_error", "_aim_error"),
+    )
 
     def __init__(
         self,
@@ -47,7 +53,7 @@ class PlanExpert:
         self._steps, self._pause = self.phase.clone(), self.phase.clone()
         self._fresh = torch.ones(num_envs, dtype=torch.bool)
         self._position, self._rotation = torch.zeros(num_envs, 3), torch.eye(3).repeat(num_envs, 1, 1)
-        self._start = Pose(self._position.clone(), self._rotation.clone())
+        self._start_position, self._start_rotation = self._position.clone(), self._rotation.clone()
         self._drift = torch.zeros(num_envs, 3)
         self._grasp_error, self._aim_error = torch.zeros(num_envs, 3), torch.zeros(num_envs, 2)
         self._speed, self._gripper = torch.ones(num_envs), torch.full((num_envs,), -1.0)
@@ -68,10 +74,7 @@ class PlanExpert:
 
     def next(self, obs: Obs) -> Tensor:
         """Return actions (B, 10) for states (B, D)."""
-        poses = {
-            name: Pose(obs["state"][:, p], rot6d_to_matrix(obs["state"][:, r]))
-            for name, (p, r) in self._place.items()
-        }
+        poses = {name: self._pose(obs, name) for name in self._place}
         self._begin(poses["ee"])
         present = self.phase.clone()  # a row that goes on to its next move waits for the next step
         for phase in present.unique().tolist():
@@ -83,11 +86,24 @@ class PlanExpert:
         turn = matrix_to_rot6d(self._rotation)
         return torch.cat([self._position + self._drift, turn, self._gripper.unsqueeze(-1)], -1)
 
+    def catch_up(self, obs: Obs) -> None:
+        """Wait for the hand where it is led elsewhere: neither the command nor a move's time runs ahead.
+
+        A part that others dropped is fetched again only where the plan checks for it.
+        """
+        command, waits = within_lead(Pose(self._position, self._rotation), self._pose(obs, "ee"))
+        self._position, self._rotation = command.position, command.rotation
+        self._steps = torch.where(waits, (self._steps - 1).clamp_min(0), self._steps)
+
+    def _pose(self, obs: Obs, body: str) -> Pose:
+        position, rotation = self._place[body]
+        return Pose(obs["state"][:, position], rot6d_to_matrix(obs["state"][:, rotation]))
+
     def _begin(self, tcp: Pose) -> None:
         """Start commanding from where the arm is, in fresh envs."""
         fresh = self._fresh
         self._position[fresh], self._rotation[fresh] = tcp.position[fresh], tcp.rotation[fresh]
-        self._start.position[fresh], self._start.rotation[fresh] = tcp.position[fresh], tcp.rotation[fresh]
+        self._start_position[fresh], self._start_rotation[fresh] = tcp.position[fresh], tcp.rotation[fresh]
         self._fresh = torch.zeros_like(fresh)
 
     def _follow(self, move: Move, rows: Tensor, poses: dict[str, Pose]) -> None:
@@ -97,17 +113,17 @@ class PlanExpert:
         self._gripper[rows], self._wander[rows] = move.gripper, move.wander
         going = (self._pause[rows] == 0).unsqueeze(-1)
         limit = (move.speed_m_s * CONTROL_DT_S * self._speed[rows]).unsqueeze(-1)
-        delta = _limited(target.pose.position - scene.command.position, limit)
+        delta = shortened(target.pose.position - scene.command.position, limit)
         self._position[rows] = scene.command.position + delta * going
         turn = matrix_to_rotvec(target.pose.rotation @ scene.command.rotation.transpose(1, 2))
-        turn = _limited(turn, torch.full_like(limit, move.turn_rad_s * CONTROL_DT_S)) * going
+        turn = shortened(turn, torch.full_like(limit, move.turn_rad_s * CONTROL_DT_S)) * going
         self._rotation[rows] = rotvec_to_matrix(turn) @ scene.command.rotation
         self._advance(move, rows, scene, target.distance)
 
     def _scene(self, rows: Tensor, poses: dict[str, Pose]) -> Scene:
         seen = {name: Pose(pose.position[rows], pose.rotation[rows]) for name, pose in poses.items()}
         command = Pose(self._position[rows], self._rotation[rows])
-        start = Pose(self._start.position[rows], self._start.rotation[rows])
+        start = Pose(self._start_position[rows], self._start_rotation[rows])
         return Scene(seen.pop("ee"), command, start, seen, self._grasp_error[rows], self._aim_error[rows])
 
     def _advance(self, move: Move, rows: Tensor, scene: Scene, distance: Tensor) -> None:
@@ -120,10 +136,8 @@ class PlanExpert:
         self.phase[rows] = torch.where(over, following, phase)
         self._steps[rows] = torch.where(over, 0, steps + 1)
         ended = rows[over]
-        self._start.position[ended], self._start.rotation[ended] = (
-            self._position[ended],
-            self._rotation[ended],
-        )
+        self._start_position[ended] = self._position[ended]
+        self._start_rotation[ended] = self._rotation[ended]
         self._err_anew(rows[over & ~good])
         draw = self._rng.select(rows).uniform(2)
         hesitates = over & (draw[:, 0] < HESITATION_CHANCE * self.noise)
@@ -135,11 +149,6 @@ class PlanExpert:
         draw = self.noise * self._rng.select(rows).normal(5).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         self._grasp_error[rows] = torch.tensor(GRASP_ERROR_M) * draw[:, :3]
         self._aim_error[rows] = AIM_ERROR_M * draw[:, 3:]
-
-
-def _limited(vector: Tensor, limit: Tensor) -> Tensor:
-    """Return vectors (n, 3) shortened to at most `limit` (n, 1)."""
-    return vector * (limit / vector.norm(dim=-1, keepdim=True).clamp_min(1e-9)).clamp_max(1.0)
 
 
 def _pose_slices(state_names: Sequence[str], body: str) -> tuple[slice, slice]:

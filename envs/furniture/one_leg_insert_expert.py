@@ -8,9 +8,11 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from robofb.envs.furniture.expert_memory import ExpertMemory, within_lead
+from robofb.envs.furniture.moves import Pose
 from robofb.envs.furniture.one_leg_insert import GRASP_HEIGHT_M, STATE_NAMES
 from robofb.envs.furniture.parts import Leg, TableTop
-from robofb.geometry import matrix_to_rot6d, matrix_to_rotvec, rot6d_to_matrix, rotvec_to_matrix
+from robofb.geometry import matrix_to_rot6d, matrix_to_rotvec, rot6d_to_matrix, rotvec_to_matrix, seen_from
 from robofb.rng import EXPERT_STREAM, EpisodeRng, derive_seeds
 from robofb.types import Obs
 
@@ -36,6 +38,9 @@ _LEAST = (1, 1, 4, 1, 1, 2, 0)
 _MOST = (40, 20, 4, 20, 40, 15, 14)
 _NEXT = (1, 2, 3, 4, 5, 6, 5)  # a stuck insertion goes back to aligning
 _MAX_TURN_RAD = 0.25
+# Where others act: beyond these the leg is not in the hand, the hand not above the leg, the leg not above
+# the hole, not on it; and below this the peg is too near the table for a way to the hole.
+_LOST_M, _BESIDE_M, _AWAY_M, _OFF_HOLE_M, _LOW_M = 0.025, 0.02, 0.03, 0.004, 0.01
 
 
 def _columns(prefix: str) -> slice:
@@ -44,13 +49,18 @@ def _columns(prefix: str) -> slice:
     return slice(rows[0], rows[-1] + 1)
 
 
-class OneLegInsertExpert:
+class OneLegInsertExpert(ExpertMemory):
     """State machine over waypoints; an `interfaces.Agent` that reads the state observation.
 
     Args:
         num_envs: B.
         noise: scale of all human-like errors; 0 acts perfectly, 1 like a practised person.
     """
+
+    MEMORY = (
+        *("phase", "_steps", "_pause", "_command", "_command_rotation", "_fresh", "_drift", "_grasp_error"),
+        *("_hole_error", "_yaw_error", "_speed"),
+    )
 
     def __init__(self, num_envs: int, noise: float = 1.0) -> None:
         self.num_envs, self.noise = num_envs, noise
@@ -104,6 +114,35 @@ class OneLegInsertExpert:
         self._advance(distance)
         self._move(target, rotation)
         return torch.cat([self._noisy_command(), self._rotation6d(), self._gripper()], -1)
+
+    def catch_up(self, obs: Obs) -> None:
+        """Wait for the hand where it is led elsewhere, and go back where what a phase stands on is gone."""
+        state = obs["state"].cpu()
+        tcp = Pose(state[:, _columns("ee_pos")], rot6d_to_matrix(state[:, _columns("ee_rot6d")]))
+        command, waits = within_lead(Pose(self._command, self._command_rotation), tcp)
+        self._command, self._command_rotation = command.position, command.rotation
+        phase = self._phase_that_holds(state, tcp.position)
+        steps = torch.where(waits, (self._steps - 1).clamp_min(0), self._steps)
+        self._steps = torch.where(phase == self.phase, steps, 0)
+        self.phase = phase
+
+    def _phase_that_holds(self, state: Tensor, tcp: Tensor) -> Tensor:
+        """Return the phase (B,) to go on with, the present one or one before it."""
+        leg, axis = state[:, _columns("leg_pos")], rot6d_to_matrix(state[:, _columns("leg_rot6d")])[:, :, 2]
+        top, top_rotation = state[:, _columns("top_pos")], rot6d_to_matrix(state[:, _columns("top_rot6d")])
+        to_grasp = leg + GRASP_HEIGHT_M * axis - tcp
+        tip = seen_from(top_rotation, leg - self.leg.peg_length * axis - top)
+        off_hole = (tip[:, :2] - self.top.hole_xy).norm(dim=-1)
+        phase = self.phase
+
+        def back(where: Tensor, to: Phase) -> Tensor:
+            return torch.where(where & (phase > to), to, phase)
+
+        phase = back((phase == Phase.INSERT) & (off_hole > _OFF_HOLE_M) & (tip[:, 2] > 0), Phase.ALIGN)
+        phase = back(off_hole > _AWAY_M, Phase.TRANSPORT)
+        phase = back((off_hole > _AWAY_M) & (tip[:, 2] < _LOW_M), Phase.LIFT)
+        phase = back((phase == Phase.DESCEND) & (to_grasp[:, :2].norm(dim=-1) > _BESIDE_M), Phase.REACH)
+        return back((phase >= Phase.CLOSE) & (to_grasp.norm(dim=-1) > _LOST_M), Phase.REACH)
 
     def _waypoint(self, state: Tensor, tcp: Tensor, tcp_rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the TCP target (B, 3), its rotation (B, 3, 3) and the distance left (B,) [m]."""

@@ -158,6 +158,18 @@ class Memories(nn.Module):
         return hidden, tuple(torch.cat([after[i] for _, after in outs]) for i in (0, 1))
 
 
+def action_bounds(spec: EnvSpec) -> Tensor:
+    """Return the lowest and the highest of continuous actions (2, A) float32.
+
+    Raises:
+        UserError: they have no bounds.
+    """
+    low, high = spec.action.low, spec.action.high
+    if low is None or high is None or any(not abs(x) < float("inf") for x in (*low, *high)):
+        raise UserError(f"{spec.task} sets no bounds to its actions: a student needs them")
+    return torch.tensor([low, high], dtype=torch.float32)
+
+
 class StudentPolicy(nn.Module):
     """P policies of what a student sees, with weights of their own; the first is the one that is wanted.
 
@@ -207,10 +219,7 @@ class StudentPolicy(nn.Module):
     def _keep_bounds(self, spec: EnvSpec) -> None:
         if self.num_choices:
             return
-        low, high = spec.action.low, spec.action.high
-        if low is None or high is None or any(not abs(x) < float("inf") for x in (*low, *high)):
-            raise UserError(f"{spec.task} sets no bounds to its actions: a student needs them")
-        ends = torch.tensor([low, high], dtype=torch.float32)
+        ends = action_bounds(spec)
         self.register_buffer("_middle", ends.mean(0), persistent=False)
         self.register_buffer("_radius", (ends[1] - ends[0]) / 2, persistent=False)
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from robofb.errors import UserError
-from robofb.interfaces import Teacher, VecEnv
+from robofb.interfaces import EpisodeTeacher, VecEnv
 from robofb.policies.student import Choices
 from robofb.policies.student_agent import StudentAgent
 from robofb.rl.episode_replay import EpisodeReplay
 from robofb.rng import EXPERT_STREAM, TRAINING_STREAM, EpisodeRng, derive_seeds
+from robofb.train.episode_teachers import where_rows
 from robofb.train.episodes import EpisodeCount, Resumable
 from robofb.train.stopwatch import Stopwatch
 from robofb.types import Obs
@@ -31,7 +32,7 @@ class GuidedCollector:
     Args:
         env: where to act.
         agent: of all policies, not greedy.
-        teacher: answers; None where none is needed, and zeros are kept for its answers.
+        teacher: answers, once at each state.
         replay: takes "answer", "action" and "reward" beside the student's observations.
         who: a key of `WHO_COLLECTS`.
         teacher_std: deviation of a continuous teacher's actions, normalised.
@@ -40,16 +41,13 @@ class GuidedCollector:
     Attributes:
         returns: of the episodes that ended, until their reader empties it: (n, 2) each, who acted and the
             sum of its rewards.
-
-    Raises:
-        UserError: a teacher shall act, and there is none.
     """
 
     def __init__(
         self,
         env: VecEnv,
         agent: StudentAgent,
-        teacher: Teacher | None,
+        teacher: EpisodeTeacher,
         replay: EpisodeReplay,
         *,
         who: str,
@@ -61,10 +59,6 @@ class GuidedCollector:
         num_policies = agent.policy.num_policies
         self._teacher_index = num_policies
         turns = {"halves": num_policies, "thirds": num_policies + 1, "student": 1, "teacher": 1}
-        if teacher is None and turns[who] + (who == "teacher") > num_policies:
-            raise UserError(
-                f"collect={who}: there is no teacher who could act, since this balance needs none"
-            )
         self._turns, self._first = turns[who], num_policies if who == "teacher" else 0
         self._seed = derive_seeds(seed, TRAINING_STREAM)
         device = env.device
@@ -80,8 +74,10 @@ class GuidedCollector:
         """Start new episodes everywhere, others for every `stretch` of a run."""
         self.replay.forget_running()
         self._obs = self.env.reset(int(derive_seeds(self._seed, stretch)))
+        everywhere = torch.ones(self.env.num_envs, dtype=torch.bool, device=self.env.device)
+        self.teacher.begin(everywhere, self.env.episode_seed)
         self._answer = self.answer(self._obs)
-        self._begin(torch.ones(self.env.num_envs, dtype=torch.bool, device=self.env.device))
+        self._begin(everywhere)
 
     def _begin(self, mask: Tensor) -> None:
         """Say who acts in the episodes that begin in `mask` (B,)."""
@@ -93,16 +89,14 @@ class GuidedCollector:
         self.agent.driver = self._driver.clamp(max=self._teacher_index - 1)
         self._return[rows] = 0.0
 
-    def answer(self, obs: Obs) -> Tensor:
-        """Return the teacher's answers (B, n or A), normalised where continuous.
+    def answer(self, obs: Obs, mask: Tensor | None = None) -> Tensor:
+        """Return the teacher's answers (B, n or A), normalised where continuous; see `EpisodeTeacher`.
 
         Raises:
             UserError: they are not finite, or of another number than there are actions.
         """
+        answer = self.teacher.answer(obs, mask)
         policy = self.agent.policy
-        if self.teacher is None:
-            return torch.zeros(self.env.num_envs, policy.action_dim, device=self.env.device)
-        answer = self.teacher.answer(obs)
         if answer.shape[-1] != policy.action_dim:
             raise UserError(
                 f"the teacher gives {answer.shape[-1]} numbers where {self.env.spec.task} has "
@@ -120,16 +114,18 @@ class GuidedCollector:
             action = self.agent.choose(self._obs)
             by_teacher = self._driver == self._teacher_index
             if by_teacher.any():
-                action = _where(by_teacher, self._teachers_action(), action)
+                action = where_rows(by_teacher, self._teachers_action(), action)
             command = self.agent.take(action)
         with clock("env"):
             step = self.env.step(command)
         count.add(step)
         with clock("teacher"):
             before, after = self._state(self._obs), {}
+            self._answer = self.answer(step.final_obs)
             if step.done.any():
-                after = self._state(step.final_obs) | {"answer": self.answer(step.final_obs)}
-            self._answer = self.answer(step.obs)
+                after = self._state(step.final_obs)
+                self.teacher.begin(step.done, self.env.episode_seed)
+                self._answer = where_rows(step.done, self.answer(step.obs, step.done), self._answer)
         with clock("replay"):
             move = {"action": action, "reward": step.reward}
             self.replay.add(before, move, after, step.terminated, step.done)
@@ -161,6 +157,7 @@ class GuidedCollector:
         return {
             "env": self.env.state_dict(),
             "agent": self.agent.state_dict(),
+            "teacher": self.teacher.state_dict(),
             "rng": self._rng.state_dict(),
             "driver": self._driver.clone(),
             "return": self._return.clone(),
@@ -179,12 +176,9 @@ class GuidedCollector:
         device = self.env.device
         self.env.load_state_dict(state["env"])
         self.agent.load_state_dict(state["agent"])
+        self.teacher.load_state_dict(state.get("teacher", {}))  # older runs have teachers without a memory
         self._rng.load_state_dict(state["rng"])
         for name in ("driver", "return"):
             getattr(self, f"_{name}").copy_(state[name])
         self._obs = {key: value.to(device) for key, value in state["obs"].items()}
         self._answer = state["answer"].to(device)
-
-
-def _where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(mask.reshape(-1, *[1] * (a.dim() - 1)), a, b)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from robofb.build import build
 from robofb.errors import UserError
-from robofb.interfaces import TaughtTask, Teacher, VecEnv
+from robofb.interfaces import AskedAgent, EpisodeTeacher, TaughtTask, Teacher, VecEnv
 from robofb.loading import CHUNK_POLICY_KINDS, load_policy, load_student
 from robofb.policies.student import Choices, StudentPolicy
 from robofb.rng import EpisodeRng
 from robofb.run import Run
+from robofb.train.episode_teachers import ErringTeacher, ExpertAsTeacher, RandomTeacher, TeacherAtAnyState
 from robofb.types import Obs
 
 
@@ -23,6 +24,7 @@ class Taught(Protocol):
     task: Any
     teacher: str
     teacher_checkpoint: str
+    teacher_errors: float
 
 
 class StudentAsTeacher:
@@ -61,17 +63,42 @@ class RegressionAsTeacher:
         return action
 
 
-def load_teacher(cfg: Taught, env: VecEnv) -> Teacher:
-    """Return the task's own teacher, or the policy of a run as one.
+def load_teacher(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
+    """Return who answers at every state of the episodes of `env`, in error at a share of them.
 
     Raises:
-        UserError: the task has no teacher, or the run holds none that answers at any state of this task.
+        UserError: the task has no such teacher, or the run holds none that answers at any state of this task.
     """
-    if cfg.teacher == "task":
-        task = build(cfg.task)
-        if not isinstance(task, TaughtTask):
-            raise UserError(f"task {env.spec.task} brings no teacher: name a run, teacher=<run folder>")
-        return task.teacher()
+    if cfg.teacher == "random":
+        if cfg.teacher_errors:
+            raise UserError(f"teacher_errors={cfg.teacher_errors:g}: teacher=random knows nothing as it is")
+        return RandomTeacher(env)
+    known = {"task": _tasks_own, "scripted": _scripted}.get(cfg.teacher, _of_run)
+    teacher = known(cfg, env)
+    return ErringTeacher(teacher, cfg.teacher_errors, env) if cfg.teacher_errors else teacher
+
+
+def _tasks_own(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
+    task = build(cfg.task)
+    if isinstance(task, TaughtTask):
+        return TeacherAtAnyState(task.teacher())
+    if hasattr(task, "expert"):
+        return _scripted(cfg, env)
+    raise UserError(f"task {env.spec.task} brings no teacher: name a run, teacher=<run folder>")
+
+
+def _scripted(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
+    """Return the task's expert, who makes no errors of its own here."""
+    task, name = build(cfg.task), env.spec.task
+    if not hasattr(task, "expert"):
+        raise UserError(f"teacher=scripted: task {name} has no scripted expert; try teacher=task or a run")
+    expert = task.expert(env.num_envs, 0.0)
+    if not isinstance(expert, AskedAgent):
+        raise UserError(f"teacher=scripted: the expert of {name} cannot be asked while others act")
+    return ExpertAsTeacher(expert, env.device)
+
+
+def _of_run(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
     run = Run.open(cfg.teacher)
     what = f"teacher={cfg.teacher}"
     policy: Any
@@ -90,7 +117,7 @@ def load_teacher(cfg: Taught, env: VecEnv) -> Teacher:
         raise _not_one_step(what)
     policy.to(env.device)
     _check_fits(policy, env, what)
-    return teacher
+    return TeacherAtAnyState(teacher)
 
 
 def _not_one_step(what: str) -> UserError:

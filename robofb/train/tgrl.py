@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 from robofb.build import build
 from robofb.errors import UserError, check_at_least, check_positive
-from robofb.interfaces import Teacher, VecEnv
+from robofb.interfaces import EpisodeTeacher, VecEnv
 from robofb.policies.student import StudentPolicy
 from robofb.policies.student_agent import StudentAgent
 from robofb.rl.balance import Balance
@@ -20,6 +20,7 @@ from robofb.rl.guided import GuidedLearner
 from robofb.rl.guided_critics import ActionMath, ChoiceMath, ContinuousMath, GuidedCritics
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run, plain
+from robofb.train.episode_teachers import RandomTeacher
 from robofb.train.guided_collector import WHO_COLLECTS, GuidedCollector
 from robofb.train.guided_loop import GuidedTraining
 from robofb.train.open_run import open_run
@@ -30,7 +31,7 @@ from robofb.train.teachers import load_teacher
 from robofb.types import PRIVILEGED, EnvSpec
 
 GAP_FROM = ("replay", "returns")
-FIXED = (*RL_FIXED, "teacher", "balance", "student", "buffer_size", "collect", "gamma")
+FIXED = (*RL_FIXED, "teacher", "teacher_errors", "balance", "student", "buffer_size", "collect", "gamma")
 
 
 @dataclass
@@ -38,9 +39,11 @@ class TgrlConfig(RlConfig):
     """What `robofb train tgrl` reads.
 
     Attributes:
-        teacher: "task" for the one that the task brings along, or the run folder of a policy; balance=reward
-            needs none.
+        teacher: "task" for the teacher that the task brings along, or its scripted expert where it brings
+            none; "scripted" for the expert; "random" for one that knows nothing; or a policy's run folder.
+            balance=reward asks none.
         teacher_checkpoint: of a run: "best", "latest" or a path.
+        teacher_errors: share of states at which the answer is replaced by a random one.
         teacher_std: deviation around a continuous teacher's action, in half-widths of the action's bounds.
         balance: how the teacher's word is weighed against reward.
         student: the policy: obs_keys (all but "privileged" where null), elements, hidden, memory.
@@ -68,6 +71,7 @@ class TgrlConfig(RlConfig):
 
     teacher: str = "task"
     teacher_checkpoint: str = "best"
+    teacher_errors: float = 0.0
     teacher_std: float = 0.3
     balance: Any = MISSING
     student: dict[str, Any] = field(default_factory=dict)
@@ -98,7 +102,7 @@ class TgrlConfig(RlConfig):
         check_positive(
             self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
         )
-        check_share(self, "gamma", "tau")
+        check_share(self, "gamma", "tau", "teacher_errors")
         _check_choice("collect", self.collect, tuple(WHO_COLLECTS))
         _check_choice("gap_from", self.gap_from, GAP_FROM)
 
@@ -124,7 +128,7 @@ def train(cfg: TgrlConfig) -> Run:
     """
     with training_envs(cfg, None) as (env, select_env):
         balance: Balance = build(cfg.balance)
-        teacher = load_teacher(cfg, env) if balance.needs_teacher else None
+        teacher = load_teacher(cfg, env) if balance.needs_teacher else _nobody(cfg, env)
         policy, node = make_student(cfg, env.spec, len(balance.policies))
         policy.to(env.device)
         agent = StudentAgent(policy, select_env.num_envs, greedy=cfg.greedy, device=select_env.device)
@@ -132,6 +136,19 @@ def train(cfg: TgrlConfig) -> Run:
             learner = make_training(cfg, policy, balance, env, teacher)
             TgrlTraining(cfg, run, learner, selection(cfg, agent, select_env), {"policy_node": node}).work()
     return run
+
+
+def _nobody(cfg: TgrlConfig, env: VecEnv) -> EpisodeTeacher:
+    """Return who stands where nobody is asked.
+
+    Raises:
+        UserError: a teacher shall act.
+    """
+    if cfg.collect in ("thirds", "teacher"):
+        raise UserError(
+            f"collect={cfg.collect}: there is no teacher who could act, since this balance asks none"
+        )
+    return RandomTeacher(env)
 
 
 def make_student(cfg: TgrlConfig, spec: EnvSpec, num_policies: int) -> tuple[StudentPolicy, dict[str, Any]]:
@@ -150,9 +167,9 @@ def make_student(cfg: TgrlConfig, spec: EnvSpec, num_policies: int) -> tuple[Stu
 
 
 def make_training(
-    cfg: TgrlConfig, policy: StudentPolicy, balance: Balance, env: VecEnv, teacher: Teacher | None
+    cfg: TgrlConfig, policy: StudentPolicy, balance: Balance, env: VecEnv, teacher: EpisodeTeacher
 ) -> GuidedTraining:
-    """Put critics, replay and collector around students; `teacher` is None where none is needed."""
+    """Put critics, replay and collector around students."""
     draws, weights = learning_generators(cfg.seed, env.device, "cpu")
     critics = GuidedCritics(
         policy, hidden=policy.hidden, foresees_teacher=balance.foresees_teacher, generator=weights

@@ -10,16 +10,33 @@ import pytest
 import torch
 from fakes import HIDDEN_OFFSET, POINT_SPEC, AimingPolicy, NoisyPolicy, PointEnv
 from learning import save_base
+from taught_rollouts import one_thread
 
+from robofb.envs.furniture.one_leg_insert import OneLegInsert
 from robofb.errors import UserError
 from robofb.policies.student import StudentPolicy
 from robofb.run import Run
+from robofb.sim.vec_env import SimVecEnv
 from robofb.train.teachers import load_teacher
+from robofb.train.tgrl import TgrlConfig
 from robofb.types import ArraySpec, EnvSpec
 
 CHOICE_SPEC = EnvSpec(
     "point", POINT_SPEC.obs, ArraySpec((1,), "int64", low=(0,), high=(2,)), control_dt=0.1, max_steps=16
 )
+
+NOBODY = {"_target_": "train.test_teachers.Nobody"}
+
+
+class Nobody:
+    """A task without anybody who knows it."""
+
+
+class Deaf:
+    """A task whose expert only acts."""
+
+    def expert(self, num_envs: int, noise: float) -> object:
+        return object()
 
 
 @dataclass
@@ -29,6 +46,7 @@ class Named:
     teacher: str
     task: Any = None
     teacher_checkpoint: str = "best"
+    teacher_errors: float = 0.0
 
 
 def save_student(path: Path, spec: EnvSpec = POINT_SPEC, **settings: Any) -> StudentPolicy:
@@ -51,7 +69,51 @@ def test_a_tasks_own_teacher_answers() -> None:
 
 def test_a_task_without_a_teacher_asks_for_a_run() -> None:
     with pytest.raises(UserError, match="brings no teacher: name a run, teacher=<run folder>"):
-        load_teacher(Named("task", {"_target_": "robofb.envs.furniture.peg_hole.PegHole"}), PointEnv(1))
+        load_teacher(Named("task", NOBODY), PointEnv(1))
+
+
+@pytest.mark.parametrize("teacher", ["scripted", "task"])
+def test_a_tasks_scripted_expert_teaches_where_nobody_else_does(teacher: str) -> None:
+    """Its first command is at most a step of 30 mm from where the hand is."""
+    env = SimVecEnv(OneLegInsert(), 2, one_thread)
+    obs = env.reset(0)
+    found = load_teacher(Named(teacher, {"_target_": f"{OneLegInsert.__module__}.OneLegInsert"}), env)
+    found.begin(torch.ones(2, dtype=torch.bool), env.episode_seed)
+    answer = found.answer(obs)
+    env.close()
+    assert answer.shape == (2, 10) and (answer[:, 9] == -1).all()
+    assert ((answer - obs["state"][:, :10])[:, :3].norm(dim=1) - 0.03).abs().max() < 1e-5
+
+
+def test_who_has_no_script_or_cannot_be_asked_is_refused() -> None:
+    with pytest.raises(UserError, match="teacher=scripted: task point has no scripted expert"):
+        load_teacher(Named("scripted", {"_target_": "fakes.PointTask"}), PointEnv(1))
+    with pytest.raises(UserError, match="the expert of point cannot be asked while others act"):
+        load_teacher(Named("scripted", {"_target_": "train.test_teachers.Deaf"}), PointEnv(1))
+
+
+def test_random_and_erring_teachers_answer_by_the_episodes_seed() -> None:
+    env = PointEnv(3)
+    obs, everywhere = env.reset(0), torch.ones(3, dtype=torch.bool)
+    own, wrong, never = (
+        load_teacher(Named(name, {"_target_": "fakes.PointTask"}, teacher_errors=share), env)
+        for name, share in (("task", 0.0), ("task", 1.0), ("random", 0.0))
+    )
+    for teacher in (wrong, never):
+        teacher.begin(everywhere, env.episode_seed)
+    assert torch.equal(wrong.answer(obs), never.answer(obs))
+    assert not torch.equal(own.answer(obs), never.answer(obs))
+
+
+def test_errors_of_a_teacher_who_knows_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match="teacher_errors=0.2: teacher=random knows nothing as it is"):
+        load_teacher(Named("random", teacher_errors=0.2), PointEnv(1))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_of_errors_outside_0_to_1_is_refused(share: float) -> None:
+    with pytest.raises(UserError, match=r"teacher_errors=.*: must lie in 0\.\.1"):
+        TgrlConfig(teacher_errors=share)
 
 
 def test_a_regression_teaches_by_the_first_action_of_its_chunk(tmp_path: Path) -> None:

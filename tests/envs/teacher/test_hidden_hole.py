@@ -6,7 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 import torch
-from taught_rollouts import on_average, one_thread, play, rate
+from taught_rollouts import one_thread, play, rate
+from taught_rules import HOLES_M, on_average, sweep
 
 from robofb.envs.teacher.hidden_hole import (
     BLOCK,
@@ -24,7 +25,6 @@ from robofb.types import PRIVILEGED
 
 ONE = torch.tensor([0])
 WRENCH = slice(9, 15)
-END_M = 0.0135  # of the sweep
 DOWN = torch.tensor([[0.0, 0.0, -1.0]])
 
 
@@ -47,19 +47,6 @@ def pressed(offset_m, steps=12):
     for _ in range(steps):
         obs = env.step(DOWN).final_obs
     return env, obs
-
-
-def search(obs):
-    """Go to one end, press, sweep along y; where the hand sinks, push. By what the student sees alone."""
-    state = obs["state"]
-    place, command = state[:, :3], state[:, :3] + state[:, 6:9]
-    wanted = torch.zeros(len(state), 3)
-    at_end, touches = place[:, 1] < 0.002 - END_M, place[:, 2] < 0.0008
-    wanted[:, 1] = torch.where(touches, command[:, 1] + 0.004, -END_M)
-    wanted[:, 2] = torch.where(touches | at_end, place[:, 2] - 0.004, 0.006)
-    inside = place[:, 2] < -0.003
-    wanted[inside, 1], wanted[inside, 2] = place[inside, 1], -0.02
-    return ((wanted - command) / ROOM.step_m).clamp(-1, 1)
 
 
 def test_the_wrench_is_what_bends_the_wrist(task):
@@ -161,12 +148,12 @@ def test_the_tip_is_where_the_name_of_the_state_says():
 @pytest.mark.parametrize("height_m", [0.002, -0.002])
 def test_who_averages_the_teachers_answers_goes_to_the_middle_and_fails(height_m):
     task = HiddenHole(teacher_height_m=height_m)
-    rule = on_average(task, torch.linspace(-MAX_OFFSET_M, MAX_OFFSET_M, 21))
+    rule = on_average(task, HOLES_M)
     assert rate(task, rule, 64) < 0.15
     assert rate(task, task.teacher().answer, 64) > 0.95
 
 
 def test_the_hole_can_be_found_by_feel(task):
-    found = play(task, search, 64)
+    found = play(task, sweep, 64)
     assert found["success"].float().mean() > 0.9
     assert found["part_overlap"].max() < 0.001

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from taught_rollouts import on_average, one_thread, play, rate
+from taught_rollouts import one_thread, play, rate
+from taught_rules import SIDES, look_then_reach, on_average
 
-from robofb.envs.teacher.two_boxes import LEFT_Y_M, ROOM, VIEW_HEIGHT_M, VIEW_X_M, TwoBoxes
+from robofb.envs.teacher.two_boxes import LEFT_Y_M, VIEW_HEIGHT_M, VIEW_X_M, TwoBoxes
 from robofb.sim.vec_env import SimVecEnv
 from robofb.types import PRIVILEGED
 
 ONE = torch.tensor([0])
 STAY = torch.zeros(1, 3)
-SIDES = torch.tensor([1.0, -1.0])
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +33,6 @@ def put(env, x, y, z):
     env.task.place_hand(env.engine, ONE, torch.tensor([[x, y, z]]))
     env.engine.forward(ONE)
     return env.task.observe(env.engine)["state"][0]
-
-
-def look_then_reach(teacher):
-    """Return the rule: go back and up until the ball shows, then do as the teacher would."""
-
-    def rule(obs):
-        state = obs["state"]
-        seen = state[:, 9:]
-        back = torch.tensor([-0.16, 0.0, 0.23]) - state[:, :3] - state[:, 6:9]
-        reach = teacher.answer({"state": state, PRIVILEGED: seen})
-        return torch.where(seen == 0, (back / ROOM.step_m).clamp(-1, 1), reach)
-
-    return rule
 
 
 @pytest.mark.parametrize(
