@@ -186,6 +186,10 @@ class Score(NamedTuple):
         stage: (B,) int64, how many of `EnvSpec.stages` the present state has reached.
         metrics: further (B,) tensors, not negative; `Step.info` holds each one's maximum over the
             episode so far.
+        reward: (B,) float32 that the control step earns, in place of what `achieved` does; None where
+            only goals pay.
+        ended: (B,) bool, the episode ends here; where None, success and failure end it. An episode that
+            goes on after a success is one only if it succeeds in its last step.
     """
 
     achieved: Tensor
@@ -193,6 +197,8 @@ class Score(NamedTuple):
     failure: Tensor
     stage: Tensor
     metrics: dict[str, Tensor]
+    reward: Tensor | None = None
+    ended: Tensor | None = None
 
 
 class Step(NamedTuple):
@@ -201,7 +207,7 @@ class Step(NamedTuple):
     Attributes:
         obs: observations to act on next; of the new episode where one was reset.
         reward: (B,) float32.
-        terminated: (B,) bool, ended by success or failure: no value after it.
+        terminated: (B,) bool, ended by success, failure or else by the task: no value after it.
         truncated: (B,) bool, ended by the time limit: bootstrap from `final_obs`.
         final_obs: observations before the auto-reset; equal to `obs` where no episode ended.
         info: per-env tensors read before the auto-reset. Always "success" (B,) bool, "stage" (B,) int64

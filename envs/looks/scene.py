@@ -1,4 +1,4 @@
-"""Light, sky, table and the fixed cameras of every furniture scene."""
+"""Light and sky of every scene; table and fixed cameras of the furniture scenes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from robofb.sim.render import FIGURE_CAMERA
 
 
 def add_scene(spec: mujoco.MjSpec) -> None:
-    """Add light, sky, the looks of the table, and the cameras `front` and `figure`.
+    """Add light, sky, the looks of the table, and the cameras `front` and `figure`."""
+    add_sky(spec)
+    spec.add_material(name="table", rgba=[0.74, 0.75, 0.76, 1], specular=0.15, shininess=0.2)
+    add_camera(spec, "front", eye=(1.05, -0.30, 0.42), target=(0.44, 0.01, 0.09), fovy=40)
+    add_camera(spec, FIGURE_CAMERA, eye=(1.45, -0.95, 0.85), target=(0.30, 0.0, 0.24), fovy=34)
+
+
+def add_sky(spec: mujoco.MjSpec) -> None:
+    """Add lights and the sky.
 
     Shadows and anti-aliasing are off and curves coarse: in software rendering they cost many times the
     frame. Pictures for papers ask for them, see `benchmarks/task_pictures.py`.
@@ -31,10 +39,7 @@ def add_scene(spec: mujoco.MjSpec) -> None:
         width=64,
         height=384,
     )
-    spec.add_material(name="table", rgba=[0.74, 0.75, 0.76, 1], specular=0.15, shininess=0.2)
     _add_lights(spec)
-    _add_camera(spec, "front", eye=(1.05, -0.30, 0.42), target=(0.44, 0.01, 0.09), fovy=40)
-    _add_camera(spec, FIGURE_CAMERA, eye=(1.45, -0.95, 0.85), target=(0.30, 0.0, 0.24), fovy=34)
 
 
 def _add_lights(spec: mujoco.MjSpec) -> None:
@@ -58,9 +63,10 @@ def _add_lights(spec: mujoco.MjSpec) -> None:
     )
 
 
-def _add_camera(
+def add_camera(
     spec: mujoco.MjSpec, name: str, eye: tuple[float, ...], target: tuple[float, ...], fovy: float
 ) -> None:
+    """Add a camera at `eye` that looks at `target` [m], z up, with a height of view `fovy` [deg]."""
     forward = torch.tensor(target, dtype=torch.float64) - torch.tensor(eye, dtype=torch.float64)
     forward = forward / forward.norm()
     right = torch.linalg.cross(forward, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64))

@@ -106,11 +106,12 @@ class SimVecEnv:
         if diverged.any():
             score = _without(score, diverged)
         self.elapsed = self.elapsed + 1
-        reward = (score.achieved - self._achieved).clamp_min(0.0)
+        earned = (score.achieved - self._achieved).clamp_min(0.0)
+        reward = earned if score.reward is None else score.reward
         self._achieved = torch.maximum(self._achieved, score.achieved)
         self._best_stage = torch.maximum(self._best_stage, score.stage)
         self._track(score.metrics)
-        terminated = score.success | score.failure
+        terminated = score.success | score.failure if score.ended is None else score.ended
         truncated = (self.elapsed >= self.spec.max_steps) & ~terminated
         info = {
             "success": score.success,
@@ -272,11 +273,13 @@ def check_action(action: Tensor, expected: tuple[int, ...]) -> None:
 
 
 def _without(score: Score, diverged: Tensor) -> Score:
-    """Return a score in which the worlds of `diverged` (B,) have failed: their state was put back."""
+    """Return a score in which the worlds of `diverged` (B,) failed for nothing: their state was put back."""
     return Score(
         achieved=score.achieved.masked_fill(diverged, 0.0),
         success=score.success & ~diverged,
         failure=score.failure | diverged,
         stage=score.stage.masked_fill(diverged, 0),
         metrics={name: values.masked_fill(diverged, 0) for name, values in score.metrics.items()},
+        reward=None if score.reward is None else score.reward.masked_fill(diverged, 0.0),
+        ended=None if score.ended is None else score.ended | diverged,
     )
