@@ -12,6 +12,7 @@ from robofb.errors import UserError
 SCENE = "manipulate_pen_touch_sensors.xml"
 VERSION = "1.4.2"
 _INSIDE = Path("envs") / "assets" / "hand"  # of the package
+_UNSEEN_GROUP = 4  # of geoms and sites
 _OWN, _TOUCH = "robot0:", "robot0:TS_"
 
 
@@ -33,6 +34,8 @@ def installed_assets() -> Path:
 def load_scene(assets: Path) -> mujoco.MjSpec:
     """Return the hand with a pen above its palm; the goal's look becomes a mocap body named `target`.
 
+    Its light and sky are left out, and the touch sensors' volumes are not drawn.
+
     Args:
         assets: folder with `SCENE` and what it includes.
 
@@ -51,6 +54,12 @@ def load_scene(assets: Path) -> mujoco.MjSpec:
             raise UserError(f"{path} has no {kind} '{name}': needs that of Gymnasium-Robotics {VERSION}")
     spec.delete(spec.joint("target:joint"))
     spec.body("target").mocap = True
+    skies = [each for each in spec.textures if each.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX]
+    for unwanted in (*spec.lights, *skies):
+        spec.delete(unwanted)
+    for site in spec.sites:
+        if site.name.startswith(_OWN):
+            site.group = _UNSEEN_GROUP
     return spec
 
 

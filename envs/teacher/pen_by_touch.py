@@ -10,7 +10,7 @@ import mujoco
 import torch
 from torch import Tensor
 
-from robofb.envs.looks.scene import add_camera
+from robofb.envs.looks.scene import add_camera, add_sky
 from robofb.envs.robots import shadow_hand
 from robofb.errors import UserError
 from robofb.geometry import quat_from_axis_angle, quat_to_matrix
@@ -45,9 +45,9 @@ class PenByTouch:
     The goal is kept in the simulator as a mocap body, `GOAL_ASIDE_M` beside where it is meant; what the skin
     felt last in its userdata, with the time of it, since MuJoCo's touch sensors are not part of its state.
 
-    Observations: "state" (148,): the hand's joint angles [rad] and speeds [rad/s], 24 each; the goal, 7 (place
-    of the pen when the episode began [m], wanted quaternion); 92 touch sensors; share of the time that is
-    over.
+    Observations: "state" (148,): the hand's joint angles [rad] and speeds [rad/s], 24 each; the goal, 7
+    (place of the pen when the episode began [m], wanted quaternion); 92 touch sensors; share of the time
+    that is over.
     `PRIVILEGED` (68,): the joints again, the pen's velocity, 6, and pose, 7, and the goal: all that a teacher
     needs. Actions (20,): wanted joint angles, -1 to 1 over each actuator's range.
 
@@ -100,10 +100,11 @@ class PenByTouch:
         return self._scene().compile()
 
     def _scene(self) -> mujoco.MjSpec:
-        """Return the scene with room for what the skin felt last, and when, and with a camera."""
+        """Return the scene with room for what the skin felt last, and when, and a camera."""
         scene = shadow_hand.load_scene(self.assets)
         scene.nuserdata = len(shadow_hand.touch_sensors(scene)) + 1
-        add_camera(scene, "front", eye=(1.35, 0.62, 0.45), target=(1.02, 0.91, 0.17), fovy=38)
+        add_sky(scene)
+        add_camera(scene, "front", eye=(1.40, 0.55, 0.55), target=(1.07, 0.93, 0.15), fovy=38)
         return scene
 
     def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
@@ -125,10 +126,6 @@ class PenByTouch:
         mocap_pos[ids, 0] = pose[:, :3] + pose.new_tensor([GOAL_ASIDE_M, 0, 0])
         wanted = quat_from_axis_angle(axis / axis.norm(dim=-1, keepdim=True), angle)
         mocap_quat[ids, 0] = wanted.to(mocap_quat.dtype)
-        felt = engine.field("userdata")
-        felt[ids] = 0.0
-        felt[ids, : len(self._touch_columns)] = engine.field("sensordata")[ids][:, self._touch_columns]
-        engine.field("time")[ids] = 0.0
         engine.forward(ids)
 
     def _throw(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> Tensor:
@@ -146,6 +143,9 @@ class PenByTouch:
         for _ in range(SETTLE_STEPS):
             engine.step(self.num_substeps)
         diverged = engine.diverged()[ids]
+        engine.field("time")[ids] = 0.0
+        felt = engine.field("sensordata")[ids][:, self._touch_columns]
+        engine.field("userdata")[ids] = torch.cat([felt, torch.zeros_like(felt[:, :1])], -1)
         engine.restore(others, kept)
         return (qpos[ids, self._pen_q][:, 2] > PALM_HEIGHT_M) & ~diverged
 
