@@ -51,7 +51,10 @@ def load_scene(assets: Path) -> mujoco.MjSpec:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     for kind, name in (("body", "object"), ("body", "target"), ("joint", "target:joint")):
         if getattr(spec, kind)(name) is None:
-            raise UserError(f"{path} has no {kind} '{name}': needs that of Gymnasium-Robotics {VERSION}")
+            raise _other_scene(path, f"{kind} '{name}'")
+    for what, found in (("joint of a hand", hand_joints(spec)), ("touch sensor", touch_sensors(spec))):
+        if not found:
+            raise _other_scene(path, what)
     spec.delete(spec.joint("target:joint"))
     spec.body("target").mocap = True
     skies = [each for each in spec.textures if each.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX]
@@ -61,6 +64,10 @@ def load_scene(assets: Path) -> mujoco.MjSpec:
         if site.name.startswith(_OWN):
             site.group = _UNSEEN_GROUP
     return spec
+
+
+def _other_scene(path: Path, lacks: str) -> UserError:
+    return UserError(f"{path} has no {lacks}: needs that of Gymnasium-Robotics {VERSION}")
 
 
 def hand_joints(scene: mujoco.MjSpec) -> list[str]:

@@ -373,6 +373,8 @@ def test_bad_values_are_refused(small, change, message):
         (lambda text: text[:200], "cannot be read"),
         (lambda text: text.replace('name="object"', 'name="thing"'), "has no body 'object'"),
         (lambda text: text.replace('name="target:joint"', ""), "has no joint 'target:joint'"),
+        (lambda text: text.replace("robot0:TS_", "robot0:"), "has no touch sensor"),
+        (lambda text: text.replace("robot0:", "robot1:"), "has no joint of a hand"),
     ],
 )
 def test_another_scene_is_refused_in_one_line(small, tmp_path, change, message):
