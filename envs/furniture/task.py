@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from robofb.errors import UserError
 from robofb.geometry import quat_to_matrix, rot6d_to_matrix, seen_from
 from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng
-from robofb.sim.engine import free_joint_slices, joint_indices
+from robofb.sim.engine import free_joint_slices, joint_indices, with_tensors_on
 from robofb.sim.ik import SerialArm, solve_differential_ik
 from robofb.sim.textures import add_textures
 from robofb.types import ArraySpec
@@ -158,13 +157,7 @@ class FurnitureTask(ABC):
 
     def to(self, device: torch.device) -> Self:
         """Return this task with all that has tensors on another device; itself where that is the CPU."""
-        if device.type == "cpu":
-            return self
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if hasattr(value, "to"):
-                setattr(moved, name, value.to(device))
-        return moved
+        return with_tensors_on(self, device)
 
     @abstractmethod
     def add_parts(self, spec: mujoco.MjSpec) -> None:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import mujoco
 import numpy as np
 import torch
 from torch import Tensor
+
+_Task = TypeVar("_Task")
+
+
+def with_tensors_on(task: _Task, device: torch.device) -> _Task:
+    """Return a copy of a task all of whose tensors are on another device; itself where that is the CPU."""
+    if device.type == "cpu":
+        return task
+    moved = copy.copy(task)
+    for name, value in vars(task).items():
+        if hasattr(value, "to"):
+            setattr(moved, name, value.to(device))
+    return moved
 
 
 def world_ids(ids: Tensor | None, num_worlds: int, device: torch.device) -> Tensor:
