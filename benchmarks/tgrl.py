@@ -91,6 +91,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "shaping": ("balance=shaping",),
     **{f"tgrl, rate {lr:g}": (f"balance.lr={lr:g}",) for lr in (1e-2, 1.0)},
     **{f"tgrl, from {c:g}": (f"balance.coefficient={c:g}",) for c in (0.03, 3.0)},
+    "tgrl, random teacher": ("teacher=random",),
+    "tgrl, teacher errs at 60 %": ("teacher_errors=0.6",),
 }
 
 
