@@ -2,7 +2,7 @@
 
 python benchmarks/tgrl_speed.py [--updates 100] [--budget-s 30] [--batch-size 256] [--hidden 256 256]
 
-TGRL trains two policies and six critics, and estimates the gap; soft actor-critic
+TGRL trains two policies and five critics, and estimates the gap; soft actor-critic
 trains one policy and two critics, on the same batches (observation 64, action 6). Last line: one JSON line.
 """
 

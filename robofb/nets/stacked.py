@@ -41,12 +41,21 @@ class StackedMlp(nn.Module):
             self.weights.append(nn.Parameter(weight.uniform_(-reach, reach, generator=generator)))
             self.biases.append(nn.Parameter(bias.uniform_(-reach, reach, generator=generator)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return outputs (K, B, out) of inputs (B, in), the same for all members, or (K, B, in)."""
-        x = x.expand(self.num_members, *x.shape[-2:])
+    def forward(self, x: Tensor, more: Tensor | None = None) -> Tensor:
+        """Return outputs (K, B, out) of inputs (B, in), the same for all members, or (K, B, in).
+
+        The last of the inputs may come as `more`, of either shape: nothing is copied, and where only these
+        carry gradients, only theirs are computed.
+        """
         last = len(self.weights) - 1
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases)):
-            x = torch.baddbmm(bias, x, weight)
+            size = x.shape[-1]
+            x = torch.baddbmm(bias, self._for_all(x), weight[:, :size])
+            if index == 0 and more is not None:
+                x = torch.baddbmm(x, self._for_all(more), weight[:, size:])
             if index < last:
-                x = F.relu(F.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
+                x = F.relu(F.layer_norm(x, x.shape[-1:]) if self.layer_norm else x, inplace=True)
         return x
+
+    def _for_all(self, x: Tensor) -> Tensor:
+        return x.expand(self.num_members, *x.shape[-2:])

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from robofb.nets.stacked import StackedMlp
 from robofb.policies.student import Memories, StudentPolicy
 from robofb.rl.balance import Balance
-from robofb.rl.guided_critics import ActionMath, GuidedCritics, Outlook
+from robofb.rl.guided_critics import ActionMath, GuidedCritics, Outlook, Values
+
+Parts = tuple[Memories, StackedMlp, list[int]]
+"""Memories, the networks on them, and how many networks each memory has."""
 
 
 class Rows(NamedTuple):
@@ -86,11 +89,11 @@ class GuidedLearner:
         device = next(critics.parameters()).device
         self.log_temperature = torch.full((policy.num_policies, 1), math.log(temperature), device=device)
         self.log_temperature.requires_grad_()
-        self._actor_parts = (policy.memories, policy.heads)
-        self._critic_parts = (critics.memories, critics.nets)
+        self._actor_parts: Parts = (policy.memories, policy.heads, [1] * policy.num_policies)
+        self._critic_parts: Parts = (critics.memories, critics.nets, critics.nets_of)
         self._optimizers = {
-            "actor": torch.optim.Adam(_parameters(self._actor_parts), lr=actor_lr),
-            "critic": torch.optim.Adam(critics.parameters(), lr=critic_lr),
+            "actor": torch.optim.Adam(_parameters(self._actor_parts), lr=actor_lr, fused=True),
+            "critic": torch.optim.Adam(critics.parameters(), lr=critic_lr, fused=True),
             "temperature": torch.optim.Adam([self.log_temperature], lr=temperature_lr),
         }
 
@@ -114,25 +117,25 @@ class GuidedLearner:
         self.critics.requires_grad_(False)
         outlook = self.actions.outlook(self.critics, seen.detach(), policies, rows.answer)
         self.critics.requires_grad_(True)
-        losses = critic_losses(values, self._wanted(rows, outlook, later))
-        own, words = losses.detach().tensor_split([self.policy.num_policies])
-        metrics = {"critic_loss": own.sum(), "teacher_critic_loss": words.sum()}
+        wanted = self._wanted(rows, outlook, later)
+        losses = [half_squares(value, goal) for value, goal in zip(values, wanted, strict=True)]
+        metrics = {"critic_loss": losses[0].detach(), "teacher_critic_loss": losses[1].detach()}
         metrics |= self._learn_actions(outlook)
-        metrics["grad_norm_critic"] = self._descend("critic", losses.sum(), self._critic_parts)
+        metrics["grad_norm_critic"] = self._descend("critic", losses[0] + losses[1], self._critic_parts)
         self._follow()
         if self.balance.uses_gap:
-            taken = values.detach().amin(1)[: self.policy.num_policies]
+            taken = values.reward.detach().amin(1)
             metrics["gap"] = return_gap(taken, outlook, later, rows, self.gamma)
         return metrics
 
-    def _wanted(self, rows: Rows, outlook: Outlook, later: Outlook) -> Tensor:
-        """Return the critics' targets (K, 1, M)."""
+    def _wanted(self, rows: Rows, outlook: Outlook, later: Outlook) -> Values:
+        """Return the critics' targets: (P, 1, M) and (W, M)."""
         reward = rows.reward.expand(self.policy.num_policies, -1)
         if self.balance.shapes:  # by the imitator's value
             change = rows.discount * later.reward[1] - outlook.reward[1].detach()
             reward = torch.stack([rows.reward + change, rows.reward])
-        words = later.teacher[: self.critics.num_kinds - self.policy.num_policies]
-        return torch.cat([reward + rows.discount * later.reward, rows.discount * words])[:, None]
+        words = later.teacher[: int(self.balance.foresees_teacher)]
+        return Values((reward + rows.discount * later.reward)[:, None], rows.discount * words)
 
     def _learn_actions(self, outlook: Outlook) -> dict[str, Tensor]:
         weights = self.balance.weights(outlook.distance.detach())
@@ -156,11 +159,11 @@ class GuidedLearner:
             metrics["cross_entropy"] = outlook.cross_entropy[0].detach().mean()
         return metrics
 
-    def _descend(self, name: str, loss: Tensor, parts: tuple[Memories, StackedMlp]) -> Tensor:
+    def _descend(self, name: str, loss: Tensor, parts: Parts) -> Tensor:
         """Take one gradient step, each policy's gradient clipped by itself; return the largest norm."""
         self._optimizers[name].zero_grad(set_to_none=True)
         loss.backward()
-        norm = clip_by_member(parts, self.grad_clip)
+        norm = clip_by_member(*parts, self.grad_clip)
         self._optimizers[name].step()
         return norm
 
@@ -224,14 +227,9 @@ class GuidedLearner:
         self.balance.load_state_dict(state["balance"])
 
 
-def critic_losses(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return half the mean squared errors (K,) of critics, both of a kind together.
-
-    Args:
-        values: (K, 2, M).
-        wanted: (K, 1, M).
-    """
-    return 0.5 * ((values - wanted) ** 2).mean(2).sum(1)
+def half_squares(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return half the mean squared error over moves, the last axis, summed over the critics, ()."""
+    return 0.5 * ((values - wanted) ** 2).mean(-1).sum()
 
 
 def return_gap(taken: Tensor, now: Outlook, later: Outlook, rows: Rows, gamma: float) -> Tensor:
@@ -254,18 +252,19 @@ def return_gap(taken: Tensor, now: Outlook, later: Outlook, rows: Rows, gamma: f
     return each.mean() * rows.per_episode
 
 
-def clip_by_member(parts: tuple[Memories, StackedMlp], largest: float) -> Tensor:
+def clip_by_member(memories: Memories, stacked: StackedMlp, nets_of: list[int], largest: float) -> Tensor:
     """Scale down each member's gradient to a norm of at most `largest`; return the largest before, ().
 
     Args:
-        parts: memories of so many members, and stacked networks, as many a member as another.
+        memories: of so many members.
+        stacked: their networks, one member's after another's.
+        nets_of: number of each member's networks.
         largest: norm that is let pass.
     """
-    memories, stacked = parts
-    grads: list[list[Tensor]] = [[] for _ in range(memories.num_members)]
+    grads: list[list[Tensor]] = [[] for _ in nets_of]
     for parameter in stacked.parameters():
         if parameter.grad is not None:
-            for index, part in enumerate(parameter.grad.chunk(len(grads))):
+            for index, part in enumerate(parameter.grad.split(nets_of)):
                 grads[index].append(part)
     for index, cell in enumerate(memories.cells):
         grads[index] += [p.grad for p in cell.parameters() if p.grad is not None]
@@ -275,5 +274,5 @@ def clip_by_member(parts: tuple[Memories, StackedMlp], largest: float) -> Tensor
     return norms.max()
 
 
-def _parameters(parts: tuple[Memories, StackedMlp]) -> list[nn.Parameter]:
-    return [parameter for part in parts for parameter in part.parameters()]
+def _parameters(parts: Parts) -> list[nn.Parameter]:
+    return [parameter for part in parts[:2] for parameter in part.parameters()]

@@ -13,8 +13,20 @@ from robofb.policies.squashed import SquashedGaussian
 from robofb.policies.student import Choices, StudentPolicy
 
 
+class Values(NamedTuple):
+    """What critics say of actions; of choices, of every choice: (..., n).
+
+    Attributes:
+        reward: (P, 2, M) of each policy by both its critics.
+        teacher: (W, M) W is 1 where the teacher is foreseen, else 0.
+    """
+
+    reward: Tensor
+    teacher: Tensor
+
+
 class GuidedCritics(nn.Module):
-    """Two critics of each of P policies' reward and, where a teacher is foreseen, of its word to the first.
+    """Two critics of each of P policies' reward; where a teacher is foreseen, one of its word to the first.
 
     Q(s, a) is discounted future reward; T(s, a) the discounted log-likelihood of later actions to the
     teacher. Each has weights of its own: a teacher's word adds up to hundreds of nats, and in shared layers
@@ -27,7 +39,7 @@ class GuidedCritics(nn.Module):
         generator: draws the initial weights; the global one where None.
 
     Attributes:
-        num_kinds: K, P and one more for T.
+        nets_of: number of networks on each memory: 2 for each policy, and 1 for T.
     """
 
     def __init__(
@@ -40,28 +52,27 @@ class GuidedCritics(nn.Module):
     ) -> None:
         super().__init__()
         self.num_policies, self.num_choices = policy.num_policies, policy.num_choices
-        self.num_kinds = policy.num_policies + foresees_teacher
-        self.memories = policy.memories.copy_shape(self.num_kinds, generator)
+        self.nets_of = [2] * policy.num_policies + [1] * foresees_teacher
+        self.memories = policy.memories.copy_shape(len(self.nets_of), generator)
         in_dim = self.memories.out_dim + (0 if self.num_choices else policy.action_dim)
         sizes = [in_dim, *hidden, self.num_choices or 1]
-        self.nets = StackedMlp(sizes, 2 * self.num_kinds, generator=generator)
+        self.nets = StackedMlp(sizes, sum(self.nets_of), generator=generator)
 
-    def forward(self, features: Tensor, action: Tensor | None = None) -> Tensor:
-        """Return values (K, 2, M) by both critics; of choices (K, 2, M, n), every choice.
+    def forward(self, features: Tensor, action: Tensor | None = None) -> Values:
+        """Return values of actions, or of every choice.
 
         Args:
-            features: of the memories, (K or 1, M, F).
+            features: of the memories, (P + W or 1, M, F).
             action: (P or 1, M, A) normalised, where continuous; T takes the first.
         """
-        x = features
-        if action is not None:
-            if len(action) > 1:
-                action = torch.cat([action, action[: self.num_kinds - self.num_policies]])
-            lead = max(len(features), len(action))
-            x = torch.cat([features.expand(lead, -1, -1), action.expand(lead, -1, -1)], -1)
-        x = x[0] if len(x) == 1 else x.repeat_interleave(2, 0)
-        out = self.nets(x)
-        return out.reshape(self.num_kinds, 2, out.shape[1], *([self.num_choices] if self.num_choices else []))
+        kinds = [kind for kind, count in enumerate(self.nets_of) for _ in range(count)]
+        x = features if len(features) == 1 else features[kinds]
+        if action is not None and len(action) > 1:
+            action = action[[kind % self.num_policies for kind in kinds]]
+        out = self.nets(x, action)
+        out = out if self.num_choices else out[..., 0]
+        rewards, words = out.tensor_split([2 * self.num_policies])
+        return Values(rewards.unflatten(0, (self.num_policies, 2)), words)
 
 
 class Outlook(NamedTuple):
@@ -69,8 +80,7 @@ class Outlook(NamedTuple):
 
     Attributes:
         reward: the lower critic's discounted reward.
-        teacher: log-likelihood of the action to the teacher, and the lower critic's of later ones; 0 for a
-            policy without a T.
+        teacher: log-likelihood of the action to the teacher, and T's of later ones; 0 for a policy without T.
         entropy: of the action, in nats.
         cross_entropy: minus the log-likelihood of the action to the teacher.
         distance: how far the policy is from the teacher, to be lowered by imitation.
@@ -86,8 +96,8 @@ class Outlook(NamedTuple):
 class ActionMath(Protocol):
     """What differs between choices and continuous actions."""
 
-    def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Tensor:
-        """Return values (K, 2, M) of actions that were taken."""
+    def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Values:
+        """Return values of actions that were taken."""
         ...
 
     def outlook(self, critics: GuidedCritics, features: Tensor, policies: Any, answer: Tensor) -> Outlook:
@@ -98,20 +108,18 @@ class ActionMath(Protocol):
 class ChoiceMath:
     """Exact expectations over n choices. A teacher's answer is its log-probability of each."""
 
-    def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Tensor:
+    def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Values:
         """Return values of choices (M,)."""
-        q = critics(features)
-        index = action[None, None, :, None].expand(*q.shape[:-1], 1)
-        return q.gather(-1, index)[..., 0]
+        return Values(*(_pick(values, action) for values in critics(features)))
 
     def outlook(self, critics: GuidedCritics, features: Tensor, policies: Choices, answer: Tensor) -> Outlook:
         """Return exact expectations; `distance` is the cross-entropy of the policy under the teacher."""
-        q = critics(features).amin(1)  # (K, M, n)
+        values = critics(features)
         cross = -policies.mean_of(answer)
-        probs, count = policies.probs, len(policies.probs)
+        words = (policies.probs[: len(values.teacher)] * values.teacher).sum(-1)
         return Outlook(
-            (probs * q[:count]).sum(-1),
-            _foreseen((probs[: len(q) - count] * q[count:]).sum(-1), cross),
+            policies.mean_of(values.reward.amin(1)),
+            _foreseen(words, cross),
             -policies.mean_of(policies.log_probs),
             cross,
             -(answer.exp() * policies.log_probs).sum(-1),
@@ -132,7 +140,7 @@ class ContinuousMath:
     def __init__(self, teacher_std: float, generator: torch.Generator) -> None:
         self.teacher_std, self.generator = teacher_std, generator
 
-    def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Tensor:
+    def taken(self, critics: GuidedCritics, features: Tensor, action: Tensor) -> Values:
         """Return values of actions (M, A)."""
         return critics(features, action[None])
 
@@ -143,15 +151,20 @@ class ContinuousMath:
         shape, device = policies.mean.shape, policies.mean.device
         noise = torch.randn(shape, generator=self.generator, device=device)
         action, log_prob = policies.sample(noise)
-        q = critics(features, action).amin(1)  # (K, M)
+        values = critics(features, action)
         cross = self.cross_entropy(action, answer)
-        return Outlook(q[: len(cross)], _foreseen(q[len(cross) :], cross), -log_prob, cross, cross)
+        return Outlook(values.reward.amin(1), _foreseen(values.teacher, cross), -log_prob, cross, cross)
 
     def cross_entropy(self, action: Tensor, answer: Tensor) -> Tensor:
         """Return |a - m|^2 / (2 sigma^2) of actions (..., A) and the teacher's means."""
         return ((action - answer) ** 2).sum(-1) / (2 * self.teacher_std**2)
 
 
+def _pick(values: Tensor, choice: Tensor) -> Tensor:
+    """Return values (..., M) of choices (M,) among those (..., M, n) of all."""
+    return values.gather(-1, choice[:, None].expand(*values.shape[:-1], 1))[..., 0]
+
+
 def _foreseen(later: Tensor, cross: Tensor) -> Tensor:
-    """Return the teacher's word (P, M) on this action and, by T (0 or 1, M), on later ones; 0 without T."""
+    """Return the teacher's word (P, M) on this action and, by T (W, M), on later ones; 0 without T."""
     return torch.cat([later - cross[: len(later)], torch.zeros_like(cross[len(later) :])])

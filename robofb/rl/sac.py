@@ -55,8 +55,8 @@ class SAC:
         self.target_entropy = -float(actor.action_dim) if target_entropy is None else target_entropy
         self.backup_entropy, self.tau, self.grad_clip = backup_entropy, tau, grad_clip
         self._optimizers = {
-            "actor": torch.optim.Adam(actor.parameters(), lr=actor_lr),
-            "critic": torch.optim.Adam(critic.parameters(), lr=critic_lr),
+            "actor": torch.optim.Adam(actor.parameters(), lr=actor_lr, fused=True),
+            "critic": torch.optim.Adam(critic.parameters(), lr=critic_lr, fused=True),
             "temperature": torch.optim.Adam([self.log_temperature], lr=temperature_lr),
         }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robofb.nets.stacked import StackedMlp
 from robofb.policies.student import Memories, StudentPolicy
 from robofb.rl.balance import Balance, Fixed, Imitation, Lagrangian, RewardOnly, Shaping, Signals
-from robofb.rl.guided import GuidedLearner, clip_by_member, critic_losses
+from robofb.rl.guided import GuidedLearner, clip_by_member, half_squares
 from robofb.rl.guided_critics import ChoiceMath, ContinuousMath, GuidedCritics
 from robofb.types import ArraySpec, EnvSpec
 
@@ -134,7 +134,8 @@ def test_critics_learn_what_is_earned_and_what_the_teacher_will_say() -> None:
     learner = make_learner(Fixed(1e-6), CHOICES, tau=0.05)
     learn(learner, chain, 1200)
     with torch.no_grad():
-        earned, word = learner.critics(torch.tensor([[[0.0], [1.0]]])).mean(1)  # (2 states, 2 choices) each
+        values = learner.critics(torch.tensor([[[0.0], [1.0]]]))  # 2 states, 2 choices
+        earned, word = values.reward[0].mean(0), values.teacher[0]
     expected = torch.tensor([[0.9, 1.9], [0.0, 1.0]])
     torch.testing.assert_close(earned, expected, atol=0.05, rtol=0)
     said = 0.9 * torch.tensor([[0.1, 0.1], [1.0, 1.0]]).log()
@@ -143,7 +144,7 @@ def test_critics_learn_what_is_earned_and_what_the_teacher_will_say() -> None:
 
 def test_a_balance_that_foresees_no_teacher_trains_no_critic_of_its_word() -> None:
     learner = make_learner(RewardOnly(), CHOICES)
-    assert learner.critics.num_kinds == 1
+    assert learner.critics.nets_of == [2]
     assert learner.update(chain(8, torch.Generator().manual_seed(0)))["teacher_critic_loss"] == 0
 
 
@@ -167,7 +168,7 @@ def test_shaping_by_a_potential_leaves_the_best_choice_and_moves_the_values() ->
     learn(learner, chain, 1500)
     with torch.no_grad():
         features = torch.tensor([[[0.0], [1.0]]])
-        q = learner.critics(features).mean(1)
+        q = learner.critics(features).reward.mean(1)
         imitator = learner.policy.distribution(features).probs[1]
     expected = torch.tensor([[0.25, 0.75], [0.9, 0.1]])
     torch.testing.assert_close(imitator, expected, atol=0.04, rtol=0)
@@ -202,27 +203,27 @@ def test_sequences_give_the_same_losses_as_their_moves_where_memory_sees_nothing
         torch.testing.assert_close(p, q)
 
 
-def test_the_critics_loss_is_half_the_mean_square_of_each_kind() -> None:
+def test_the_critics_loss_is_half_the_mean_square_of_each() -> None:
     values = torch.zeros(2, 2, 2)
     wanted = torch.tensor([[[1.0, 3.0]], [[2.0, 0.0]]])
     # Two critics each: (1 + 9) / 2 / 2 and 4 / 2 / 2.
-    assert critic_losses(values, wanted).tolist() == [2 * 2.5, 2 * 1.0]
+    assert half_squares(values, wanted).item() == 2 * 2.5 + 2 * 1.0
 
 
 def test_each_policys_gradient_is_clipped_by_itself() -> None:
     generator = torch.Generator().manual_seed(0)
-    memories, stacked = Memories(2, 3, 4, generator), StackedMlp([4, 5, 2], 2, generator=generator)
+    memories, stacked = Memories(2, 3, 4, generator), StackedMlp([4, 5, 2], 3, generator=generator)
     hidden, _ = memories(torch.randn(6, 1, 3, generator=generator))
-    out = stacked(hidden[:, :, 0])
-    (out[0].sum() + 1000 * out[1].sum()).backward()
+    out = stacked(hidden[[0, 1, 1], :, 0])  # one network on the first memory, two on the second
+    (out[0].sum() + 1000 * out[1:].sum()).backward()
 
     def gradients(index: int) -> list[Tensor]:
-        own = [p.grad[index] for p in stacked.parameters()]
+        own = [p.grad[:1] if index == 0 else p.grad[1:] for p in stacked.parameters()]
         return own + [p.grad for p in memories.cells[index].parameters()]
 
     before = [torch.cat([g.flatten() for g in gradients(index)]).clone() for index in (0, 1)]
     assert before[0].norm() < 100 < before[1].norm()
-    largest = clip_by_member((memories, stacked), 100.0)
+    largest = clip_by_member(memories, stacked, [1, 2], 100.0)
     after = [torch.cat([g.flatten() for g in gradients(index)]) for index in (0, 1)]
     assert largest.item() == pytest.approx(before[1].norm().item(), rel=1e-5)
     torch.testing.assert_close(after[0], before[0])

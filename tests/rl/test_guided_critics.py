@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robofb.policies.squashed import SquashedGaussian
 from robofb.policies.student import Choices, StudentPolicy
-from robofb.rl.guided_critics import ChoiceMath, ContinuousMath, GuidedCritics
+from robofb.rl.guided_critics import ChoiceMath, ContinuousMath, GuidedCritics, Values
 from robofb.types import ArraySpec, EnvSpec
 
 CHOICES = ArraySpec((1,), "int64", low=(0,), high=(2,))
@@ -24,25 +24,20 @@ def make_policy(action: ArraySpec, memory: int = 0) -> StudentPolicy:
 
 
 class Table:
-    """Critics (2 rewards and the teacher's word, 2 critics, M = 1, 3 choices) of written values."""
+    """Critics of two policies, M = 1, three choices, whose values are written down."""
 
-    values = torch.tensor(
-        [
-            [[[1.0, 2.0, 3.0]], [[2.0, 1.0, 9.0]]],
-            [[[0.0, 0.0, 0.0]], [[4.0, 4.0, 4.0]]],
-            [[[-1.0, -2.0, -3.0]], [[-1.0, -1.0, -9.0]]],
-        ]
-    )
+    reward = torch.tensor([[[[1.0, 2.0, 3.0]], [[2.0, 1.0, 9.0]]], [[[0.0, 0.0, 0.0]], [[4.0, 4.0, 4.0]]]])
+    teacher = torch.tensor([[[-1.0, -2.0, -9.0]]])
 
-    def __call__(self, features: Tensor, action: Tensor | None = None) -> Tensor:
-        return self.values
+    def __call__(self, features: Tensor, action: Tensor | None = None) -> Values:
+        return Values(self.reward, self.teacher)
 
 
 def test_expectations_over_choices_are_exact() -> None:
     probs = torch.tensor([[[0.5, 0.25, 0.25]], [[1 / 3, 1 / 3, 1 / 3]]])  # two policies at one state
     teacher = torch.tensor([[0.1, 0.8, 0.1]]).log()
     outlook = ChoiceMath().outlook(Table(), torch.zeros(1, 1, 3), Choices(probs.log()), teacher)
-    # The lower critic by choice: reward 1, 1, 3; teacher -1, -2, -9.
+    # The lower critic of reward by choice: 1, 1, 3.
     assert outlook.reward[0].item() == pytest.approx(0.5 * 1 + 0.25 * 1 + 0.25 * 3)
     cross = -(0.75 * math.log(0.1) + 0.25 * math.log(0.8))
     assert outlook.cross_entropy[0].item() == pytest.approx(cross)
@@ -56,7 +51,8 @@ def test_expectations_over_choices_are_exact() -> None:
 
 def test_the_value_of_a_choice_that_was_taken() -> None:
     taken = ChoiceMath().taken(Table(), torch.zeros(1, 1, 3), torch.tensor([2]))
-    assert taken[:, :, 0].tolist() == [[3.0, 9.0], [0.0, 4.0], [-3.0, -9.0]]
+    assert taken.reward[:, :, 0].tolist() == [[3.0, 9.0], [0.0, 4.0]]
+    assert taken.teacher.tolist() == [[-9.0]]
 
 
 def test_the_continuous_teachers_word_is_a_scaled_squared_error() -> None:
@@ -79,13 +75,11 @@ def test_continuous_expectations_are_of_one_action_each() -> None:
     action, log_prob = wanted.sample(noise)
     inputs = [torch.cat([features[0], action[index]], -1) for index in range(2)]
 
-    def lower(kind: int, x: Tensor) -> Tensor:  # by itself, through the critics' own networks
-        return torch.stack([_through(critics, 2 * kind + k, x)[:, 0] for k in range(2)]).amin(0)
-
-    for index in range(2):
-        torch.testing.assert_close(outlook.reward[index], lower(index, inputs[index]))
+    for index in range(2):  # each by itself, through the critics' own networks
+        both = torch.stack([_through(critics, 2 * index + k, inputs[index])[:, 0] for k in range(2)])
+        torch.testing.assert_close(outlook.reward[index], both.amin(0))
     cross = (action[0] ** 2).sum(-1) / 0.5
-    torch.testing.assert_close(outlook.teacher[0], lower(2, inputs[0]) - cross)
+    torch.testing.assert_close(outlook.teacher[0], _through(critics, 4, inputs[0])[:, 0] - cross)
     assert not outlook.teacher[1].any()
     torch.testing.assert_close(outlook.entropy, -log_prob)
 
