@@ -412,7 +412,7 @@ def test_reward_alone_needs_no_teacher(tmp_path: Path) -> None:
     trainer = TRAINERS["tgrl"]
     settings: dict[str, Any] = {
         "task": {"_target_": "fakes.AimingPolicy"},  # no teacher, and never built
-        "balance": {"_target_": "robofb.rl.balance.RewardOnly"},
+        "balance": {"_target_": "robofb.rl.balance_baselines.RewardOnly"},
     }
     whole = tgrl.train(config(trainer, tmp_path, tmp_path / "whole", **settings, **budget(trainer, 5)))
     tgrl.train(config(trainer, tmp_path, tmp_path / "parts", **settings, **budget(trainer, 3)))

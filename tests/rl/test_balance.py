@@ -8,18 +8,8 @@ import pytest
 import torch
 
 from robofb.errors import UserError
-from robofb.rl.balance import (
-    Advisor,
-    Cosil,
-    Fixed,
-    Imitation,
-    Lagrangian,
-    LogSteps,
-    RewardOnly,
-    Shaping,
-    Signals,
-    SignSteps,
-)
+from robofb.rl.balance import Lagrangian, LogSteps, Signals, SignSteps
+from robofb.rl.balance_baselines import Advisor, Cosil, Fixed, Imitation, RewardOnly, Shaping
 
 DISTANCE = torch.tensor([[0.5, 2.0], [0.0, 1.0]])  # two policies at two states
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from robofb.nets.stacked import StackedMlp
 from robofb.policies.student import Memories, StudentPolicy
-from robofb.rl.balance import Balance, Fixed, Imitation, Lagrangian, RewardOnly, Shaping, Signals
+from robofb.rl.balance import Balance, Lagrangian, Signals
+from robofb.rl.balance_baselines import Fixed, Imitation, RewardOnly, Shaping
 from robofb.rl.guided import GuidedLearner, clip_by_member, half_squares
 from robofb.rl.guided_critics import ChoiceMath, ContinuousMath, GuidedCritics
 from robofb.types import ArraySpec, EnvSpec

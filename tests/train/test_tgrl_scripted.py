@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = {
         "_partial_": True,
         "num_threads": 1,
     },
-    "balance": {"_target_": "robofb.rl.balance.Imitation"},
+    "balance": {"_target_": "robofb.rl.balance_baselines.Imitation"},
     "teacher": "scripted",
     "collect": "teacher",
     "teacher_std": 0.005,
