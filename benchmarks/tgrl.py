@@ -54,7 +54,7 @@ TASKS = {
             "critic_lr=1e-3",
             "tau=0.02",
             "updates=16",
-            "greedy=false",  # who is torn between two doors, and always takes the likeliest step, stands still
+            "greedy=false",  # who is torn between two doors and takes the likeliest step stands still
         ),
         8,
     ),

@@ -46,8 +46,8 @@ class GuidedLearner:
     """Train all policies of a balance and their critics on batches of replayed moves.
 
     Each policy pi has critics of its reward, Q(s, a); the first, where the balance foresees its teacher, also
-    of that one's word, T(s, a) = E[sum over later steps of gamma^k log teacher(a_k | s_k)]. With weights from
-    the balance it minimises E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
+    of that one's word, T(s, a) = E[sum over later steps of gamma^k (log teacher(a_k | s_k) + b)]. With weights
+    from the balance it minimises E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
 
     Args:
         policy: acts; P policies.
@@ -56,6 +56,7 @@ class GuidedLearner:
         actions: the arithmetic of choices or of continuous actions.
         gamma: discount per step.
         reward_scale: factor on rewards: critics learn values of about 1 soonest.
+        word_bonus: b, 0 in the paper.
         actor_lr, critic_lr: of Adam.
         temperature: alpha, at first.
         target_entropy: that alpha is adjusted to, in nats; alpha is constant where None.
@@ -73,6 +74,7 @@ class GuidedLearner:
         *,
         gamma: float,
         reward_scale: float = 1.0,
+        word_bonus: float = 0.0,
         actor_lr: float = 3e-4,
         critic_lr: float = 3e-4,
         temperature: float = 0.1,
@@ -84,7 +86,7 @@ class GuidedLearner:
         self.policy, self.critics, self.balance, self.actions = policy, critics, balance, actions
         self.targets = copy.deepcopy(critics).requires_grad_(False)
         self.gamma, self.tau, self.grad_clip = gamma, tau, grad_clip
-        self.reward_scale = reward_scale
+        self.reward_scale, self.word_bonus = reward_scale, word_bonus
         self.target_entropy = target_entropy
         device = next(critics.parameters()).device
         self.log_temperature = torch.full((policy.num_policies, 1), math.log(temperature), device=device)
@@ -135,6 +137,7 @@ class GuidedLearner:
             change = rows.discount * later.reward[1] - outlook.reward[1].detach()
             reward = torch.stack([rows.reward + change, rows.reward])
         words = later.teacher[: int(self.balance.foresees_teacher)]
+        words = words + self.word_bonus
         return Values((reward + rows.discount * later.reward)[:, None], rows.discount * words)
 
     def _learn_actions(self, outlook: Outlook) -> dict[str, Tensor]:

@@ -44,6 +44,9 @@ class TgrlConfig(RlConfig):
             balance=reward asks none.
         teacher_checkpoint: of a run: "best", "latest" or a path.
         teacher_errors: share of states at which the answer is replaced by a random one.
+        word_bonus: nats added to the teacher's word in every step. Without it a word is never above 0, and a
+            student that cannot follow yet ends the complaints by dying, where failures end episodes; log n of
+            n choices makes it worth living to who follows better than chance.
         teacher_std: deviation around a continuous teacher's action, in half-widths of the action's bounds.
         balance: how the teacher's word is weighed against reward.
         student: the policy: obs_keys (all but "privileged" where null), elements, hidden, memory.
@@ -72,6 +75,7 @@ class TgrlConfig(RlConfig):
     teacher: str = "task"
     teacher_checkpoint: str = "best"
     teacher_errors: float = 0.0
+    word_bonus: float = 0.0
     teacher_std: float = 0.3
     balance: Any = MISSING
     student: dict[str, Any] = field(default_factory=dict)
@@ -103,6 +107,8 @@ class TgrlConfig(RlConfig):
             self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
         )
         check_share(self, "gamma", "tau", "teacher_errors")
+        if not math.isfinite(self.word_bonus):
+            raise UserError(f"word_bonus={self.word_bonus}: must be a number of nats")
         _check_choice("collect", self.collect, tuple(WHO_COLLECTS))
         _check_choice("gap_from", self.gap_from, GAP_FROM)
 
@@ -182,6 +188,7 @@ def make_training(
         actions,
         gamma=cfg.gamma,
         reward_scale=cfg.reward_scale,
+        word_bonus=cfg.word_bonus,
         actor_lr=cfg.actor_lr,
         critic_lr=cfg.critic_lr,
         temperature=cfg.temperature,

@@ -130,16 +130,17 @@ def chain(count: int, generator: torch.Generator) -> dict[str, Tensor]:
     }
 
 
-def test_critics_learn_what_is_earned_and_what_the_teacher_will_say() -> None:
-    """For reward, choice 1 is best everywhere: Q(0, a) = a + 0.9; T(0, a) = 0.9 log 0.1, T(1, a) = 0."""
-    learner = make_learner(Fixed(1e-6), CHOICES, tau=0.05)
+@pytest.mark.parametrize("bonus", [0.0, 1.5])
+def test_critics_learn_what_is_earned_and_what_the_teacher_will_say(bonus: float) -> None:
+    """For reward, choice 1 is best: Q(0, a) = a + 0.9; T(0, a) = 0.9 (log 0.1 + b); T(1, a) = 0."""
+    learner = make_learner(Fixed(1e-6), CHOICES, tau=0.05, word_bonus=bonus)
     learn(learner, chain, 1200)
     with torch.no_grad():
         values = learner.critics(torch.tensor([[[0.0], [1.0]]]))  # 2 states, 2 choices
         earned, word = values.reward[0].mean(0), values.teacher[0]
     expected = torch.tensor([[0.9, 1.9], [0.0, 1.0]])
     torch.testing.assert_close(earned, expected, atol=0.05, rtol=0)
-    said = 0.9 * torch.tensor([[0.1, 0.1], [1.0, 1.0]]).log()
+    said = torch.tensor([[0.9], [0.0]]).expand(2, 2) * (torch.tensor(0.1).log() + bonus)
     torch.testing.assert_close(word, said, atol=0.1, rtol=0)
 
 
