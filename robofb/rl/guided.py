@@ -46,8 +46,8 @@ class GuidedLearner:
     """Train all policies of a balance and their critics on batches of replayed moves.
 
     Each policy pi has critics of its reward, Q(s, a); the first, where the balance foresees its teacher, also
-    of that one's word, T(s, a) = E[sum over later steps of gamma^k (log teacher(a_k | s_k) + b)]. With weights
-    from the balance it minimises E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
+    of that one's word, T(s, a) = E[sum over later steps of gamma^k (log teacher(a_k | s_k) + b)]. With
+    weights from the balance it minimises E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
 
     Args:
         policy: acts; P policies.
