@@ -271,7 +271,7 @@ class LogSteps(_Guided):
     def __init__(
         self, coefficient: float = 0.3, lr: float = 3e-2, low: float = 0.01, high: float = 3.0
     ) -> None:
-        _check_positive(coefficient=coefficient, lr=lr, low=low)
+        _check_positive(coefficient=coefficient, lr=lr)
         _check_range(coefficient, low, high)
         self.coefficient, self.lr, self.low, self.high = coefficient, lr, low, high
 
@@ -317,10 +317,11 @@ def _moved(coefficient: float, change: float, low: float, high: float) -> float:
 
 def _check_positive(**values: float) -> None:
     for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise UserError(f"balance.{name}={value}: must be positive")
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise UserError(f"balance.{name}={value}: must be positive and finite")
 
 
 def _check_range(coefficient: float, low: float, high: float) -> None:
-    if not 0 < low <= coefficient <= high:
+    _check_positive(low=low, high=high)
+    if not low <= coefficient <= high:
         raise UserError(f"balance.coefficient={coefficient}: must lie in low..high, {low}..{high}")
