@@ -16,7 +16,7 @@ from robofb.envs.looks.palette import SLATE, STEEL
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.envs.teacher.hand import ACTION_SPEC, HandTask, Room, hand_names, steps_towards
-from robofb.errors import UserError
+from robofb.errors import UserError, check_finite, check_positive
 from robofb.interfaces import Engine, Teacher
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import joint_indices, sensor_columns
@@ -76,7 +76,7 @@ class HiddenHole(HandTask):
         max_part_overlap_m: success is refused while peg and block overlap deeper than this.
 
     Raises:
-        UserError: an offset is larger than `MAX_OFFSET_M`, or there is none.
+        UserError: an offset is larger than `MAX_OFFSET_M`, there is none, or another value is not sound.
     """
 
     num_substeps = 2 * NUM_SUBSTEPS
@@ -91,10 +91,16 @@ class HiddenHole(HandTask):
         min_depth_share: float = 0.6,
         max_part_overlap_m: float = 0.0003,
     ) -> None:
+        if offsets_m is not None and not isinstance(offsets_m, Sequence):
+            raise UserError(f"offsets_m={offsets_m}: needs a list: [{offsets_m}]")
         if offsets_m is not None and not (offsets_m and all(abs(each) <= MAX_OFFSET_M for each in offsets_m)):
             raise UserError(f"offsets_m={list(offsets_m)}: needs some of at most {MAX_OFFSET_M} m either way")
+        if not 0 < min_depth_share <= 1:
+            raise UserError(f"min_depth_share={min_depth_share}: needs a share above 0, at most 1")
         super().__init__(ROOM, max_steps, HANDLE_M)
         self.teacher_height_m, self.max_part_overlap_m = teacher_height_m, max_part_overlap_m
+        check_finite(self, "teacher_height_m")
+        check_positive(self, "max_part_overlap_m")
         self.min_depth_m = min_depth_share * BLOCK.depth_m
         self._offsets = None if offsets_m is None else torch.tensor(list(offsets_m), dtype=torch.float64)
         wrist_q, _ = joint_indices(self.model, WRIST_JOINTS)

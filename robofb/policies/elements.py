@@ -34,11 +34,11 @@ class SeenElements(nn.Module):
             return
         if isinstance(beginnings, str):
             raise UserError(f"{key}={beginnings}: needs a list of beginnings: [{beginnings}]")
-        for beginning in beginnings:
+        for beginning in map(str, beginnings):
             if not any(name.startswith(beginning) for name in array.names):
                 named = ", ".join(array.names) or "no names"
                 raise UserError(f"{key}: no element begins with '{beginning}'; there are: {named}")
-        seen = [at for at, name in enumerate(array.names) if name.startswith(tuple(beginnings))]
+        seen = [at for at, name in enumerate(array.names) if name.startswith(tuple(map(str, beginnings)))]
         if not seen:
             raise UserError(f"{key} is empty: name at least one beginning")
         self.num_elements = len(seen)

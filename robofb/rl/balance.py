@@ -139,7 +139,7 @@ class LogSteps(_Guided):
     def __init__(
         self, coefficient: float = 0.3, lr: float = 3e-2, low: float = 0.01, high: float = 3.0
     ) -> None:
-        check_settings(coefficient=coefficient, lr=lr, low=low)
+        check_settings(coefficient=coefficient, lr=lr)
         check_range(coefficient, low, high)
         self.coefficient, self.lr, self.low, self.high = coefficient, lr, low, high
 
@@ -190,11 +190,12 @@ def moved(coefficient: float, change: float, low: float, high: float) -> float:
 def check_settings(**values: float) -> None:
     """Refuse settings of a balance that are not positive."""
     for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise UserError(f"balance.{name}={value}: must be positive")
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise UserError(f"balance.{name}={value}: must be positive and finite")
 
 
 def check_range(coefficient: float, low: float, high: float) -> None:
     """Refuse a coefficient outside of its bounds, or bounds that are none."""
-    if not 0 < low <= coefficient <= high:
+    check_settings(low=low, high=high)
+    if not low <= coefficient <= high:
         raise UserError(f"balance.coefficient={coefficient}: must lie in low..high, {low}..{high}")

@@ -10,7 +10,7 @@ import torch
 from omegaconf import MISSING
 
 from robofb.build import build
-from robofb.errors import UserError, check_at_least, check_positive
+from robofb.errors import MOST, UserError, check_at_least, check_finite, check_positive
 from robofb.interfaces import EpisodeTeacher, VecEnv
 from robofb.policies.student import StudentPolicy
 from robofb.policies.student_agent import StudentAgent
@@ -31,7 +31,19 @@ from robofb.train.teachers import load_teacher
 from robofb.types import PRIVILEGED, EnvSpec
 
 GAP_FROM = ("replay", "returns")
-FIXED = (*RL_FIXED, "teacher", "teacher_errors", "balance", "student", "buffer_size", "collect", "gamma")
+STUDENT = {"obs_keys": None, "elements": None, "hidden": [128, 128], "memory": 0}
+FIXED = (
+    *RL_FIXED,
+    "teacher",
+    "teacher_checkpoint",
+    "teacher_errors",
+    "teacher_std",
+    "balance",
+    "student",
+    "buffer_size",
+    "collect",
+    "gamma",
+)
 
 
 @dataclass
@@ -53,7 +65,7 @@ class TgrlConfig(RlConfig):
         collect: who acts in the episodes that are learnt from: halves (the policies in turn), thirds (the
             teacher as well), student or teacher.
         gap_from: how the student's advantage over reward alone is told: replay (by the critics, discounted)
-            or returns (of each policy's own episodes, not discounted).
+            or returns (of each policy's own episodes, not discounted; collect=halves or thirds).
         gamma: discount of future reward per control step.
         reward_scale: factor on rewards in learning, and so on returns that the balance goes by: critics learn
             values of about 1 soonest.
@@ -101,14 +113,15 @@ class TgrlConfig(RlConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 1, "rollout_steps", "updates", "batch_size")
+        check_at_least(self, 1, "rollout_steps", "updates", "batch_size", "buffer_size")
         check_at_least(self, 0, "warmup_steps", "temperature_lr")
         check_positive(
             self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
         )
         check_share(self, "gamma", "tau", "teacher_errors")
-        if not math.isfinite(self.word_bonus):
-            raise UserError(f"word_bonus={self.word_bonus}: must be a number of nats")
+        check_finite(self, "word_bonus")
+        if self.entropy is not None:
+            check_finite(self, "entropy")
         _check_choice("collect", self.collect, tuple(WHO_COLLECTS))
         _check_choice("gap_from", self.gap_from, GAP_FROM)
 
@@ -134,14 +147,23 @@ def train(cfg: TgrlConfig) -> Run:
     """
     with training_envs(cfg, None) as (env, select_env):
         balance: Balance = build(cfg.balance)
+        _check_gap(cfg, balance)
         teacher = load_teacher(cfg, env) if balance.needs_teacher else _nobody(cfg, env)
         policy, node = make_student(cfg, env.spec, len(balance.policies))
         policy.to(env.device)
         agent = StudentAgent(policy, select_env.num_envs, greedy=cfg.greedy, device=select_env.device)
+        learner = make_training(cfg, policy, balance, env, teacher)  # what is refused leaves no folder
         with open_run(cfg, "tgrl", env.spec.task, FIXED) as run:
-            learner = make_training(cfg, policy, balance, env, teacher)
             TgrlTraining(cfg, run, learner, selection(cfg, agent, select_env), {"policy_node": node}).work()
     return run
+
+
+def _check_gap(cfg: TgrlConfig, balance: Balance) -> None:
+    if balance.uses_gap and cfg.gap_from == "returns" and cfg.collect in ("student", "teacher"):
+        raise UserError(
+            f"gap_from=returns: with collect={cfg.collect} the rival has no episodes of its own; "
+            "choose collect=halves or thirds, or gap_from=replay"
+        )
 
 
 def _nobody(cfg: TgrlConfig, env: VecEnv) -> EpisodeTeacher:
@@ -161,15 +183,36 @@ def make_student(cfg: TgrlConfig, spec: EnvSpec, num_policies: int) -> tuple[Stu
     """Build students with new weights; return them and the config node that builds them from a spec.
 
     Raises:
-        UserError: keys that `student` does not have, or what `StudentPolicy` raises.
+        UserError: keys or values that `student` cannot have, or what `StudentPolicy` raises.
     """
-    settings = {"obs_keys": None, "elements": None, "hidden": [128, 128], "memory": 0, **plain(cfg.student)}
-    keys = settings.pop("obs_keys") or [key for key in spec.obs if key != PRIVILEGED]
+    settings = {**STUDENT, **plain(cfg.student)}
+    if settings["obs_keys"] is None:
+        settings["obs_keys"] = [key for key in spec.obs if key != PRIVILEGED]
+    _check_student(settings)
     target = f"{StudentPolicy.__module__}.{StudentPolicy.__qualname__}"
-    settings |= {"obs_keys": list(keys), "num_policies": num_policies}
+    settings |= {"num_policies": num_policies}
     generator = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM)))
     node = {"_target_": target, "_partial_": True, **settings}
     return build({**node, "generator": generator}, spec), node
+
+
+def _check_student(settings: dict[str, Any]) -> None:
+    for key, value in settings.items():
+        if key not in STUDENT:
+            raise UserError(f"student.{key}: no such key; valid: {', '.join(STUDENT)}")
+        if key == "obs_keys" and not isinstance(value, list):
+            raise UserError(f"student.{key}={value}: needs a list: [state]")
+        if key == "elements" and not isinstance(value, dict | None):
+            raise UserError(f"student.{key}={value}: name the observation: student.elements.state=[ee_]")
+    hidden, memory = settings["hidden"], settings["memory"]
+    if not isinstance(hidden, list) or not all(_is_count(size, 1) for size in hidden):
+        raise UserError(f"student.hidden={hidden}: needs a list of sizes of at least 1: [128,128]")
+    if not _is_count(memory, 0):
+        raise UserError(f"student.memory={memory}: needs a whole number, 0 for none")
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return type(value) is int and least <= value < MOST
 
 
 def make_training(

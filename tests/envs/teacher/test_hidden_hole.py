@@ -157,3 +157,18 @@ def test_the_hole_can_be_found_by_feel(task):
     found = play(task, sweep, 64)
     assert found["success"].float().mean() > 0.9
     assert found["part_overlap"].max() < 0.001
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("offsets_m", 0.004),
+        ("min_depth_share", 2.0),
+        ("min_depth_share", 0.0),
+        ("teacher_height_m", float("nan")),
+        ("max_part_overlap_m", -1.0),
+    ],
+)
+def test_values_without_meaning_are_named(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"{name}={value}: (needs|must)"):
+        HiddenHole(**{name: value})

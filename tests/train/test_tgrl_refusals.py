@@ -1,0 +1,52 @@
+"""Settings of TGRL without meaning: one line names the value, and no run folder blocks the next try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from robofb import config
+from robofb.errors import UserError
+from robofb.train import tgrl
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("student.memory=null", r"student\.memory=None: needs a whole number"),
+        ("student.memory=true", r"student\.memory=True: needs a whole number"),
+        ("student.memory=-1", r"student\.memory=-1: needs a whole number"),
+        ("student.hidden=12", r"student\.hidden=12: needs a list of sizes"),
+        ("student.hidden=[8,0]", r"student\.hidden=\[8, 0\]: needs a list of sizes"),
+        ("student.hidden=[1.5]", r"student\.hidden=\[1\.5\]: needs a list of sizes"),
+        ("student.obs_keys=grid", r"student\.obs_keys=grid: needs a list"),
+        ("student.obs_keys=[]", "a student must see something"),
+        ("student.elements=[grid]", r"student\.elements=\['grid'\]: name the observation"),
+        ("student.width=8", r"student\.width: no such key; valid: obs_keys, elements, hidden, memory"),
+        ("student.num_policies=9", r"student\.num_policies: no such key"),
+        ("entropy=nan", "entropy=nan: must be finite"),
+        ("buffer_size=99999999999999999999", r"buffer_size=99999999999999999999: must be below"),
+        ("buffer_size=10", "buffer_size=10: needs 1616, an episode of each of num_envs"),
+        ("balance.lr=abc", r"balance\.lr=abc: must be positive and finite"),
+    ],
+)
+def test_settings_without_meaning_are_named_and_leave_no_folder(tmp_path: Path, word: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        tgrl.train(config.compose("train_tgrl", [f"out={tmp_path / 'run'}", word]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_elements_that_are_no_words_are_named(tmp_path: Path) -> None:
+    words = ["student.obs_keys=[privileged]", "student.elements.privileged=[1]", f"out={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match="privileged: no element begins with '1'; there are: goal_door"):
+        tgrl.train(config.compose("train_tgrl", words))
+
+
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_a_gap_of_returns_needs_both_policies_episodes(tmp_path: Path, who: str) -> None:
+    """Else it would never be known, and the coefficient stay where it began."""
+    words = [f"collect={who}", "gap_from=returns", f"out={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match=f"gap_from=returns: with collect={who} the rival has no episodes"):
+        tgrl.train(config.compose("train_tgrl", words))
+    assert not (tmp_path / "run").exists()
