@@ -62,7 +62,7 @@ class GuidedLearner:
         target_entropy: that alpha is adjusted to, in nats; alpha is constant where None.
         temperature_lr: of its logarithm.
         tau: share of the critics that the slow copies, which give the targets, take over per step.
-        grad_clip: largest gradient norm of each policy and of each pair of critics.
+        grad_clip: largest gradient norm of each policy, and of the critics on each memory together.
     """
 
     def __init__(

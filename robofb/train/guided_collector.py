@@ -176,7 +176,7 @@ class GuidedCollector:
         device = self.env.device
         self.env.load_state_dict(state["env"])
         self.agent.load_state_dict(state["agent"])
-        self.teacher.load_state_dict(state.get("teacher", {}))  # older runs have teachers without a memory
+        self.teacher.load_state_dict(state["teacher"])
         self._rng.load_state_dict(state["rng"])
         for name in ("driver", "return"):
             getattr(self, f"_{name}").copy_(state[name])
