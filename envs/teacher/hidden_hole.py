@@ -16,7 +16,7 @@ from robofb.envs.looks.palette import SLATE, STEEL
 from robofb.envs.robots import franka
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
 from robofb.envs.teacher.hand import ACTION_SPEC, HandTask, Room, hand_names, steps_towards
-from robofb.errors import UserError, check_finite, check_positive
+from robofb.errors import UserError, check_positive
 from robofb.interfaces import Engine, Teacher
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import joint_indices, sensor_columns
@@ -99,7 +99,11 @@ class HiddenHole(HandTask):
             raise UserError(f"min_depth_share={min_depth_share}: needs a share above 0, at most 1")
         super().__init__(ROOM, max_steps, HANDLE_M)
         self.teacher_height_m, self.max_part_overlap_m = teacher_height_m, max_part_overlap_m
-        check_finite(self, "teacher_height_m")
+        low, high = ROOM.low_m[2], ROOM.high_m[2]
+        if not low <= teacher_height_m <= high:
+            raise UserError(
+                f"teacher_height_m={teacher_height_m}: needs {low:g} to {high:g}, where the hand may go"
+            )
         check_positive(self, "max_part_overlap_m")
         self.min_depth_m = min_depth_share * BLOCK.depth_m
         self._offsets = None if offsets_m is None else torch.tensor(list(offsets_m), dtype=torch.float64)

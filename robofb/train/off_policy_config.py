@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robofb.errors import UserError, check_at_least, check_positive
-from robofb.train.rl_config import FIXED_ON_BASE, OnBaseConfig
+from robofb.train.rl_config import FIXED_ON_BASE, OnBaseConfig, check_warmup
 
 # What a resumed run cannot change: the base, and the sizes of what its checkpoint holds.
 FIXED = (*FIXED_ON_BASE, "hidden", "buffer_size", "num_critics", "gamma")
@@ -43,6 +43,7 @@ class OffPolicyConfig(OnBaseConfig):
         super().__post_init__()
         check_at_least(self, 1, "rollout_steps", "updates", "batch_size", "n_step", "num_critics")
         check_at_least(self, 0, "warmup_steps")
+        check_warmup(self)
         check_positive(self, "critic_lr", "grad_clip")
         if not 0 < self.tau <= 1:
             raise UserError(f"tau={self.tau}: must be above 0 and at most 1")

@@ -64,6 +64,15 @@ class RlConfig:
             raise UserError(f"target_success={self.target_success}: must lie in 0..1, or null for none")
 
 
+def check_warmup(config: Any) -> None:
+    """Refuse `warmup_steps` that leave none of `env_steps` to learn in."""
+    if config.warmup_steps >= config.env_steps:
+        raise UserError(
+            f"warmup_steps={config.warmup_steps}: learning begins after them, but env_steps="
+            f"{config.env_steps} ends the training before"
+        )
+
+
 @dataclass
 class OnBaseConfig(RlConfig):
     """The same for a trainer that starts from a behaviour-cloned policy.

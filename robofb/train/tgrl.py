@@ -25,7 +25,7 @@ from robofb.train.guided_collector import WHO_COLLECTS, GuidedCollector
 from robofb.train.guided_loop import GuidedTraining
 from robofb.train.open_run import open_run
 from robofb.train.rl_config import FIXED as RL_FIXED
-from robofb.train.rl_config import RlConfig, check_share
+from robofb.train.rl_config import RlConfig, check_share, check_warmup
 from robofb.train.rl_training import RlTraining, learning_generators, selection, training_envs
 from robofb.train.teachers import load_teacher
 from robofb.types import PRIVILEGED, EnvSpec
@@ -115,6 +115,7 @@ class TgrlConfig(RlConfig):
         super().__post_init__()
         check_at_least(self, 1, "rollout_steps", "updates", "batch_size", "buffer_size")
         check_at_least(self, 0, "warmup_steps", "temperature_lr")
+        check_warmup(self)
         check_positive(
             self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
         )

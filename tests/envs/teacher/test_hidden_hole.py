@@ -166,6 +166,7 @@ def test_the_hole_can_be_found_by_feel(task):
         ("min_depth_share", 2.0),
         ("min_depth_share", 0.0),
         ("teacher_height_m", float("nan")),
+        ("teacher_height_m", 9.0),
         ("max_part_overlap_m", -1.0),
     ],
 )
