@@ -7,6 +7,7 @@ that reads it. The dataclass is imported, and registered with Hydra, only when i
 from __future__ import annotations
 
 import importlib
+import importlib.resources
 import inspect
 import re
 import typing
@@ -31,6 +32,8 @@ from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
 
 CONFIG_MODULE = "robofb.configs"
+GROUPS_OF_VALUES = {"preset", "settings"}
+"""Config groups whose files fill in the verb's own keys."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,7 @@ def _names(verb: Verb) -> set[str]:
 def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     """Put a user's words into Hydra's grammar."""
     free, paths = _keys_of(verb, dict[str, Any]), _paths_of(verb)
+    _check_settings(overrides)
     text = _keys_of(verb, str, str | None) | paths
     said = [_key(word) for word in overrides]
     for key in said:
@@ -220,6 +224,16 @@ def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
             raise UserError(f"{key} and {inner}: say one of them, for one replaces the other")
     words = [_add(_quote_list(word, paths) or _quote(word, text), free) for word in overrides]
     return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
+
+
+def _check_settings(words: Sequence[str]) -> None:
+    """Refuse settings that do not exist: Hydra takes no notice, for a task needs none."""
+    folder = importlib.resources.files(CONFIG_MODULE) / "settings"
+    valid = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir())
+    for word in words:
+        for name in word.partition("=")[2].split(",") if word.startswith("settings=") else []:
+            if name not in valid:
+                raise UserError(f"settings={name}: no such settings; valid: {', '.join(valid)}")
 
 
 def _key(word: str) -> str:
@@ -271,11 +285,9 @@ def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str
     given = {
         override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(words))
     }
-    if "preset" in given and "preset" in cfg:
-        raise UserError(
-            f"preset={given['preset'].value()}: a continued run keeps its values; "
-            "name the keys you want to change"
-        )
+    for group in GROUPS_OF_VALUES & given.keys():
+        word = f"~{group}" if given[group].is_delete() else f"{group}={given[group].value()}"
+        raise UserError(f"{word}: a continued run keeps its values; name the keys you want to change")
     for key in cfg:
         if key in stored and key not in given and key != "out":
             OmegaConf.update(cfg, str(key), stored[key], merge=False)

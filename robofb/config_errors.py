@@ -45,6 +45,8 @@ def explain(verb: Verb, error: Exception, base: Callable[[], DictConfig]) -> Use
     if "Ambiguous value" in str(error):
         word = str(error).partition("'")[2].partition("'")[0]
         return UserError(f"{word} holds several values: add -m to sweep over them, or write [a,b] for a list")
+    if "interpolation '${task}'" in str(error):  # the settings are the task's own
+        return UserError(f"{verb.name} needs task=...")
     return UserError(_first_line(error))
 
 

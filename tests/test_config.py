@@ -10,10 +10,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from robofb.build import build
-from robofb.config import check, compose, find_verb, key_help, load_object, sweep
+from robofb.config import GROUPS_OF_VALUES, check, compose, find_verb, key_help, load_object, sweep
 from robofb.envs import task_names
 from robofb.errors import UserError
 from robofb.run import Run
+from robofb.train.tgrl import TgrlConfig
 from robofb.verbs import VERBS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -63,6 +64,20 @@ def test_every_preset_composes_and_says_its_name(name):
     assert compose("train_residual", ["base=x", f"preset={name}"]).preset == name
 
 
+@pytest.mark.parametrize("name", names("settings"))
+def test_the_settings_of_a_task_are_taken_by_themselves_and_give_way_to_words(name):
+    own = yaml.safe_load((CONFIGS / f"settings/{name}.yaml").read_text())
+    assert own
+    cfg = compose("train_tgrl", [f"task={name}"])
+    assert {key: cfg[key] for key in own} == own
+    assert compose("train_tgrl", [f"task={name}", "gamma=0.123"]).gamma == 0.123
+    assert compose("train_tgrl", [f"task={name}", "~settings"]).gamma == TgrlConfig.gamma
+    assert message("train tgrl", f"task={name}", "settings=x").startswith(
+        "settings=x: no such settings; valid"
+    )
+    assert message("train tgrl", "task=null") == "train tgrl needs task=..."
+
+
 def test_the_quickstart_takes_names_of_groups_and_their_mistakes():
     cfg = compose("quickstart", ["task=one_leg_insert", "engine=mujoco", "randomness=high"])
     assert (cfg.task, cfg.engine, cfg.randomness) == ("one_leg_insert", "mujoco", "high")
@@ -82,7 +97,7 @@ def test_every_primary_config_belongs_to_a_verb():
     sorted(
         file
         for file in CONFIGS.glob("*/*.yaml")
-        if file.parent.name != "preset" and file != CONFIGS / "teleop/scripted.yaml"  # names no device
+        if file.parent.name not in GROUPS_OF_VALUES and file.stem != "scripted"  # which names no device
     ),
     ids=lambda file: f"{file.parent.name}/{file.stem}",
 )
@@ -135,6 +150,14 @@ class TestMistakes:
     def test_key_inside_a_plain_value(self):
         text = message("collect", "task.max_steps.x=1")
         assert text == "collect: 'task.max_steps.x' does not exist, 'max_steps' holds a plain value"
+
+    @pytest.mark.parametrize("word", ["settings=tiger_door", "~settings"])
+    def test_settings_are_refused_as_well(self, tmp_path, word):
+        Run.create(tmp_path / "guided", compose("train_tgrl", ["gamma=0.123"]), "tgrl").close()
+        assert compose("train_tgrl", [f"resume={tmp_path / 'guided'}"]).gamma == 0.123
+        assert message("train tgrl", f"resume={tmp_path / 'guided'}", word) == (
+            f"{word}: a continued run keeps its values; name the keys you want to change"
+        )
 
     @pytest.mark.parametrize("plus", ["", "+", "++"])
     def test_free_groups_take_any_key(self, plus):
@@ -221,6 +244,14 @@ class TestResume:
     def test_a_preset_is_refused_for_it_would_change_nothing(self, run, preset):
         assert message("train residual", f"resume={run.path}", f"preset={preset}") == (
             f"preset={preset}: a continued run keeps its values; name the keys you want to change"
+        )
+
+    @pytest.mark.parametrize("word", ["settings=tiger_door", "~settings"])
+    def test_settings_are_refused_as_well(self, tmp_path, word):
+        Run.create(tmp_path / "guided", compose("train_tgrl", ["gamma=0.123"]), "tgrl").close()
+        assert compose("train_tgrl", [f"resume={tmp_path / 'guided'}"]).gamma == 0.123
+        assert message("train tgrl", f"resume={tmp_path / 'guided'}", word) == (
+            f"{word}: a continued run keeps its values; name the keys you want to change"
         )
 
     @pytest.mark.parametrize("plus", ["", "+", "++"])

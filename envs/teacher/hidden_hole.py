@@ -87,7 +87,7 @@ class HiddenHole(HandTask):
         self,
         max_steps: int = 60,
         offsets_m: Sequence[float] | None = None,
-        teacher_height_m: float = 0.002,
+        teacher_height_m: float = -0.002,
         min_depth_share: float = 0.6,
         max_part_overlap_m: float = 0.0003,
     ) -> None:
@@ -194,7 +194,7 @@ class HoleTeacher:
         near_m: both tip and command within this of the hole's axis: it goes down.
     """
 
-    def __init__(self, height_m: float = 0.002, near_m: float = 0.001) -> None:
+    def __init__(self, height_m: float = -0.002, near_m: float = 0.001) -> None:
         self.height_m, self.near_m = height_m, near_m
 
     def answer(self, obs: Obs) -> Tensor:

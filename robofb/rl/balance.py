@@ -98,7 +98,7 @@ class Lagrangian(_Guided):
         lr: change of lambda per step and unit of return.
     """
 
-    def __init__(self, alpha: float = 3.0, coefficient: float = 0.3, lr: float = 0.1) -> None:
+    def __init__(self, alpha: float = 1.0, coefficient: float = 0.1, lr: float = 0.3) -> None:
         check_settings(alpha=alpha, coefficient=coefficient, lr=lr)
         if coefficient > alpha:
             raise UserError(f"balance.coefficient={coefficient}: at most balance.alpha={alpha}")
@@ -137,7 +137,7 @@ class LogSteps(_Guided):
     """
 
     def __init__(
-        self, coefficient: float = 0.3, lr: float = 3e-2, low: float = 0.01, high: float = 3.0
+        self, coefficient: float = 0.1, lr: float = 3e-2, low: float = 0.003, high: float = 1.0
     ) -> None:
         check_settings(coefficient=coefficient, lr=lr)
         check_range(coefficient, low, high)

@@ -91,7 +91,7 @@ class Fixed(_Constant):
 
     foresees_teacher = True
 
-    def __init__(self, coefficient: float = 0.3) -> None:
+    def __init__(self, coefficient: float = 0.1) -> None:
         check_settings(coefficient=coefficient)
         self.coefficient = coefficient
 
@@ -116,11 +116,11 @@ class Cosil(Fixed):
 
     def __init__(
         self,
-        coefficient: float = 0.3,
+        coefficient: float = 0.1,
         target: float = 0.5,
         lr: float = 3e-3,
-        low: float = 0.01,
-        high: float = 3.0,
+        low: float = 0.003,
+        high: float = 1.0,
     ) -> None:
         super().__init__(coefficient)
         check_settings(target=target, lr=lr)

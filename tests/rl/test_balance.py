@@ -37,7 +37,7 @@ def test_logarithmic_steps_are_proportional_to_the_gap_and_bounded() -> None:
 
 
 def test_steps_by_sign_do_not_know_the_size_of_the_gap() -> None:
-    large, small = SignSteps(lr=0.05), SignSteps(lr=0.05)
+    large, small = (SignSteps(coefficient=0.3, lr=0.05) for _ in range(2))
     large.step(Signals(gap=-1e6, cross_entropy=0.0))
     small.step(Signals(gap=-1e-6, cross_entropy=0.0))
     assert large.coefficient == small.coefficient == pytest.approx(0.3 * math.exp(-0.05))
