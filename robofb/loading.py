@@ -73,7 +73,9 @@ def make_env(
     shown = cameras_of(env.spec)
     if lacking := [camera for camera, size in (cameras or {}).items() if shown.get(camera) != tuple(size)]:
         env.close()
-        raise UserError(f"cameras=[{','.join(lacking)}]: {name} shows no such images; leave cameras out")
+        wanted = ", ".join(f"{camera} of {list((cameras or {})[camera])}" for camera in lacking)
+        has = ", ".join(f"{camera} of {list(size)}" for camera, size in shown.items()) or "none"
+        raise UserError(f"{name} does not show the images asked for, {wanted}; those it shows: {has}")
     return env
 
 

@@ -62,7 +62,7 @@ def test_images_that_the_environment_shows_by_itself_may_be_asked_for():
     with closing(make(cameras=images)) as env:
         assert cameras_of(env.spec) == images
     (camera, (height, width)), *_ = images.items()
-    with pytest.raises(UserError, match="shows no such images"):
+    with pytest.raises(UserError, match="does not show the images asked for"):
         make(cameras={camera: (height + 1, width)})
 
 
