@@ -19,7 +19,7 @@ from typing import Any
 from cells import call, kept
 from pages import save_page
 from results import save_result
-from tgrl_figures import charts, table
+from tgrl_figures import binned, charts, table
 
 from robofb.run import Run, is_run
 
@@ -99,15 +99,16 @@ class Cell:
 
 
 def curves(run: Run) -> dict[str, list[Any]]:
-    """Return rows (environment steps, value) of success, coefficient and both policies' returns."""
+    """Return rows (environment steps, value) of success, and binned of coefficient and policies' returns."""
     rows = run.metrics()
     keys = {
-        "curve": "select/success",
         "coefficient": "balance/coefficient",
         "return_student": "train/return_student",
         "return_reward": "train/return_reward",
     }
-    return {name: [[row["step"], row[key]] for row in rows if key in row] for name, key in keys.items()}
+    found = {name: [[row["step"], row[key]] for row in rows if key in row] for name, key in keys.items()}
+    success = [[row["step"], row["select/success"]] for row in rows if "select/success" in row]
+    return {"curve": success, **{name: binned(column) for name, column in found.items()}}
 
 
 def main() -> None:

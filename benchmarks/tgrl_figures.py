@@ -70,7 +70,7 @@ def _balance_section(task: str, cells: Cells) -> str:
     """Return the coefficient of each seed, and the returns of both policies, against environment steps."""
     coefficients = [_line(f"seed {cell['seed']}", cell["coefficient"]) for cell in cells]
     returns = [
-        _line(name, _mean([cell[key] for cell in cells]))
+        _line(name, binned([row for cell in cells for row in cell[key]]))
         for name, key in (("student", "return_student"), ("reward alone", "return_reward"))
     ]
     content = curve_chart(coefficients, "environment steps", "coefficient")
@@ -82,14 +82,13 @@ def _line(name: str, rows: Sequence[Sequence[float]]) -> Line:
     return Line(name, [row[0] for row in rows], [row[1] for row in rows])
 
 
-def _mean(curves: Sequence[Sequence[Sequence[float]]], bins: int = 40) -> list[list[float]]:
-    """Return the mean of curves with points at different steps, in bins."""
-    rows = [row for curve in curves for row in curve]
+def binned(rows: Sequence[Sequence[float]], bins: int = 40) -> list[list[float]]:
+    """Return rows (step, value) of one curve or several as the means over equal parts of the steps."""
     last = max((step for step, _ in rows), default=1)
-    mean = []
+    means = []
     for index in range(bins):
         low, high = last * index / bins, last * (index + 1) / bins
         values = [value for step, value in rows if low < step <= high]
         if values:
-            mean.append([(low + high) / 2, sum(values) / len(values)])
-    return mean
+            means.append([(low + high) / 2, round(fmean(values), 4)])
+    return means

@@ -9,7 +9,7 @@ from html import escape
 
 WIDTH, HEIGHT = 460, 260  # of a line chart, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 10, 40
-COLOURS = 4  # custom properties --c0 to --c3 of report.css
+COLOURS = 6  # custom properties --c0 to --c5 of report.css
 
 
 def colour(index: int) -> str:
