@@ -74,7 +74,7 @@ def _pushed_section(cells: Cells, titles: Mapping[str, str]) -> str:
 
 
 def _scaling_sections(cells: Cells, titles: Mapping[str, str]) -> str:
-    """Return a chart of success against demonstrations for each task and randomness that has several."""
+    """Return a chart for each task and randomness of the methods with several numbers of demonstrations."""
     rates = pooled(cells, ("task", "randomness", "method", "demos"))
     parts = []
     for task, randomness in dict.fromkeys(key[:2] for key in rates):
@@ -83,7 +83,8 @@ def _scaling_sections(cells: Cells, titles: Mapping[str, str]) -> str:
             _line(titles[method], {demos: rate for (name, demos), rate in own.items() if name == method})
             for method in dict.fromkeys(method for method, _ in own)
         ]
-        if any(len(line.x) > 1 for line in lines):
+        lines = [line for line in lines if len(line.x) > 1]
+        if lines:
             title = f"Success against demonstrations: {task}, {randomness}"
             parts.append(section(title, "", line_chart(lines, "demonstrations")))
     return "".join(parts)
