@@ -401,8 +401,8 @@ def test_values_without_meaning_are_named(trainer: Trainer, changes: dict[str, A
 
 
 def test_what_a_checkpoint_was_made_for_cannot_change(trainer: Trainer, base: Path, tmp_path: Path) -> None:
-    trainer.train(config(trainer, base, tmp_path / "run", **budget(trainer, 1)))
-    changes = {"resume": str(tmp_path / "run"), "num_envs": 16, **budget(trainer, 2)}
+    trainer.train(config(trainer, base, tmp_path / "run", **budget(trainer, 2)))
+    changes = {"resume": str(tmp_path / "run"), "num_envs": 16, **budget(trainer, 3)}
     with pytest.raises(UserError, match="num_envs was 32 and cannot become 16"):
         trainer.train(config(trainer, base, tmp_path / "run", **changes))
 

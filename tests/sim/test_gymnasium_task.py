@@ -115,7 +115,11 @@ def test_what_cannot_be_made_is_one_line(words, message):
     ("words", "options", "message"),
     [
         (["engine.num_threads=3"], {}, "engine=.*brings its own simulator; leave engine out"),
-        ([], {"cameras": {"front": (8, 8)}}, r"cameras=\[front\]: task gymnasium_robofb_tests_Point_v0"),
+        (
+            [],
+            {"cameras": {"front": (8, 8)}},
+            r"task gymnasium_robofb_tests_Point_v0 does not show the images asked for, front of \[8, 8\]",
+        ),
         ([], {"sim_state": True}, "sim_state=true: .* no state"),
         ([], {"num_envs": 0}, "num_envs=0: needs at least 1"),
     ],

@@ -26,7 +26,7 @@ from robofb.train import tgrl
         ("student.width=8", r"student\.width: no such key; valid: obs_keys, elements, hidden, memory"),
         ("student.num_policies=9", r"student\.num_policies: no such key"),
         ("entropy=nan", "entropy=nan: must be finite"),
-        ("warmup_steps=100000", "warmup_steps=100000: learning begins after them, but env_steps=100000 ends"),
+        ("warmup_steps=100000", "warmup_steps=100000: learning begins after them, but env_steps=25000 ends"),
         ("buffer_size=99999999999999999999", r"buffer_size=99999999999999999999: must be below"),
         ("buffer_size=10", "buffer_size=10: needs 1616, an episode of each of num_envs"),
         ("balance.lr=abc", r"balance\.lr=abc: must be positive and finite"),
