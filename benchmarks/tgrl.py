@@ -41,7 +41,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "tgrl, gap from returns": ("gap_from=returns",),
     "imitation (DAgger)": ("balance=imitation", "collect=student"),
     "behaviour cloning": ("balance=imitation", "collect=teacher"),
-    "reward alone (SAC)": ("balance=reward",),
+    "reward alone (SAC)": ("balance=reward", "collect=student"),
     **{f"fixed {c:g}": ("balance=fixed", f"balance.coefficient={c}") for c in FIXED},
     "COSIL": ("balance=cosil",),
     "ADVISOR": ("balance=advisor",),

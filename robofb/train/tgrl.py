@@ -175,7 +175,8 @@ def _nobody(cfg: TgrlConfig, env: VecEnv) -> EpisodeTeacher:
     """
     if cfg.collect in ("thirds", "teacher"):
         raise UserError(
-            f"collect={cfg.collect}: there is no teacher who could act, since this balance asks none"
+            f"collect={cfg.collect}: there is no teacher who could act, since this balance asks none; "
+            "choose collect=student"
         )
     return RandomTeacher(env)
 
