@@ -17,6 +17,8 @@ from robofb.run import Run
 from robofb.train.episode_teachers import ErringTeacher, ExpertAsTeacher, RandomTeacher, TeacherAtAnyState
 from robofb.types import Obs
 
+TASKS_OWN = "task"
+
 
 class Taught(Protocol):
     """A config with a teacher."""
@@ -73,7 +75,7 @@ def load_teacher(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
         if cfg.teacher_errors:
             raise UserError(f"teacher_errors={cfg.teacher_errors:g}: teacher=random knows nothing as it is")
         return RandomTeacher(env)
-    known = {"task": _tasks_own, "scripted": _scripted}.get(cfg.teacher, _of_run)
+    known = {TASKS_OWN: _tasks_own, "scripted": _scripted}.get(cfg.teacher, _of_run)
     teacher = known(cfg, env)
     return ErringTeacher(teacher, cfg.teacher_errors, env) if cfg.teacher_errors else teacher
 

@@ -27,7 +27,7 @@ from robofb.train.open_run import open_run
 from robofb.train.rl_config import FIXED as RL_FIXED
 from robofb.train.rl_config import RlConfig, check_share, check_warmup
 from robofb.train.rl_training import RlTraining, learning_generators, selection, training_envs
-from robofb.train.teachers import load_teacher
+from robofb.train.teachers import TASKS_OWN, load_teacher
 from robofb.types import PRIVILEGED, EnvSpec
 
 GAP_FROM = ("replay", "returns")
@@ -84,7 +84,7 @@ class TgrlConfig(RlConfig):
         greedy: evaluate the likeliest action instead of drawn ones.
     """
 
-    teacher: str = "task"
+    teacher: str = TASKS_OWN
     teacher_checkpoint: str = "best"
     teacher_errors: float = 0.0
     word_bonus: float = 0.0
@@ -171,8 +171,10 @@ def _nobody(cfg: TgrlConfig, env: VecEnv) -> EpisodeTeacher:
     """Return who stands where nobody is asked.
 
     Raises:
-        UserError: a teacher shall act.
+        UserError: a teacher is named, or shall act.
     """
+    if cfg.teacher != TASKS_OWN:
+        raise UserError(f"teacher={cfg.teacher}: this balance asks no teacher; leave the word out")
     if cfg.collect in ("thirds", "teacher"):
         raise UserError(
             f"collect={cfg.collect}: there is no teacher who could act, since this balance asks none; "

@@ -51,3 +51,10 @@ def test_a_gap_of_returns_needs_both_policies_episodes(tmp_path: Path, who: str)
     with pytest.raises(UserError, match=f"gap_from=returns: with collect={who} the rival has no episodes"):
         tgrl.train(config.compose("train_tgrl", words))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_whom_nobody_asks_is_not_named(tmp_path: Path) -> None:
+    words = ["balance=reward", "teacher=runs/expert", f"out={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match="teacher=runs/expert: this balance asks no teacher; leave the word"):
+        tgrl.train(config.compose("train_tgrl", words))
+    assert not (tmp_path / "run").exists()
