@@ -10,10 +10,12 @@ from typing import Any
 import torch
 import yaml
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from robofb.build import build
 from robofb.errors import UserError
 from robofb.interfaces import Policy, TaskEnv
+from robofb.meta_interfaces import MetaTask
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualPolicy
 from robofb.policies.residual_agent import ResidualAgent
@@ -61,8 +63,7 @@ def make_env(
             made, num_envs, partial(build, engine), cameras, sim_state=states, bank=bank, visuals=looks
         )
     name = f"task {made.name}"
-    if engine and plain(engine) != _default_engine():
-        raise UserError(f"engine={engine.get('_target_')}: {name} brings its own simulator; leave engine out")
+    _check_needs_no_engine(engine, name)
     if sim_state:
         raise UserError(f"sim_state=true: {name} has no state that we could restore; leave sim_state out")
     if bank is not None:
@@ -76,6 +77,27 @@ def make_env(
         wanted = ", ".join(f"{camera} of {list((cameras or {})[camera])}" for camera in lacking)
         has = ", ".join(f"{camera} of {list(size)}" for camera, size in shown.items()) or "none"
         raise UserError(f"{name} does not show the images asked for, {wanted}; those it shows: {has}")
+    return env
+
+
+def make_tasks_env(task: Any, engine: Any, params: Tensor) -> TaskEnv:
+    """Build a vector env of which each env keeps a task of its own for good.
+
+    Args:
+        task, engine: config nodes, the former of a `MetaTask`.
+        params: (B, P) of the tasks.
+
+    Raises:
+        UserError: the task is no family of tasks.
+    """
+    made = build(task)
+    if not isinstance(made, MetaTask):
+        raise UserError(f"task {made.spec.task} is one task, no family of them: choose another")
+    held: Any = made.fixed(params)
+    if getattr(held, "make_env", None) is None:
+        return SimVecEnv(held, len(params), partial(build, engine))
+    _check_needs_no_engine(engine, f"task {made.spec.task}")
+    env: TaskEnv = held.make_env(len(params))
     return env
 
 
@@ -110,6 +132,11 @@ def make_sim_env(
 def _check_num_envs(num_envs: int) -> None:
     if num_envs < 1:
         raise UserError(f"num_envs={num_envs}: needs at least 1")
+
+
+def _check_needs_no_engine(engine: Any, name: str) -> None:
+    if engine and plain(engine) != _default_engine():
+        raise UserError(f"engine={engine.get('_target_')}: {name} brings its own simulator; leave engine out")
 
 
 def _default_engine() -> Any:

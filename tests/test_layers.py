@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [  # a module imports only from its own layer and those above this line
     {"types", "checked_json", "geometry", "rng", "errors", "progress", "provenance"},
-    {"interfaces", "normalize", "optimisation", "ranks", "moments"},
+    {"interfaces", "meta_interfaces", "normalize", "optimisation", "ranks", "moments"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},
     {

@@ -130,8 +130,7 @@ class TorchVecEnv(NumberedEpisodes):
         """Start episodes 0..B-1 of `seed` in every env."""
         self._numbers.restart(seed)
         self._starts = _Starts(self.task, seed, max(self.num_envs, _LEAST_BLOCK))
-        fresh, rng, rows = self._starts.take(0, self.num_envs)
-        self._rng.take_over(torch.arange(self.num_envs, device=self.device), rng, rows)
+        fresh = self._fresh(torch.arange(self.num_envs, device=self.device))
         self.state = {name: values.clone() for name, values in fresh.items()}
         self._forget(torch.ones_like(self._succeeded))
         return self.task.observe(self.state)
@@ -157,14 +156,19 @@ class TorchVecEnv(NumberedEpisodes):
             obs = self._begin(done, before, final_obs)
         return Step(obs, outcome.reward, terminated, truncated, final_obs, info)
 
+    def _fresh(self, ids: Tensor) -> State:
+        """Return the first states (n, ...) of the episodes that the envs `ids` (n,) have come to."""
+        fresh, rng, rows = self._starts.take(int(self.episode[ids[0]]), len(ids))
+        self._rng.take_over(ids, rng, rows)
+        return fresh
+
     def _begin(self, done: Tensor, before: State, obs: Obs) -> Obs:
         """Begin the next episodes in the envs of `done`; return `obs` with theirs put in.
 
         Tensors that a step has left as they were `before` belong to this env alone and are written in place.
         """
         ids = self._numbers.begin(done)
-        fresh, rng, rows = self._starts.take(int(self.episode[ids[0]]), len(ids))
-        self._rng.take_over(ids, rng, rows)
+        fresh = self._fresh(ids)
         self._forget(done)
         self.state = {
             name: (values.index_copy_ if values is before[name] else values.index_copy)(0, ids, fresh[name])
