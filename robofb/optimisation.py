@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 
 class NonFiniteError(Exception):
@@ -29,3 +32,15 @@ def learning_rate_factor(iteration: int, *, warmup: int, total: int | None, end:
         return 1.0
     progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def restore_optimizers(optimizers: Mapping[str, torch.optim.Optimizer], state: Mapping[str, Any]) -> None:
+    """Load what the optimisers' `state_dict`s gave, by name, but keep the learning rates that they have now.
+
+    A run may be resumed with others.
+    """
+    for name, optimizer in optimizers.items():
+        rates = [group["lr"] for group in optimizer.param_groups]
+        optimizer.load_state_dict(state[name])
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate

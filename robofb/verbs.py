@@ -78,7 +78,7 @@ VERBS = {
         Verb(
             "train_tgrl",
             "Train a student by a teacher that sees more and by reward at once (TGRL).",
-            "robofb.train.tgrl:TgrlConfig",
+            "robofb.train.tgrl_config:TgrlConfig",
             "robofb.train.tgrl:train",
         ),
         Verb(

@@ -45,6 +45,8 @@ class Balance(Protocol):
         foresees_teacher: whether the student weighs what its teacher will say of later actions.
         uses_gap: whether it goes by `Signals.gap`.
         shapes: the student's reward is shaped by the value of the second policy.
+        soft_values: whether the entropy of later actions counts in the critics' targets, as in soft
+            actor-critic; values that are compared, or stand beside a teacher's word, are of reward alone.
     """
 
     policies: tuple[str, ...]
@@ -52,6 +54,7 @@ class Balance(Protocol):
     foresees_teacher: bool
     uses_gap: bool
     shapes: bool
+    soft_values: bool
 
     def weights(self, distance: Tensor) -> Weights:
         """Return the weights; `distance` (P, M) is how far each policy is from the teacher."""
@@ -74,7 +77,8 @@ class _Guided:
     """A student whose coefficient is steered by how it does against a second one, that sees reward alone."""
 
     policies: tuple[str, ...] = ("student", "reward")
-    needs_teacher, foresees_teacher, uses_gap, shapes = True, True, True, False
+    needs_teacher, foresees_teacher, uses_gap = True, True, True
+    shapes = soft_values = False
     coefficient: float
 
     def weights(self, distance: Tensor) -> Weights:

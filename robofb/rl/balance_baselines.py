@@ -15,7 +15,7 @@ class _Constant:
 
     policies: tuple[str, ...] = ("student",)
     needs_teacher = True
-    foresees_teacher = uses_gap = shapes = False
+    foresees_teacher = uses_gap = shapes = soft_values = False
 
     def step(self, signals: Signals) -> None:
         """Change nothing."""
@@ -37,6 +37,7 @@ class RewardOnly(_Constant):
 
     policies = ("reward",)
     needs_teacher = False
+    soft_values = True
 
     def weights(self, distance: Tensor) -> Weights:
         """Return weights of reward alone."""
@@ -55,7 +56,7 @@ class Advisor(_Constant):
     """Imitate where a student can, earn where it cannot (ADVISOR; Weihs et al., arXiv 2007.12173).
 
     A second student that only imitates shows where that is possible: the weight of imitation is
-    exp(-sharpness * its distance from the teacher), that of reward the rest.
+    exp(-sharpness * its KL from the teacher), that of reward the rest.
     """
 
     policies = ("student", "imitator")

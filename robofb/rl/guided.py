@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robofb.nets.stacked import StackedMlp
+from robofb.optimisation import restore_optimizers
 from robofb.policies.student import Memories, StudentPolicy
 from robofb.rl.balance import Balance
 from robofb.rl.guided_critics import ActionMath, GuidedCritics, Outlook, Values
@@ -48,6 +49,8 @@ class GuidedLearner:
     Each policy pi has critics of its reward, Q(s, a); the first, where the balance foresees its teacher, also
     of that one's word, T(s, a) = E[sum over later steps of gamma^k (log teacher(a_k | s_k) + b)]. With
     weights from the balance it minimises E[alpha log pi - w_r Q - w_t (T + log teacher) + w_i distance].
+    Q is of reward alone, so that values of two policies compare; in a balance of `soft_values` later entropy
+    counts as well.
 
     Args:
         policy: acts; P policies.
@@ -110,16 +113,19 @@ class GuidedLearner:
         now, after = self._features(self.policy.memories, mine, theirs, batch)
         policies = self.policy.distribution(now)
         with torch.no_grad():
-            distant = self._features(self.targets.memories, mine, theirs, batch)[1]
+            near, distant = self._features(self.targets.memories, mine, theirs, batch)
             later = self.actions.outlook(
                 self.targets, distant, self.policy.distribution(after), rows.next_answer
             )
+            here = later
+            if self.balance.shapes:
+                here = self.actions.outlook(self.targets, near, policies, rows.answer)
         seen = self._features(self.critics.memories, mine, theirs, batch)[0]
         values = self.actions.taken(self.critics, seen, rows.action)
         self.critics.requires_grad_(False)
         outlook = self.actions.outlook(self.critics, seen.detach(), policies, rows.answer)
         self.critics.requires_grad_(True)
-        wanted = self._wanted(rows, outlook, later)
+        wanted = self._wanted(rows, here, later)
         losses = [half_squares(value, goal) for value, goal in zip(values, wanted, strict=True)]
         metrics = {"critic_loss": losses[0].detach(), "teacher_critic_loss": losses[1].detach()}
         metrics |= self._learn_actions(outlook)
@@ -130,15 +136,18 @@ class GuidedLearner:
             metrics["gap"] = return_gap(taken, outlook, later, rows, self.gamma)
         return metrics
 
-    def _wanted(self, rows: Rows, outlook: Outlook, later: Outlook) -> Values:
+    def _wanted(self, rows: Rows, here: Outlook, later: Outlook) -> Values:
         """Return the critics' targets: (P, 1, M) and (W, M)."""
         reward = rows.reward.expand(self.policy.num_policies, -1)
-        if self.balance.shapes:  # by the imitator's value
-            change = rows.discount * later.reward[1] - outlook.reward[1].detach()
+        if self.balance.shapes:  # by the imitator's value, the slow copies' before and after alike
+            change = rows.discount * later.reward[1] - here.reward[1]
             reward = torch.stack([rows.reward + change, rows.reward])
+        earned = later.reward
+        if self.balance.soft_values:
+            earned = earned + self.log_temperature.detach().exp() * later.entropy
         words = later.teacher[: int(self.balance.foresees_teacher)]
         words = words + self.word_bonus
-        return Values((reward + rows.discount * later.reward)[:, None], rows.discount * words)
+        return Values((reward + rows.discount * earned)[:, None], rows.discount * words)
 
     def _learn_actions(self, outlook: Outlook) -> dict[str, Tensor]:
         weights = self.balance.weights(outlook.distance.detach())
@@ -225,8 +234,7 @@ class GuidedLearner:
         self.targets.load_state_dict(state["targets"])
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        restore_optimizers(self._optimizers, state["optimizers"])
         self.balance.load_state_dict(state["balance"])
 
 

@@ -83,7 +83,7 @@ class Outlook(NamedTuple):
         teacher: log-likelihood of the action to the teacher, and T's of later ones; 0 for a policy without T.
         entropy: of the action, in nats.
         cross_entropy: minus the log-likelihood of the action to the teacher.
-        distance: how far the policy is from the teacher, to be lowered by imitation.
+        distance: how far the policy is from the teacher, to be lowered by imitation; 0 where they agree.
     """
 
     reward: Tensor
@@ -113,7 +113,7 @@ class ChoiceMath:
         return Values(*(_pick(values, action) for values in critics(features)))
 
     def outlook(self, critics: GuidedCritics, features: Tensor, policies: Choices, answer: Tensor) -> Outlook:
-        """Return exact expectations; `distance` is the cross-entropy of the policy under the teacher."""
+        """Return exact expectations; `distance` is KL(teacher || policy)."""
         values = critics(features)
         cross = -policies.mean_of(answer)
         words = (policies.probs[: len(values.teacher)] * values.teacher).sum(-1)
@@ -122,7 +122,7 @@ class ChoiceMath:
             _foreseen(words, cross),
             -policies.mean_of(policies.log_probs),
             cross,
-            -(answer.exp() * policies.log_probs).sum(-1),
+            (answer.exp() * (answer - policies.log_probs)).sum(-1),
         )
 
 

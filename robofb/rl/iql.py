@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robofb.optimisation import restore_optimizers
 from robofb.rl.q_ensemble import QEnsemble
 from robofb.rl.sac_losses import critic_loss
 
@@ -92,5 +93,4 @@ class IQL:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.target_q.load_state_dict(state["target_q"])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        restore_optimizers(self._optimizers, state["optimizers"])

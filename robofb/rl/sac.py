@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robofb.optimisation import restore_optimizers
 from robofb.policies.squashed import SquashedActor
 from robofb.rl.q_ensemble import QEnsemble
 from robofb.rl.sac_losses import actor_loss, critic_loss, soft_target, temperature_loss
@@ -137,6 +138,5 @@ class SAC:
         self.target_critic.load_state_dict(state["target_critic"])
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        restore_optimizers(self._optimizers, state["optimizers"])
         self.generator.set_state(state["generator"])

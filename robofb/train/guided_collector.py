@@ -18,6 +18,7 @@ from robofb.train.episodes import EpisodeCount, Resumable
 from robofb.train.stopwatch import Stopwatch
 from robofb.types import Obs
 
+_SUM_TOLERANCE = 1e-3  # of the logarithm of the sum of a teacher's chances
 WHO_COLLECTS = {
     "halves": "the policies in turn, episode by episode",
     "thirds": "the policies and the teacher in turn",
@@ -93,20 +94,27 @@ class GuidedCollector:
         """Return the teacher's answers (B, n or A), normalised where continuous; see `EpisodeTeacher`.
 
         Raises:
-            UserError: they are not finite, or of another number than there are actions.
+            UserError: they are not finite, of another shape than actions have, or no log-probabilities.
         """
-        answer = self.teacher.answer(obs, mask)
-        policy = self.agent.policy
-        if answer.shape[-1] != policy.action_dim:
+        answer, policy = self.teacher.answer(obs, mask), self.agent.policy
+        wanted = (self.env.num_envs, policy.action_dim)
+        if tuple(answer.shape) != wanted:
+            kind = "choices" if policy.num_choices else "actions"
             raise UserError(
-                f"the teacher gives {answer.shape[-1]} numbers where {self.env.spec.task} has "
-                f"{policy.action_dim} {'choices' if policy.num_choices else 'actions'}"
+                f"the teacher's answers have shape {list(answer.shape)}: needs {list(wanted)}, a row for "
+                f"each env, in it {policy.action_dim} numbers, for {self.env.spec.task} has so many {kind}"
             )
-        if answer.isnan().any():
+        meant = answer if mask is None else answer[mask]
+        if meant.isnan().any():
             raise UserError("the teacher answered with NaN")
-        if not answer.isfinite().all():
+        if not meant.isfinite().all():
             raise UserError("the teacher gives a choice no chance at all (log-probability -inf): smooth it")
-        return answer if policy.num_choices else policy.from_env(answer).clamp(-1.0, 1.0)
+        if not policy.num_choices:
+            return policy.from_env(answer).clamp(-1.0, 1.0)
+        if meant.numel() and not (meant.logsumexp(-1).abs() < _SUM_TOLERANCE).all():
+            total = float(meant.exp().sum(-1).max())
+            raise UserError(f"the teacher's log-probabilities mean chances that sum up to {total:.3g}, not 1")
+        return answer
 
     def step(self, count: EpisodeCount, clock: Stopwatch) -> None:
         """Do one control step and keep it."""

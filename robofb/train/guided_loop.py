@@ -78,7 +78,7 @@ class GuidedTraining:
         self.generator, self.threads = generator, threads
         self.returns = ReturnsByPolicy(self.policy.num_policies)
         self.clock = Stopwatch()
-        self.env_steps = self.iteration = 0
+        self.env_steps = self.iteration = self.num_updates = 0
 
     def step(self) -> dict[str, float]:
         """Collect, learn once the warm-up is over, adjust the balance; return metrics."""
@@ -118,6 +118,7 @@ class GuidedTraining:
         for _ in range(self.updates):
             batch = self._batch()
             history.append(self.learner.update(batch))
+            self.num_updates += 1
         torch.set_num_threads(1)
         metrics = {name: float(torch.stack([one[name] for one in history]).mean()) for name in history[0]}
         for name, value in metrics.items():
@@ -156,6 +157,7 @@ class GuidedTraining:
             "returns": list(self.returns.means),
             "env_steps": self.env_steps,
             "iteration": self.iteration,
+            "num_updates": self.num_updates,
             "clock": dict(self.clock.seconds),
         }
 
@@ -166,5 +168,6 @@ class GuidedTraining:
         self.generator.set_state(state["generator"])
         self.returns.means = list(state["returns"])
         self.env_steps, self.iteration = state["env_steps"], state["iteration"]
+        self.num_updates = state["num_updates"]
         self.clock.seconds = dict(state["clock"])
         self.collector.load_state_dict(state["collector"], self.iteration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from robofb.build import build
 from robofb.errors import UserError
-from robofb.interfaces import AskedAgent, EpisodeTeacher, TaughtTask, Teacher, VecEnv
-from robofb.loading import CHUNK_POLICY_KINDS, load_policy, load_student
+from robofb.interfaces import AskedAgent, EpisodeTeacher, TaughtTask, VecEnv
+from robofb.loading import CHUNK_POLICY_KINDS, policy_of
 from robofb.policies.student import Choices, StudentPolicy
 from robofb.rng import EpisodeRng
 from robofb.run import Run
@@ -27,6 +28,7 @@ class Taught(Protocol):
     teacher: str
     teacher_checkpoint: str
     teacher_errors: float
+    resume: str | None
 
 
 class StudentAsTeacher:
@@ -65,8 +67,32 @@ class RegressionAsTeacher:
         return action
 
 
-def load_teacher(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
+def teacher_of_run(cfg: Taught) -> dict[str, Any] | None:
+    """Return what a teacher is built from where a run is named: to keep it in every checkpoint.
+
+    A training that is continued goes on with the teacher that it has kept, whatever became of that run.
+    """
+    if cfg.teacher in (TASKS_OWN, "scripted", "random"):
+        return None
+    if cfg.resume and (run := Run.open(cfg.resume)).has_checkpoint:
+        kept: dict[str, Any] | None = run.load_checkpoint("latest").get("teacher")
+        if kept is not None:
+            return kept
+    run = Run.open(cfg.teacher)
+    if run.kind not in (*CHUNK_POLICY_KINDS, "tgrl"):
+        raise _not_one_step(f"teacher={cfg.teacher}")
+    content = run.load_checkpoint(cfg.teacher_checkpoint)
+    node = content.get("policy_node") or content["config"]["policy"]
+    return {"kind": run.kind, "policy_node": node, "spec": content["spec"], "policy": content["policy"]}
+
+
+def load_teacher(cfg: Taught, env: VecEnv, kept: Mapping[str, Any] | None = None) -> EpisodeTeacher:
     """Return who answers at every state of the episodes of `env`, in error at a share of them.
+
+    Args:
+        cfg: names the teacher.
+        env: where it teaches.
+        kept: of `teacher_of_run`; found where None.
 
     Raises:
         UserError: the task has no such teacher, or the run holds none that answers at any state of this task.
@@ -75,8 +101,11 @@ def load_teacher(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
         if cfg.teacher_errors:
             raise UserError(f"teacher_errors={cfg.teacher_errors:g}: teacher=random knows nothing as it is")
         return RandomTeacher(env)
-    known = {TASKS_OWN: _tasks_own, "scripted": _scripted}.get(cfg.teacher, _of_run)
-    teacher = known(cfg, env)
+    kept = kept or teacher_of_run(cfg)
+    if kept is not None:
+        teacher = _of_run(kept, env, f"teacher={cfg.teacher}")
+    else:
+        teacher = {TASKS_OWN: _tasks_own, "scripted": _scripted}[cfg.teacher](cfg, env)
     return ErringTeacher(teacher, cfg.teacher_errors, env) if cfg.teacher_errors else teacher
 
 
@@ -100,22 +129,13 @@ def _scripted(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
     return ExpertAsTeacher(expert, env.device)
 
 
-def _of_run(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
-    run = Run.open(cfg.teacher)
-    what = f"teacher={cfg.teacher}"
-    policy: Any
-    teacher: Teacher
-    if run.kind in CHUNK_POLICY_KINDS:
-        policy = load_policy(run, cfg.teacher_checkpoint)
-        if policy.obs_history != 1 or not hasattr(policy, "predict"):
-            raise _not_one_step(what)
-        teacher = RegressionAsTeacher(policy)
-    elif run.kind == "tgrl":
-        policy = load_student(run, cfg.teacher_checkpoint)
-        if policy.memories.size:
-            raise _not_one_step(what)
+def _of_run(kept: Mapping[str, Any], env: VecEnv, what: str) -> EpisodeTeacher:
+    policy, teacher = policy_of(kept), None
+    if kept["kind"] == "tgrl" and not policy.memories.size:
         teacher = StudentAsTeacher(policy)
-    else:
+    elif kept["kind"] != "tgrl" and policy.obs_history == 1 and hasattr(policy, "predict"):
+        teacher = RegressionAsTeacher(policy)
+    if teacher is None:
         raise _not_one_step(what)
     policy.to(env.device)
     _check_fits(policy, env, what)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from omegaconf import MISSING
 
 from robofb.build import build
-from robofb.errors import MOST, UserError, check_at_least, check_finite, check_positive
+from robofb.errors import MOST, UserError
 from robofb.interfaces import EpisodeTeacher, VecEnv
 from robofb.policies.student import StudentPolicy
 from robofb.policies.student_agent import StudentAgent
@@ -21,115 +20,15 @@ from robofb.rl.guided_critics import ActionMath, ChoiceMath, ContinuousMath, Gui
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run, plain
 from robofb.train.episode_teachers import RandomTeacher
-from robofb.train.guided_collector import WHO_COLLECTS, GuidedCollector
+from robofb.train.guided_collector import GuidedCollector
 from robofb.train.guided_loop import GuidedTraining
 from robofb.train.open_run import open_run
-from robofb.train.rl_config import FIXED as RL_FIXED
-from robofb.train.rl_config import RlConfig, check_share, check_warmup
 from robofb.train.rl_training import RlTraining, learning_generators, selection, training_envs
-from robofb.train.teachers import TASKS_OWN, load_teacher
+from robofb.train.teachers import TASKS_OWN, load_teacher, teacher_of_run
+from robofb.train.tgrl_config import FIXED, STUDENT, TgrlConfig
 from robofb.types import PRIVILEGED, EnvSpec
 
-GAP_FROM = ("replay", "returns")
-STUDENT = {"obs_keys": None, "elements": None, "hidden": [128, 128], "memory": 0}
-FIXED = (
-    *RL_FIXED,
-    "teacher",
-    "teacher_checkpoint",
-    "teacher_errors",
-    "teacher_std",
-    "balance",
-    "student",
-    "buffer_size",
-    "collect",
-    "gamma",
-)
-
-
-@dataclass
-class TgrlConfig(RlConfig):
-    """What `robofb train tgrl` reads.
-
-    Attributes:
-        teacher: "task" for the teacher that the task brings along, or its scripted expert where it brings
-            none; "scripted" for the expert; "random" for one that knows nothing; or a policy's run folder.
-            balance=reward asks none.
-        teacher_checkpoint: of a run: "best", "latest" or a path.
-        teacher_errors: share of states at which the answer is replaced by a random one.
-        word_bonus: nats added to the teacher's word in every step. Without it a word is never above 0, and a
-            student that cannot follow yet ends the complaints by dying, where failures end episodes; log n of
-            n choices makes it worth living to who follows better than chance.
-        teacher_std: deviation around a continuous teacher's action, in half-widths of the action's bounds.
-        balance: how the teacher's word is weighed against reward.
-        student: the policy: obs_keys (all but "privileged" where null), elements, hidden, memory.
-        collect: who acts in the episodes that are learnt from: halves (the policies in turn), thirds (the
-            teacher as well), student or teacher.
-        gap_from: how the student's advantage over reward alone is told: replay (by the critics, discounted)
-            or returns (of each policy's own episodes, not discounted; collect=halves or thirds).
-        gamma: discount of future reward per control step.
-        reward_scale: factor on rewards in learning, and so on returns that the balance goes by: critics learn
-            values of about 1 soonest.
-        rollout_steps: control steps of each env in one iteration.
-        warmup_steps: control steps, all envs together, before learning begins.
-        updates: gradient steps in one iteration; the balance takes one step after them.
-        batch_size: control steps in each; with a memory, whole episodes of about as many.
-        buffer_size: control steps that are kept, and saved with every checkpoint; the oldest make room.
-        actor_lr, critic_lr: learning rates of policies and critics.
-        temperature: weight of the policies' entropy at first.
-        entropy: that the temperature is adjusted to: share of log n of n choices, or nats for each dimension
-            of a continuous action; a constant temperature where null.
-        temperature_lr: learning rate of its logarithm.
-        tau: share of the critics that the slow copy, which gives the targets, takes over per step.
-        grad_clip: largest gradient norm of each network.
-        greedy: evaluate the likeliest action instead of drawn ones.
-    """
-
-    teacher: str = TASKS_OWN
-    teacher_checkpoint: str = "best"
-    teacher_errors: float = 0.0
-    word_bonus: float = 0.0
-    teacher_std: float = 0.3
-    balance: Any = MISSING
-    student: dict[str, Any] = field(default_factory=dict)
-    collect: str = "halves"
-    gap_from: str = "replay"
-    gamma: float = 0.99
-    reward_scale: float = 1.0
-    rollout_steps: int = 8
-    warmup_steps: int = 1000
-    updates: int = 32
-    batch_size: int = 256
-    buffer_size: int = 200_000
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    temperature: float = 0.1
-    entropy: float | None = None
-    temperature_lr: float = 3e-4
-    tau: float = 0.005
-    grad_clip: float = 10.0
-    greedy: bool = True
-    num_envs: int = 16
-    env_steps: int = 100_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self, 1, "rollout_steps", "updates", "batch_size", "buffer_size")
-        check_at_least(self, 0, "warmup_steps", "temperature_lr")
-        check_warmup(self)
-        check_positive(
-            self, "teacher_std", "reward_scale", "actor_lr", "critic_lr", "temperature", "grad_clip"
-        )
-        check_share(self, "gamma", "tau", "teacher_errors")
-        check_finite(self, "word_bonus")
-        if self.entropy is not None:
-            check_finite(self, "entropy")
-        _check_choice("collect", self.collect, tuple(WHO_COLLECTS))
-        _check_choice("gap_from", self.gap_from, GAP_FROM)
-
-
-def _check_choice(name: str, value: str, valid: tuple[str, ...]) -> None:
-    if value not in valid:
-        raise UserError(f"{name}={value}: choose one of {', '.join(valid)}")
+LOG = logging.getLogger(__name__)
 
 
 class TgrlTraining(RlTraining):
@@ -149,17 +48,23 @@ def train(cfg: TgrlConfig) -> Run:
     with training_envs(cfg, None) as (env, select_env):
         balance: Balance = build(cfg.balance)
         _check_gap(cfg, balance)
-        teacher = load_teacher(cfg, env) if balance.needs_teacher else _nobody(cfg, env)
+        kept = teacher_of_run(cfg) if balance.needs_teacher else None
+        teacher = load_teacher(cfg, env, kept) if balance.needs_teacher else _nobody(cfg, env)
         policy, node = make_student(cfg, env.spec, len(balance.policies))
         policy.to(env.device)
         agent = StudentAgent(policy, select_env.num_envs, greedy=cfg.greedy, device=select_env.device)
         learner = make_training(cfg, policy, balance, env, teacher)  # what is refused leaves no folder
         with open_run(cfg, "tgrl", env.spec.task, FIXED) as run:
-            TgrlTraining(cfg, run, learner, selection(cfg, agent, select_env), {"policy_node": node}).work()
+            rebuilding = {"policy_node": node, "teacher": kept}
+            TgrlTraining(cfg, run, learner, selection(cfg, agent, select_env), rebuilding).work()
+            if not learner.num_updates:
+                LOG.warning("nothing was learnt: no episode ended in %d env steps", learner.env_steps)
     return run
 
 
 def _check_gap(cfg: TgrlConfig, balance: Balance) -> None:
+    if cfg.gap_from == "returns" and not balance.uses_gap:
+        raise UserError("gap_from=returns: this balance goes by no gap; leave the word out")
     if balance.uses_gap and cfg.gap_from == "returns" and cfg.collect in ("student", "teacher"):
         raise UserError(
             f"gap_from=returns: with collect={cfg.collect} the rival has no episodes of its own; "
@@ -171,10 +76,16 @@ def _nobody(cfg: TgrlConfig, env: VecEnv) -> EpisodeTeacher:
     """Return who stands where nobody is asked.
 
     Raises:
-        UserError: a teacher is named, or shall act.
+        UserError: a teacher is named or described, or shall act.
     """
-    if cfg.teacher != TASKS_OWN:
-        raise UserError(f"teacher={cfg.teacher}: this balance asks no teacher; leave the word out")
+    described = {
+        "teacher": (cfg.teacher, TASKS_OWN),
+        "teacher_errors": (cfg.teacher_errors, 0.0),
+        "word_bonus": (cfg.word_bonus, 0.0),
+    }
+    for name, (value, default) in described.items():
+        if value != default:
+            raise UserError(f"{name}={value}: this balance asks no teacher; leave the word out")
     if cfg.collect in ("thirds", "teacher"):
         raise UserError(
             f"collect={cfg.collect}: there is no teacher who could act, since this balance asks none; "
@@ -291,4 +202,8 @@ def target_entropy(entropy: float | None, policy: StudentPolicy) -> float | None
     """Return nats: a share of log n of n choices, or so many for each dimension of a continuous action."""
     if entropy is None:
         return None
+    low, high = (0.0, 1.0) if policy.num_choices else (-math.inf, math.log(2))
+    if not low <= entropy <= high:
+        most = "of log n, 0 to 1" if policy.num_choices else f"in nats, at most log 2 = {high:.3f}"
+        raise UserError(f"entropy={entropy:g}: no policy has it; for these actions it is {most}")
     return entropy * (math.log(policy.num_choices) if policy.num_choices else policy.action_dim)

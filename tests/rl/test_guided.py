@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -247,3 +248,57 @@ def test_it_goes_on_exactly_after_a_save() -> None:
 
 def _all(learner: GuidedLearner) -> list[nn.Parameter]:
     return [*learner.policy.parameters(), *learner.critics.parameters(), *learner.targets.parameters()]
+
+
+def one_state(count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return steps of an episode without end in a single state, which pay nothing; choices drawn evenly."""
+    zeros, no = torch.zeros(count, 1), torch.zeros(count, dtype=torch.bool)
+    even = torch.full((count, 2), 0.5).log()
+    return {
+        "state": zeros,
+        "next_state": zeros,
+        "action": torch.randint(2, (count,), generator=generator),
+        "reward": torch.zeros(count),
+        "answer": even,
+        "next_answer": even,
+        "t": torch.zeros(count, dtype=torch.int64),
+        "terminated": no,
+        "cut": no,
+        "per_episode": torch.tensor(1.0),
+    }
+
+
+@pytest.mark.parametrize(("balance", "value"), [(RewardOnly(), 0.9 * math.log(2) / 0.1), (Fixed(1e-9), 0.0)])
+def test_later_entropy_is_worth_its_temperature_to_soft_actor_critic_alone(
+    balance: Balance, value: float
+) -> None:
+    """Q = gamma (Q + alpha log 2) for alpha = 1; hard values lack the second part."""
+    learner = make_learner(balance, CHOICES, temperature=1.0, tau=0.1)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(800):
+        metrics = learner.update(one_state(32, generator))
+    name = learner.balance.policies[0]
+    assert float(metrics[f"{name}_value"]) == pytest.approx(value, abs=0.15)
+
+
+def test_potentials_before_and_after_a_step_are_of_the_same_network() -> None:
+    """A shaped reward is gamma Phi(s') - Phi(s): in one state (gamma - 1) Phi, whoever lags behind."""
+    learner = make_learner(Shaping(), CHOICES, tau=1e-9)
+    with torch.no_grad():  # the slow copies say 5 of everything, and go on saying it
+        learner.targets.nets.weights[-1].zero_()
+        learner.targets.nets.biases[-1].fill_(5.0)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(800):
+        metrics = learner.update(one_state(32, generator))
+    assert float(metrics["student_value"]) == pytest.approx(0.9 * 5.0 - 0.5, abs=0.1)
+
+
+def test_a_resumed_learner_takes_the_learning_rates_that_it_is_given() -> None:
+    first = make_learner(Fixed(1.0), BOX)
+    learn(first, bandit, 2)
+    second = make_learner(Fixed(1.0), BOX, actor_lr=1e-4, critic_lr=2e-4)
+    second.load_state_dict(first.state_dict())
+    rates = {name: one.param_groups[0]["lr"] for name, one in second._optimizers.items()}
+    assert (rates["actor"], rates["critic"]) == (1e-4, 2e-4)
+    moments = second._optimizers["actor"].state_dict()["state"][0]
+    assert int(moments["step"]) == 2

@@ -45,8 +45,15 @@ def test_expectations_over_choices_are_exact() -> None:
     assert outlook.teacher[1].item() == 0.0
     assert outlook.entropy[0].item() == pytest.approx(1.5 * math.log(2))
     assert outlook.entropy[1].item() == pytest.approx(math.log(3))
-    distance = -(0.1 * math.log(0.5) + 0.9 * math.log(0.25))
+    distance = 0.1 * math.log(0.1 / 0.5) + 0.8 * math.log(0.8 / 0.25) + 0.1 * math.log(0.1 / 0.25)
     assert outlook.distance[0].item() == pytest.approx(distance)
+
+
+def test_who_does_what_an_undecided_teacher_does_is_at_no_distance() -> None:
+    """Else ADVISOR would take a teacher with two equally good moves for one that cannot be followed."""
+    answer = torch.tensor([[0.49, 0.49, 0.02]]).log()
+    outlook = ChoiceMath().outlook(Table(), torch.zeros(1, 1, 3), Choices(answer.expand(2, 1, 3)), answer)
+    assert outlook.distance.abs().max().item() < 1e-6
 
 
 def test_the_value_of_a_choice_that_was_taken() -> None:

@@ -105,8 +105,41 @@ class Wrong:
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [([0.0], "gives 1 numbers where point has 2 actions"), ([0.0, float("nan")], "answered with NaN")],
+    [
+        ([0.0], r"answers have shape \[5, 1\]: needs \[5, 2\].*for point has so many actions"),
+        ([0.0, float("nan")], "answered with NaN"),
+    ],
 )
 def test_answers_that_are_no_actions_are_refused(answer: list[float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         collector_of(TeacherAtAnyState(Wrong(answer)))
+
+
+def test_answers_for_another_number_of_envs_are_refused() -> None:
+    class One:
+        def answer(self, obs: Obs) -> Tensor:
+            return torch.zeros(1, 2)
+
+    with pytest.raises(UserError, match=r"answers have shape \[1, 2\]: needs \[5, 2\]"):
+        collector_of(TeacherAtAnyState(One()))
+
+
+def test_chances_that_do_not_sum_up_to_one_are_refused_where_they_are_meant() -> None:
+    """Probabilities are no log-probabilities. What stands outside of the mask means nothing."""
+    collector = collector_of(ExpertAsTeacher(Remembers(5)))
+    collector.agent.policy.num_choices = 2  # so that answers are taken for choices
+    even = torch.full((5, 2), 0.5)
+
+    class Says:
+        def answer(self, obs: Obs, mask: Tensor | None = None) -> Tensor:
+            return self.row
+
+    collector.teacher = Says()
+    mask = torch.tensor([True, False, True, True, True])
+    collector.teacher.row = even.log().index_fill(0, torch.tensor([1]), float("nan"))
+    assert collector.answer({}, mask).shape == (5, 2)
+    with pytest.raises(UserError, match="answered with NaN"):
+        collector.answer({})
+    collector.teacher.row = even
+    with pytest.raises(UserError, match=r"log-probabilities mean chances that sum up to 3\.3, not 1"):
+        collector.answer({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from robofb.errors import UserError
 from robofb.policies.student import StudentPolicy
 from robofb.run import Run
 from robofb.sim.vec_env import SimVecEnv
-from robofb.train.teachers import load_teacher
+from robofb.train.teachers import load_teacher, teacher_of_run
 from robofb.train.tgrl import TgrlConfig
 from robofb.types import ArraySpec, EnvSpec
 
@@ -47,6 +48,7 @@ class Named:
     task: Any = None
     teacher_checkpoint: str = "best"
     teacher_errors: float = 0.0
+    resume: str | None = None
 
 
 def save_student(path: Path, spec: EnvSpec = POINT_SPEC, **settings: Any) -> StudentPolicy:
@@ -164,3 +166,18 @@ def test_a_teacher_of_another_task_is_refused(tmp_path: Path) -> None:
     env.spec = replace(POINT_SPEC, obs={"state": ArraySpec((5,))})
     with pytest.raises(UserError, match="'state' has shape \\[4\\] there, another in point"):
         load_teacher(Named(str(tmp_path / "box")), env)
+
+
+def test_a_training_that_goes_on_keeps_its_teacher_whatever_becomes_of_that_run(tmp_path: Path) -> None:
+    save_student(tmp_path / "teacher", hidden=[8])
+    named = Named(str(tmp_path / "teacher"))
+    kept = teacher_of_run(named)
+    obs = PointEnv(4).reset(0)
+    before = load_teacher(named, PointEnv(4), kept).answer(obs)
+    with Run.create(tmp_path / "own", {}, "tgrl") as run:
+        run.save_checkpoint({"teacher": kept}, step=1)
+    shutil.rmtree(tmp_path / "teacher")
+    resumed = replace(named, resume=str(tmp_path / "own"))
+    assert torch.equal(load_teacher(resumed, PointEnv(4)).answer(obs), before)
+    with pytest.raises(UserError, match="no run at .*teacher"):
+        load_teacher(named, PointEnv(4))

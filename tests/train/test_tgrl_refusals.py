@@ -29,12 +29,17 @@ from robofb.train import tgrl
         ("warmup_steps=100000", "warmup_steps=100000: learning begins after them, but env_steps=25000 ends"),
         ("buffer_size=99999999999999999999", r"buffer_size=99999999999999999999: must be below"),
         ("buffer_size=10", "buffer_size=10: needs 1616, an episode of each of num_envs"),
+        ("entropy=1.5", r"entropy=1\.5: no policy has it; for these actions it is of log n, 0 to 1"),
+        ("tau=0", "tau=0"),
+        ("gap_from=returns balance=fixed", "gap_from=returns: this balance goes by no gap"),
+        ("balance=reward teacher_errors=0.5", r"teacher_errors=0\.5: this balance asks no teacher"),
+        ("balance=reward word_bonus=3", r"word_bonus=3\.0: this balance asks no teacher"),
         ("balance.lr=abc", r"balance\.lr=abc: must be positive and finite"),
     ],
 )
 def test_settings_without_meaning_are_named_and_leave_no_folder(tmp_path: Path, word: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        tgrl.train(config.compose("train_tgrl", [f"out={tmp_path / 'run'}", word]))
+        tgrl.train(config.compose("train_tgrl", [f"out={tmp_path / 'run'}", *word.split()]))
     assert not (tmp_path / "run").exists()
 
 
