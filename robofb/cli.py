@@ -54,9 +54,12 @@ class _VerbCommand(TyperCommand):
 
 def _keys_text(verb: Verb) -> str:
     """List every key with its default, its choices and its sentence."""
-    from robofb.config import key_help
+    from robofb.config import has_settings, key_help
 
-    lines = ["Keys (KEY=VALUE; inner ones as in policy.horizon=8):", ""]
+    lines = ["Keys (KEY=VALUE; inner ones as in policy.horizon=8; --cfg shows those of a choice):"]
+    if has_settings(verb):
+        lines.append("A task's own settings, where there are any, replace what is shown: see task=... --cfg.")
+    lines.append("")
     for key in key_help(verb.name):
         lines.append(f"  {key.name}={key.default}")
         if key.doc:

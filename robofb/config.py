@@ -9,13 +9,11 @@ from __future__ import annotations
 import importlib
 import importlib.resources
 import inspect
-import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -28,11 +26,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robofb.config_errors import explain, explain_missing, unknown_key
+from robofb.config_words import added, key_of, quoted, quoted_list
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
 
 CONFIG_MODULE = "robofb.configs"
-GROUPS_OF_VALUES = {"preset", "settings"}
+SETTINGS = ("settings", "agents_settings", "borel_settings")
+"""Config groups that hold what was tried for a task, of one verb each."""
+
+GROUPS_OF_VALUES = {"preset", *SETTINGS}
 """Config groups whose files fill in the verb's own keys."""
 
 
@@ -77,8 +79,10 @@ def compose(verb_name: str, overrides: Sequence[str] = ()) -> Any:
     with _explained(verb, words):
         with _hydra(verb):
             names = _names(verb)
-            cfg = hydra_compose(verb.config, overrides=[word for word in words if _key(word) not in names])
-            for override in OverridesParser.create().parse_overrides([w for w in words if _key(w) in names]):
+            cfg = hydra_compose(verb.config, overrides=[w for w in words if key_of(w) not in names])
+            for override in OverridesParser.create().parse_overrides(
+                [w for w in words if key_of(w) in names]
+            ):
                 if override.is_sweep_override():
                     raise UserError(f"{override.input_line}: needs one value")
                 OmegaConf.update(cfg, override.key_or_group, override.value())
@@ -115,8 +119,15 @@ def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], 
     """
     verb = find_verb(verb_name)
     words = _words(verb, overrides)
-    if any(_key(word) == "resume" for word in words):
+    if any(key_of(word) == "resume" for word in words):
         raise UserError("resume continues one run with one set of values: leave out -m")
+    for word in words:
+        shared = not any(sign in word for sign in (",", "${")) and not word.endswith("=null")
+        if key_of(word) == "out" and shared:
+            raise UserError(
+                f"{word}: each run of a sweep needs a folder of its own; leave out out=, or say "
+                "'out=runs/x-${seed}'"
+            )
     folder = f"runs/sweeps/{datetime.now():%Y-%m-%d-%H%M%S}-{verb.config}"
     quiet = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
     quiet += [
@@ -127,6 +138,13 @@ def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], 
     ]
     with _explained(verb, words), _hydra(verb) as hydra:
         hydra.multirun(verb.config, job, [*quiet, *words], with_log_configuration=False)
+
+
+def has_settings(verb: Verb) -> bool:
+    """Return whether tasks may have settings of their own for a verb."""
+    with _hydra(verb):
+        choices = hydra_compose(verb.config, return_hydra_config=True).hydra.runtime.choices
+        return bool(set(SETTINGS) & set(choices))
 
 
 def key_help(verb_name: str) -> list[KeyHelp]:
@@ -217,61 +235,31 @@ def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     free, paths = _keys_of(verb, dict[str, Any]), _paths_of(verb)
     _check_settings(overrides)
     text = _keys_of(verb, str, str | None) | paths
-    said = [_key(word) for word in overrides]
+    said = [key_of(word) for word in overrides]
     for key in said:
         inner = next((other for other in said if other.startswith(f"{key}.")), None)
         if inner and key.partition(".")[0] in free:
             raise UserError(f"{key} and {inner}: say one of them, for one replaces the other")
-    words = [_add(_quote_list(word, paths) or _quote(word, text), free) for word in overrides]
+    words = [added(quoted_list(word, paths) or quoted(word, text), free) for word in overrides]
     return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
 
 
 def _check_settings(words: Sequence[str]) -> None:
     """Refuse settings that do not exist: Hydra takes no notice, for a task needs none."""
-    folder = importlib.resources.files(CONFIG_MODULE) / "settings"
-    valid = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir())
     for word in words:
-        for name in word.partition("=")[2].split(",") if word.startswith("settings=") else []:
+        group, _, names = word.partition("=")
+        if group not in SETTINGS or not names:
+            continue
+        folder = importlib.resources.files(CONFIG_MODULE) / group
+        valid = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir())
+        for name in names.split(","):
             if name not in valid:
-                raise UserError(f"settings={name}: no such settings; valid: {', '.join(valid)}")
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
-
-
-def _add(word: str, free_keys: set[str]) -> str:
-    """Let any key be said within a free group, such as the overrides of a stage: residual.clip=0.1."""
-    key, equals, _ = word.partition("=")
-    return f"++{word}" if equals and key.partition(".")[0] in free_keys else word
-
-
-def _quote(word: str, text_keys: set[str]) -> str:
-    """Quote a path, which Hydra's grammar may stumble over: run=runs/lr=0.1, data=~/demos, out=1e3.
-
-    A comma stays bare, for it may be a sweep; so do null and what the user quoted or interpolates.
-    """
-    key, equals, value = word.partition("=")
-    if not equals or key not in text_keys or value in ("", "null") or value[0] in "'\"$=" or "," in value:
-        return word
-    if value.startswith("~"):
-        value = str(Path(value).expanduser())
-    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
-    return f"{key}='{escaped}'"
+                raise UserError(f"{group}={name}: no such settings; valid: {', '.join(valid)}")
 
 
 def _paths_of(verb: Verb) -> set[str]:
     """Return the keys that hold one path or a list of several."""
     return {field.name for field in fields(load_object(verb.schema)) if field.metadata.get("paths")}
-
-
-def _quote_list(word: str, path_keys: set[str]) -> str | None:
-    """Quote each path of a list such as data=[a,~/b]; return None where the word is no such list."""
-    key, _, value = word.partition("=")
-    if key not in path_keys or not (value.startswith("[") and value.endswith("]")):
-        return None
-    items = [_quote(f"{key}={item.strip()}", path_keys) for item in value[1:-1].split(",")]
-    return f"{key}=[{','.join(item.partition('=')[2] for item in items)}]"
 
 
 def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str]) -> None:
@@ -296,5 +284,5 @@ def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str
         if parent and not OmegaConf.is_config(holder := OmegaConf.select(cfg, parent)) and holder is not None:
             raise UserError(f"{key}: {parent} is {holder} in {resume}, which has no inner keys")
         if parent:
-            added = override.is_add() or override.is_force_add()
-            OmegaConf.update(cfg, key, override.value(), force_add=added)
+            is_new = override.is_add() or override.is_force_add()
+            OmegaConf.update(cfg, key, override.value(), force_add=is_new)

@@ -168,7 +168,8 @@ def main(cfg: EvalConfig) -> Evaluation:
     run.write_summary({"eval": facts})
     result = results[""]
     print(f"success {result.rate}")
-    print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
+    if len(result.failures) > 1:
+        print("failed at " + ", ".join(f"{stage} {count}" for stage, count in result.failures.items()))
     further = _further_facts(results)
     for name, theirs in others.items():
         further |= {f"on {name}: {key}": value for key, value in _further_facts(theirs).items()}

@@ -360,3 +360,10 @@ def test_mistake_in_a_sweep_is_one_line_and_runs_nothing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="seed=b: needs a whole number"):
         sweep("eval", ["run=x", "seed=1,b"], seen.append)
     assert seen == []
+
+
+def test_one_folder_for_all_runs_of_a_sweep_is_refused_before_the_first(tmp_path):
+    seen = []
+    with pytest.raises(UserError, match="out='?runs/x'?: each run of a sweep needs a folder of its own"):
+        sweep("train tgrl", ["seed=1,2", "out=runs/x"], seen.append)
+    assert not seen

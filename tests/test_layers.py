@@ -18,6 +18,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     {
         "evaluate",
         "evaluation",
+        "evaluate_trials",
         "loading",
         "build",
         "run",
@@ -38,6 +39,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
         "cli",
         "config",
         "config_errors",
+        "config_words",
         "verbs",
         "asset_verbs",
         "worlds",

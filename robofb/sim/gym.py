@@ -40,7 +40,7 @@ def observation_space(spec: EnvSpec) -> spaces.Dict:
 def action_space(spec: EnvSpec) -> spaces.Space:
     """Return the Gymnasium space of a task's actions."""
     choices = num_choices(spec.action)
-    return box(spec.action) if choices is None else spaces.MultiDiscrete([choices])
+    return box(spec.action) if choices is None else spaces.Discrete(choices)
 
 
 def _make_env(
@@ -58,7 +58,9 @@ def _make_env(
 
 
 def _tensor(action: np.ndarray, spec: EnvSpec) -> Tensor:
-    return torch.as_tensor(action, dtype=getattr(torch, spec.action.dtype))
+    """Return actions as our envs take them: a choice, to Gymnasium a number, is a row of one."""
+    tensor = torch.as_tensor(action, dtype=getattr(torch, spec.action.dtype))
+    return tensor if num_choices(spec.action) is None else tensor.unsqueeze(-1)
 
 
 def _numpy(obs: Obs) -> NumpyObs:
@@ -111,7 +113,7 @@ class RobofbEnv(gymnasium.Env[NumpyObs, np.ndarray]):
         return self._row(self._env.reset(_random_seed(self.np_random))), {}
 
     def step(self, action: np.ndarray) -> tuple[NumpyObs, float, bool, bool, dict[str, Any]]:
-        """Apply one action (A,); the observation is the episode's own even at its end."""
+        """Apply one action, (A,) or a choice; the observation is the episode's own even at its end."""
         result = self._env.step(_tensor(action, self._env.spec)[None])
         info = {_info_key(key): value[0].item() for key, value in result.info.items()}
         return (
@@ -195,7 +197,7 @@ class RobofbVectorEnv(VectorEnv[NumpyObs, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[NumpyObs, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Apply actions (B, A); `infos["final_obs"]` holds the last observations of ended episodes."""
+        """Apply actions (B, A), or choices (B,); `infos["final_obs"]` holds what ended episodes showed last."""
         result = self._env.step(_tensor(actions, self._env.spec))
         infos: dict[str, Any] = {}
         for key, value in result.info.items():

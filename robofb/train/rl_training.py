@@ -191,8 +191,7 @@ class RlTraining:
                         self._stop()
                     metrics = self._step()
                     finished = self._why_finished()
-                    bar.update(learner.env_steps - bar.n)
-                    bar.set_postfix(success=f"{metrics.get('train/success', 0):.2f}", refresh=False)
+                    self._show(bar, metrics)
                     if learner.iteration % cfg.select_every == 0 or finished:
                         chosen, best = self._choose()
                         finished = finished or self._why_finished()
@@ -207,6 +206,12 @@ class RlTraining:
         self._summarise(finished)
         if self.ranks.any(interrupt.raised):  # in the last iteration: what would come next must not start
             raise KeyboardInterrupt
+
+    def _show(self, bar: Any, metrics: Mapping[str, float]) -> None:
+        """Move the bar on; the episodes that ended in this iteration explore, and may be few."""
+        bar.update(self.learner.env_steps - bar.n)
+        if "train/success" in metrics:
+            bar.set_postfix({"success while exploring": f"{metrics['train/success']:.2f}"}, refresh=False)
 
     def _step(self) -> dict[str, float]:
         """Do one iteration; save what caused it where a number is no longer finite."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robofb.build import build
 from robofb.errors import UserError
-from robofb.interfaces import AskedAgent, EpisodeTeacher, TaughtTask, VecEnv
+from robofb.interfaces import AskedAgent, EpisodeTeacher, TaughtTask, Teacher, VecEnv
 from robofb.loading import CHUNK_POLICY_KINDS, policy_of
 from robofb.policies.student import Choices, StudentPolicy
 from robofb.rng import EpisodeRng
@@ -130,7 +130,8 @@ def _scripted(cfg: Taught, env: VecEnv) -> EpisodeTeacher:
 
 
 def _of_run(kept: Mapping[str, Any], env: VecEnv, what: str) -> EpisodeTeacher:
-    policy, teacher = policy_of(kept), None
+    policy = policy_of(kept)
+    teacher: Teacher | None = None
     if kept["kind"] == "tgrl" and not policy.memories.size:
         teacher = StudentAsTeacher(policy)
     elif kept["kind"] != "tgrl" and policy.obs_history == 1 and hasattr(policy, "predict"):

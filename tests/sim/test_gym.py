@@ -61,10 +61,10 @@ def test_tasks_with_worlds_of_their_own_keep_gymnasiums_contract(name):
 
 def test_choices_are_choices_in_gymnasium_and_the_end_can_be_rendered():
     env = gymnasium.make("robofb/TigerDoor-v0", render_mode="rgb_array")
-    assert env.action_space == gymnasium.spaces.MultiDiscrete([4])
+    assert env.action_space == gymnasium.spaces.Discrete(4)
     obs, _ = env.reset(seed=0)
     for move in (2, 2, 1, 1, 0, 1, 1):
-        obs, _, terminated, _, _ = env.step(np.array([move]))
+        obs, _, terminated, _, _ = env.step(move)
     assert terminated and obs["grid"][-1, 2, 5] == 1  # the agent stands in the upper door
     picture = env.render()
     door = picture[64:96, 160:192].reshape(-1, 3).tolist()  # 32 pixels a cell
