@@ -14,8 +14,8 @@ from robofb.normalize import element_stats, low_dim_specs
 from robofb.progress import progress_bar
 from robofb.provenance import MADE_WITH, made_with
 from robofb.store.atomic import clear_staging, explain, replace_file
-from robofb.store.checks import check_episode, check_finite, check_same_spec
-from robofb.store.commit import commit, truncate
+from robofb.store.checks import check_finite, check_same_spec
+from robofb.store.commit import commit, entries_of, truncate
 from robofb.store.flat_array import FlatArray
 from robofb.store.index import INDEX_FILE, EpisodeEntry, dump_index, load_index
 from robofb.store.layout import (
@@ -209,9 +209,9 @@ class EpisodeStore:
         check_finite(key, rows, self.episode_lengths[list(numbers)], numbers, str(self.path))
         return rows
 
-    def final_timestamps(self) -> np.ndarray:
-        """Return (N,) float64, time of the observation after each episode's last step [s]."""
-        return self._arrays["final/timestamp"].read(0, len(self))
+    def finals(self, key: str) -> np.ndarray:
+        """Return (N, ...) of an observation, or "timestamp" [s], after each episode's last step."""
+        return self._arrays[f"final/{key}"].read(0, len(self))
 
     def stats(self, episodes: Sequence[int] | None = None) -> dict[str, dict[str, np.ndarray]]:
         """Return "min", "max", "mean", "std" (float32) of every low-dimensional observation and the action.
@@ -228,26 +228,31 @@ class EpisodeStore:
     def append(self, episode: Episode) -> int:
         """Write one episode durably and return its number.
 
-        Nothing on disk is replaced before all is written; the episode counts once the index is replaced.
+        What `extend` does with one.
+        """
+        return self.extend([episode])
+
+    def extend(self, episodes: Sequence[Episode]) -> int:
+        """Write episodes durably in one step, all of them or none, and return the first one's number.
+
+        Nothing on disk is replaced before all is written; they count once the index is replaced.
 
         Raises:
-            UserError: the store is not open for append, the episode does not fit or holds NaN, or the disk is
+            UserError: the store is not open for append, an episode does not fit or holds NaN, or the disk is
                 full. Committed episodes stay as they are.
         """
         if self._lock is None or not self._lock.held:
             raise UserError(f"{self.path} is not open for append")
         number = len(self)
+        end = self._committed_rows("data/action")
+        entries = entries_of(episodes, self.spec, number, end, str(self.path))
+        if not entries:
+            return number
+        lines = [*self._lines, *(entry.to_json() for entry in entries)]
         try:
-            check_episode(episode, self.spec)
-            end = self._committed_rows("data/action") + len(episode)
-            entry = EpisodeEntry(end, bool(episode.success), bool(episode.terminated), dict(episode.meta))
-            line = entry.to_json()
-        except UserError as error:
-            raise UserError(f"{self.path}: episode {number} refused: {error}") from None
-        try:
-            commit(self.path, self._arrays, number, episode, entry, [*self._lines, line])
-            self._entries.append(entry)
-            self._lines.append(line)
+            commit(self.path, self._arrays, episodes, entries, lines)
+            self._entries += entries
+            self._lines += lines[number:]
         except OSError as error:
             what = f"{self.path}: episode {number} is not saved (those before it are)"
             raise UserError(explain(error, what)) from error

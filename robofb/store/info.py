@@ -138,7 +138,7 @@ def _seconds(store: EpisodeStore) -> float:
     if not len(store):
         return 0.0
     first = store.read("timestamp")[store.episode_ends - store.episode_lengths]
-    return float(np.sum(store.final_timestamps() - first))
+    return float(np.sum(store.finals("timestamp") - first))
 
 
 def folder_bytes(path: Path) -> int:

@@ -62,7 +62,7 @@ def assert_holds(folder, expected):
             rows = np.concatenate([episode.obs[key][:-1] for episode in expected])
             np.testing.assert_array_equal(store.read(key), rows)
         np.testing.assert_array_equal(store.read("action"), np.concatenate([e.action for e in expected]))
-        np.testing.assert_array_equal(store.final_timestamps(), [e.timestamps[-1] for e in expected])
+        np.testing.assert_array_equal(store.finals("timestamp"), [e.timestamps[-1] for e in expected])
         assert_same(store[-1], expected[-1])
 
 

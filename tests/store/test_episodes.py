@@ -74,6 +74,37 @@ def test_any_lengths_round_trip_across_chunk_borders(tmp_path, lengths, reopen):
     np.testing.assert_array_equal(zarr.open_group(folder, mode="r")["data/front"][:], rows)
 
 
+@pytest.mark.parametrize("lengths", [[5], [CHUNK_ROWS - 1, 3, 1], [2, CHUNK_ROWS + 7, 4]])
+def test_several_at_once_leave_what_one_after_the_other_leaves(tmp_path, lengths):
+    episodes = [make_episode(number, length) for number, length in enumerate([3, *lengths])]
+    with (
+        EpisodeStore.create(tmp_path / "one", SPEC) as one,
+        EpisodeStore.create(tmp_path / "many", SPEC) as many,
+    ):
+        for episode in episodes:
+            one.append(episode)
+        many.append(episodes[0])
+        assert many.extend(episodes[1:]) == 1
+        assert many.extend([]) == len(episodes)
+        assert many.append(make_episode(9, 2)) == one.append(make_episode(9, 2)) == len(episodes)
+    files = sorted(
+        path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()
+    )
+    for file in files:
+        assert (tmp_path / "many" / file).read_bytes() == (tmp_path / "one" / file).read_bytes(), file
+
+
+def test_one_unsound_episode_among_several_refuses_them_all(store):
+    fill(store, 2)
+    bad = replace(make_episode(3), reward=np.full(len(make_episode(3)), np.nan, np.float32))
+    with pytest.raises(UserError, match="episode 3 refused: .*reward"):
+        store.extend([make_episode(2), bad])
+    assert len(store) == 2
+    store.close()
+    with EpisodeStore.open(store.path) as again:
+        assert len(again) == 2
+
+
 def test_folder_is_a_zarr_2_group_as_diffusion_policy_reads_it(store):
     fill(store, 4)
     episodes = [make_episode(number) for number in range(4)]
