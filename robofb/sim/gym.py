@@ -197,7 +197,7 @@ class RobofbVectorEnv(VectorEnv[NumpyObs, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[NumpyObs, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Apply actions (B, A), or choices (B,); `infos["final_obs"]` holds what ended episodes showed last."""
+        """Apply actions (B, A), or choices (B,); `infos["final_obs"]`: what ended episodes showed last."""
         result = self._env.step(_tensor(actions, self._env.spec))
         infos: dict[str, Any] = {}
         for key, value in result.info.items():
