@@ -82,6 +82,12 @@ VERBS = {
             "robofb.train.tgrl:train",
         ),
         Verb(
+            "train_agents",
+            "Train one agent for each of many tasks of a family, and log all that they do (BOReL).",
+            "robofb.train.agents:AgentsConfig",
+            "robofb.train.agents:train",
+        ),
+        Verb(
             "train_dagger",
             "Teach a chunk policy what an expert run would do where the policy itself goes (DAgger).",
             "robofb.train.dagger:DaggerConfig",

@@ -1,0 +1,175 @@
+"""Complete histories of N single-task agents in memory, and the trials that are cut out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robofb.errors import UserError
+from robofb.policies.single_task import STATE
+from robofb.progress import progress_bar
+from robofb.store.agent_logs import AgentLogs
+
+
+class Trials(NamedTuple):
+    """Trials of K episodes, M of them; their steps stand one after the other, T places each.
+
+    Attributes:
+        obs, next_obs: (M, T, D) before and after each step, the latter before any reset.
+        action: (M, T, A).
+        reward: (M, T).
+        valid: (M, T) bool, false behind a trial's last step.
+        episode: (M, T) int64, 0..K-1, to which each step belongs.
+        terminated: (M, T) bool, the step ended its episode by success or failure.
+        agent: (M,) int64 whose task it is.
+    """
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    next_obs: Tensor
+    valid: Tensor
+    episode: Tensor
+    terminated: Tensor
+    agent: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """(M,) int64 steps of each trial."""
+        return self.valid.sum(1)
+
+    def rows(self, which: Tensor) -> Trials:
+        """Return some of the trials, (n,) int64 or (M,) bool."""
+        return Trials(*(part[which] for part in self))
+
+
+@dataclass(frozen=True)
+class Histories:
+    """E episodes of each of N agents, in the order in which they ended; shorter ones are padded with zeros.
+
+    Attributes:
+        obs: (N, E, H + 1, D) float32.
+        action: (N, E, H, A) float32 or int64.
+        reward: (N, E, H) float32.
+        length: (N, E) int64, 0 where an agent has fewer episodes.
+        terminated: (N, E) bool, by success or failure; else the time limit came.
+        params: (N, P) float32 of the agents' tasks.
+        by: (N, E) int64, the agent that acted: the task's own, or a visitor.
+    """
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    length: Tensor
+    terminated: Tensor
+    params: Tensor
+    by: Tensor
+
+    @property
+    def num_agents(self) -> int:
+        """N."""
+        return len(self.params)
+
+    @property
+    def horizon(self) -> int:
+        """H."""
+        return self.action.shape[2]
+
+    @property
+    def num_episodes(self) -> Tensor:
+        """(N,) int64 episodes of each agent."""
+        return (self.length > 0).sum(1)
+
+    def trials(self, agent: Tensor, episodes: Tensor, source: Tensor | None = None) -> Trials:
+        """Return trials made of some agents' episodes, whose steps are moved together.
+
+        Args:
+            agent: (M,) int64 whose trials they are.
+            episodes: (M, K) int64 numbers of episodes, in their order.
+            source: (M, K) int64 from whose log each episode is, where not from `agent`'s.
+        """
+        who, horizon = agent[:, None] if source is None else source, self.horizon
+        length = self.length[who, episodes]  # (M, K)
+        step = torch.arange(horizon)
+        valid = (step < length[..., None]).flatten(1)  # (M, K * H)
+        last = (step == length[..., None] - 1) & self.terminated[who, episodes][..., None]
+        number = torch.arange(episodes.shape[1])[None, :, None].expand(len(agent), -1, horizon)
+        obs = self.obs[who, episodes]
+        parts = {
+            "obs": obs[:, :, :-1].flatten(1, 2),
+            "action": self.action[who, episodes].flatten(1, 2),
+            "reward": self.reward[who, episodes].flatten(1, 2),
+            "next_obs": obs[:, :, 1:].flatten(1, 2),
+            "valid": valid,
+            "episode": number.flatten(1),
+            "terminated": last.flatten(1),
+        }
+        if not valid.all():
+            parts = {name: _moved(part, valid) for name, part in parts.items()}
+        return Trials(**parts, agent=agent)
+
+    def draw(self, agent: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return numbers (M, K) of K = `count` consecutive episodes of agents (M,), drawn evenly.
+
+        Raises:
+            ValueError: an agent has fewer.
+        """
+        room = self.num_episodes[agent] - count + 1
+        if int(room.min()) < 1:
+            raise ValueError(f"an agent has fewer than {count} episodes")
+        first = (torch.rand(len(agent), generator=generator) * room).long()
+        return first[:, None] + torch.arange(count)
+
+
+def _moved(part: Tensor, valid: Tensor) -> Tensor:
+    """Return (M, T, ...) with the valid steps (M, T) at the front, in their order."""
+    order = (~valid).int().argsort(dim=1, stable=True)
+    index = order.view(*order.shape, *[1] * (part.dim() - 2)).expand_as(part)
+    return part.gather(1, index)
+
+
+def load_histories(logs: AgentLogs) -> Histories:
+    """Read agents' logs into memory.
+
+    Raises:
+        UserError: an agent has fewer episodes than a trial, or its log holds NaN.
+    """
+    num_agents, spec = len(logs), logs.spec
+    counts = [len(store) for store in logs]
+    for store, count in zip(logs, counts, strict=True):
+        if count < logs.episodes_per_trial:
+            raise UserError(f"{store.path} has {count} episodes, a trial {logs.episodes_per_trial}")
+    most = max(counts)
+    horizon = max(int(store.episode_lengths.max()) for store in logs)
+    state, action = spec.obs[STATE].shape, spec.action.shape
+    obs = np.zeros((num_agents, most, horizon + 1, *state), np.float32)
+    actions = np.zeros((num_agents, most, horizon, *action), spec.action.dtype)
+    reward = np.zeros((num_agents, most, horizon), np.float32)
+    length = np.zeros((num_agents, most), np.int64)
+    terminated, by = np.zeros((num_agents, most), bool), np.zeros((num_agents, most), np.int64)
+    with progress_bar(num_agents, "read logs", "agent", delay_s=2.0) as bar:
+        for agent, store in enumerate(logs):
+            own = store.episode_lengths
+            row = np.repeat(np.arange(len(own)), own)
+            step = np.arange(own.sum()) - np.repeat(store.episode_ends - own, own)
+            obs[agent, row, step] = store.read_finite(STATE)
+            obs[agent, np.arange(len(own)), own] = store.finals(STATE)
+            actions[agent, row, step] = store.read_finite("action")
+            reward[agent, row, step] = store.read_finite("reward")
+            length[agent, : len(own)] = own
+            terminated[agent, : len(own)] = [entry.terminated for entry in store.entries]
+            by[agent, : len(own)] = [entry.meta.get("by_agent", agent) for entry in store.entries]
+            bar.update()
+    return Histories(
+        obs=torch.from_numpy(obs),
+        action=torch.from_numpy(actions),
+        reward=torch.from_numpy(reward),
+        length=torch.from_numpy(length),
+        terminated=torch.from_numpy(terminated),
+        params=torch.tensor(logs.params, dtype=torch.float32),
+        by=torch.from_numpy(by),
+    )

@@ -1,0 +1,184 @@
+"""Learn N single-task policies at once: DQN for choices, soft actor-critic for continuous actions.
+
+One optimiser step is one step of each agent by itself: Adam works element by element, and no two agents share
+a weight or a transition.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from robofb.nets.stacked import StackedMlp
+from robofb.optimisation import restore_optimizers
+from robofb.policies.single_task import SingleTaskPolicies
+from robofb.policies.squashed import SquashedGaussian
+
+
+class SingleTaskLearner(Protocol):
+    """Improves the policies of N agents."""
+
+    policies: SingleTaskPolicies
+
+    def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step of every agent; return metrics, on the device.
+
+        Args:
+            batch: normalised "state", "next_state" (N, b, D) and "action" (N, b, A); "reward" (N, b), and
+                "discount" (N, b), which is 0 after a termination.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class ChoiceLearner:
+    """Double DQN (van Hasselt et al., arXiv 1509.06461) with a slowly following target.
+
+    Args:
+        policies: values of choices.
+        lr: of Adam.
+        tau: share of the values that their slow copies take over per update.
+    """
+
+    def __init__(self, policies: SingleTaskPolicies, *, lr: float, tau: float) -> None:
+        self.policies, self.tau = policies, tau
+        self.target = copy.deepcopy(policies.net).requires_grad_(False)
+        self._optimizer = torch.optim.Adam(policies.net.parameters(), lr=lr, fused=True)
+
+    def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step; see `SingleTaskLearner`."""
+        with torch.no_grad():
+            wanted = self.policies(batch["next_state"]).argmax(-1, keepdim=True)
+            later = self.target(batch["next_state"]).gather(-1, wanted)[..., 0]
+            goal = batch["reward"] + batch["discount"] * later
+        taken = self.policies(batch["state"]).gather(-1, batch["action"])[..., 0]
+        loss = 0.5 * ((taken - goal) ** 2).mean(1).sum()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        follow(self.target, self.policies.net, self.tau)
+        return {"critic_loss": loss.detach() / len(goal), "q": taken.detach().mean()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all but the policies' weights that learning continues from."""
+        optimizers = {"values": copy.deepcopy(self._optimizer.state_dict())}
+        return {"target": self.target.state_dict(), "optimizers": optimizers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.target.load_state_dict(state["target"])
+        restore_optimizers({"values": self._optimizer}, state["optimizers"])
+
+
+class ContinuousLearner:
+    """Soft actor-critic (Haarnoja et al., arXiv 1812.05905) with two critics and a temperature each.
+
+    Args:
+        policies: act.
+        generator: draws the critics' weights and the actions' noise.
+        lr: of Adam.
+        tau: share of the critics that their slow copies take over per update.
+        temperature: weight of the entropy, at first.
+        target_entropy: that it is adjusted to, in nats; constant where None.
+    """
+
+    def __init__(
+        self,
+        policies: SingleTaskPolicies,
+        generator: torch.Generator,
+        *,
+        lr: float,
+        tau: float,
+        temperature: float,
+        target_entropy: float | None,
+    ) -> None:
+        self.policies, self.generator, self.tau = policies, generator, tau
+        self.target_entropy = target_entropy
+        size = policies.in_dim + policies.action_dim
+        # Two critics of each agent, one after the other.
+        self.critics = StackedMlp([size, *policies.hidden, 1], 2 * policies.num_agents, generator=generator)
+        self.targets = copy.deepcopy(self.critics).requires_grad_(False)
+        self.log_temperature = torch.full((policies.num_agents, 1), math.log(temperature))
+        self.log_temperature.requires_grad_()
+        self._optimizers = {
+            "actor": torch.optim.Adam(policies.net.parameters(), lr=lr, fused=True),
+            "critic": torch.optim.Adam(self.critics.parameters(), lr=lr, fused=True),
+            "temperature": torch.optim.Adam([self.log_temperature], lr=lr),
+        }
+
+    def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step; see `SingleTaskLearner`."""
+        temperature = self.log_temperature.detach().exp()
+        with torch.no_grad():
+            action, log_prob = self._sample(batch["next_state"])
+            later = _values(self.targets, batch["next_state"], action).amin(1) - temperature * log_prob
+            goal = batch["reward"] + batch["discount"] * later
+        values = _values(self.critics, batch["state"], batch["action"])
+        critic_loss = 0.5 * ((values - goal[:, None]) ** 2).mean(-1).sum()
+        self._descend("critic", critic_loss)
+        action, log_prob = self._sample(batch["state"])
+        self.critics.requires_grad_(False)
+        worth = _values(self.critics, batch["state"], action).amin(1)
+        self._descend("actor", (temperature * log_prob - worth).mean(-1).sum())
+        self.critics.requires_grad_(True)
+        if self.target_entropy is not None:
+            lacking = (log_prob.detach() + self.target_entropy).mean(-1, keepdim=True)
+            self._descend("temperature", -(self.log_temperature.exp() * lacking).sum())
+        follow(self.targets, self.critics, self.tau)
+        return {
+            "critic_loss": critic_loss.detach() / len(goal),
+            "q": values.detach().mean(),
+            "entropy": -log_prob.detach().mean(),
+            "temperature": temperature.mean(),
+        }
+
+    def _sample(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (*state.shape[:-1], self.policies.action_dim)
+        wanted = SquashedGaussian.of(self.policies(state), 1.0)
+        return wanted.sample(torch.randn(shape, generator=self.generator))
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        self._optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizers[name].step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all but the policies' weights that learning continues from."""
+        return {
+            "critics": self.critics.state_dict(),
+            "targets": self.targets.state_dict(),
+            "log_temperature": self.log_temperature.detach().clone(),
+            "optimizers": {name: copy.deepcopy(one.state_dict()) for name, one in self._optimizers.items()},
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.critics.load_state_dict(state["critics"])
+        self.targets.load_state_dict(state["targets"])
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+        restore_optimizers(self._optimizers, state["optimizers"])
+        self.generator.set_state(state["generator"])
+
+
+def _values(critics: StackedMlp, state: Tensor, action: Tensor) -> Tensor:
+    """Return (N, 2, b) of both critics of each agent, of states (N, b, D) and actions (N, b, A)."""
+    both = [part.repeat_interleave(2, 0) for part in (state, action)]
+    return critics(*both)[..., 0].unflatten(0, (len(state), 2))
+
+
+@torch.no_grad()
+def follow(slow: torch.nn.Module, fast: torch.nn.Module, share: float) -> None:
+    """Let the weights of `slow` take over a share of those of `fast`."""
+    ours: list[Tensor] = list(slow.parameters())
+    theirs: list[Tensor] = list(fast.parameters())
+    torch._foreach_lerp_(ours, theirs, share)
