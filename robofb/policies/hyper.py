@@ -1,0 +1,118 @@
+"""A policy of hyper-states: where one is, and what one believes of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robofb.nets.stacked import StackedMlp
+from robofb.policies.squashed import SquashedGaussian
+from robofb.rl.borel.belief import Belief, BeliefEncoder
+from robofb.types import EnvSpec, Obs, Step
+
+_MOST = 5.0  # largest absolute normalised number of a belief
+
+
+class HyperPolicy(nn.Module):
+    """Values of choices, or a squashed Gaussian, of [state, mean, log-variance] (arXiv 2008.02598, sec. 4).
+
+    Args:
+        spec: of the environment, whose "state" is seen.
+        encoder: settings of its `BeliefEncoder`.
+        hidden: sizes of the hidden layers.
+        generator: draws the initial weights; the global one where None.
+
+    Attributes:
+        in_dim: F, size of a hyper-state as networks take it.
+        num_choices, action_dim: see `StudentPolicy`; of choices `action_dim` is 1.
+    """
+
+    num_agents = 1  # of what `rl.single_task` trains
+    belief_mean: Tensor
+    belief_std: Tensor
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        encoder: dict[str, int],
+        *,
+        hidden: Sequence[int] = (64, 64),
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.hidden = spec.only(["state"]), tuple(hidden)
+        self.encoder = BeliefEncoder(spec, **encoder, generator=generator)
+        self.num_choices, self.action_dim = self.encoder.num_choices, spec.action.shape[0]
+        self.in_dim = self.encoder.state_dim + 2 * self.encoder.latent
+        self.register_buffer("belief_mean", torch.zeros(2 * self.encoder.latent))
+        self.register_buffer("belief_std", torch.ones(2 * self.encoder.latent))
+        out = self.num_choices or 2 * self.action_dim
+        self.net = StackedMlp([self.in_dim, *hidden, out], 1, generator=generator)
+
+    def watch(self, beliefs: Tensor) -> None:
+        """Normalise beliefs by the mean and deviation of these, (n, 2 Z), from now on."""
+        self.belief_mean.copy_(beliefs.mean(0))
+        self.belief_std.copy_(beliefs.std(0).clamp_min(1e-3))
+
+    def inputs(self, state: Tensor, belief: Tensor) -> Tensor:
+        """Return hyper-states (..., F) of states (..., D) and flat beliefs (..., 2 Z)."""
+        scaled = (belief - self.belief_mean) / self.belief_std
+        return torch.cat([self.encoder.states(state), scaled.clamp(-_MOST, _MOST)], -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values (1, b, n) of choices, or raw Gaussians (1, b, 2 A), of hyper-states (1, b, F)."""
+        return self.net(x)
+
+    def act(self, state: Tensor, belief: Tensor) -> Tensor:
+        """Return the best actions (b, A) in environment units for states (b, D) and flat beliefs (b, 2 Z)."""
+        out = self.net(self.inputs(state, belief)[None])[0]
+        if self.num_choices:
+            return out.argmax(-1, keepdim=True)
+        middle, radius = self.encoder.get_buffer("_middle"), self.encoder.get_buffer("_radius")
+        return middle + radius * SquashedGaussian.of(out, 1.0).mode
+
+
+class BeliefAgent:
+    """Act by a `HyperPolicy`, and carry the belief from episode to episode; a `meta_interfaces.TrialAgent`.
+
+    Args:
+        policy: acts, without exploring: what it does to find out is what it has learnt.
+        num_envs: B.
+
+    Attributes:
+        belief: after what has been seen so far, (B, Z) each.
+    """
+
+    def __init__(self, policy: HyperPolicy, num_envs: int) -> None:
+        self.policy, self.num_envs = policy, num_envs
+        self._hidden = policy.encoder.blank(num_envs)
+        self.belief: Belief = policy.encoder.read(self._hidden)
+
+    @torch.no_grad()
+    def begin(self, seeds: Tensor) -> None:
+        """Forget everything."""
+        self._hidden = self.policy.encoder.blank(self.num_envs)
+        self.belief = self.policy.encoder.read(self._hidden)
+
+    @torch.no_grad()
+    def next(self, obs: Obs) -> Tensor:
+        """Return actions (B, A) in environment units."""
+        return self.policy.act(obs["state"], self.acts_on().flat())
+
+    def acts_on(self) -> Belief:
+        """Return the belief that actions go by."""
+        return self.belief
+
+    @torch.no_grad()
+    def watch(self, obs: Obs, action: Tensor, step: Step) -> None:
+        """Take in what happened."""
+        after = step.final_obs["state"]
+        self._hidden = self.policy.encoder.after(self._hidden, obs["state"], action, after, step.reward)
+        self.belief = self.policy.encoder.read(self._hidden)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the encoder's memories."""
+        return {"hidden": self._hidden.clone()}

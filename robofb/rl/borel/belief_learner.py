@@ -1,0 +1,109 @@
+"""Learn beliefs by what they say of all of a trial's steps, those to come included (a variational bound)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robofb.rl.borel.belief import Belief, BeliefEncoder, sequential_kl
+from robofb.rl.histories import Trials
+
+
+class Said(NamedTuple):
+    """A decoder and what its word counts.
+
+    Attributes:
+        name: in metrics.
+        decoder: an nn.Module that is a `decoders.Decoder`.
+        weight: of its surprise in the loss.
+    """
+
+    name: str
+    decoder: Any
+    weight: float = 1.0
+
+
+class BeliefLearner:
+    """Minimise the mean over trials and over their beliefs q_t, t = 0..T, of
+
+    E_{z ~ q_t}[surprise of all steps 1..T to z] + w KL(q_t || q_{t-1}), with q_{-1} = N(0, 1)
+
+    (arXiv 2008.02598, sec. 4.1; VariBAD, arXiv 1910.08348, eqs. 6 and 8). One draw of z stands for each q_t.
+
+    Args:
+        encoder: gives the beliefs.
+        said: decoders and their weights.
+        kl_weight: w.
+        lr: of Adam.
+        latents_per_trial: that are decoded in an update, drawn evenly; all where None.
+        generator: draws noise and which of them.
+        grad_clip: largest gradient norm.
+    """
+
+    def __init__(
+        self,
+        encoder: BeliefEncoder,
+        said: Sequence[Said],
+        generator: torch.Generator,
+        *,
+        kl_weight: float = 0.05,
+        lr: float = 3e-4,
+        latents_per_trial: int | None = None,
+        grad_clip: float = 10.0,
+    ) -> None:
+        self.encoder, self.said, self.generator = encoder, tuple(said), generator
+        self.kl_weight, self.latents_per_trial, self.grad_clip = kl_weight, latents_per_trial, grad_clip
+        self.modules = nn.ModuleDict({"encoder": encoder, **{one.name: one.decoder for one in said}})
+        self._optimizer = torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)
+
+    def loss(self, trials: Trials) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss () and its parts, detached."""
+        beliefs = self.encoder(trials)
+        count = beliefs.mean.shape[1]  # T + 1
+        there = torch.arange(count) <= trials.lengths[:, None]  # (M, T + 1)
+        share = there.float() / there.sum(1, keepdim=True)  # of each belief in its trial's mean
+        kl = (sequential_kl(beliefs) * share).sum(1).mean()
+        loss, metrics = self.kl_weight * kl, {"kl": kl.detach()}
+        z, share = self._decoded(beliefs, share)
+        for one in self.said:
+            surprise = (one.decoder.surprise(z, trials, self.encoder) * share).sum(1).mean()
+            loss = loss + one.weight * surprise
+            metrics[f"{one.name}_surprise"] = surprise.detach()
+        return loss, metrics | {"loss": loss.detach()}
+
+    def _decoded(self, beliefs: Belief, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latents that are decoded (M, L, Z), and the share (M, L) of each in its trial's mean."""
+        noise = torch.randn(beliefs.mean.shape, generator=self.generator)
+        z, count = beliefs.sample(noise), beliefs.mean.shape[1]
+        if self.latents_per_trial is None or self.latents_per_trial >= count:
+            return z, share
+        chosen = torch.multinomial(share, self.latents_per_trial, replacement=True, generator=self.generator)
+        rows = torch.arange(len(z))[:, None]
+        return z[rows, chosen], torch.full(chosen.shape, 1 / self.latents_per_trial)
+
+    def update(self, trials: Trials) -> dict[str, Tensor]:
+        """Take one gradient step; return metrics."""
+        loss, metrics = self.loss(trials)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.modules.parameters(), self.grad_clip)
+        self._optimizer.step()
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that learning continues from, the encoder included."""
+        return {
+            "modules": self.modules.state_dict(),
+            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.modules.load_state_dict(state["modules"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])

@@ -1,0 +1,149 @@
+"""What a latent task says of steps: what they pay, and where they lead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robofb.nets.pairwise import PairwiseMlp
+from robofb.rl.borel.belief import BeliefEncoder
+from robofb.rl.histories import Trials
+
+
+class Decoder(Protocol):
+    """Says how unlikely the steps of a trial are to latent tasks."""
+
+    def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
+        """Return (M, L): the negative log-likelihood of all valid steps of trial m to its latent l.
+
+        Args:
+            z: (M, L, Z).
+            trials: M.
+            encoder: normalises states and actions.
+        """
+        ...
+
+
+class OutcomeDecoder(nn.Module):
+    """Chances that a step pays, one head for each of C outcomes of a step, such as the cell it ends in.
+
+    A latent is decoded once, however many steps are asked of it.
+
+    Args:
+        latent: Z.
+        outcome: returns the outcome (...) int64 of steps by `next_obs` (..., D).
+        num_outcomes: C.
+        threshold: rewards above this pay.
+        hidden: sizes of the hidden layers.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        outcome: Callable[[Tensor], Tensor],
+        num_outcomes: int,
+        threshold: float,
+        hidden: Sequence[int] = (32, 32),
+    ) -> None:
+        super().__init__()
+        self.outcome, self.num_outcomes, self.threshold = outcome, num_outcomes, threshold
+        sizes = [latent, *hidden]
+        layers: list[nn.Module] = []
+        for size_in, size_out in pairwise(sizes):
+            layers += [nn.Linear(size_in, size_out), nn.ReLU()]
+        self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], num_outcomes))
+
+    def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
+        """Return (M, L); see `Decoder`."""
+        outcome = self.outcome(trials.next_obs)  # (M, T)
+        paid = (trials.reward > self.threshold) & trials.valid
+        counts = [
+            z.new_zeros(len(outcome), self.num_outcomes).scatter_add_(1, outcome, kind.float())
+            for kind in (paid, ~paid & trials.valid)
+        ]
+        logits = self.net(z)  # (M, L, C)
+        return (F.softplus(-logits) * counts[0][:, None] + F.softplus(logits) * counts[1][:, None]).sum(-1)
+
+    def chances(self, z: Tensor) -> Tensor:
+        """Return how likely each outcome pays, (..., C), for latents (..., Z)."""
+        return torch.sigmoid(self.net(z))
+
+
+class RewardDecoder(nn.Module):
+    """The mean of a step's reward, of unit deviation, by where it ends, and perhaps where it began and how.
+
+    Args:
+        latent: Z.
+        encoder: whose states and actions it takes.
+        sees_move: take state and action before the step too.
+        hidden: sizes of the hidden layers.
+        scale: deviations in a unit of reward: rewards are multiplied by it before they are compared.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        encoder: BeliefEncoder,
+        *,
+        sees_move: bool = False,
+        hidden: Sequence[int] = (32, 32),
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.sees_move, self.scale = sees_move, scale
+        size = encoder.state_dim + (encoder.state_dim + encoder.action_dim if sees_move else 0)
+        self.net = PairwiseMlp(latent, size, hidden, 1)
+
+    def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
+        """Return (M, L), constants left out; see `Decoder`."""
+        error = self.net(z, self.inputs(trials, encoder))[..., 0] - self.scale * trials.reward[:, None]
+        return 0.5 * (error**2 * trials.valid[:, None]).sum(-1)
+
+    def inputs(self, trials: Trials, encoder: BeliefEncoder) -> Tensor:
+        """Return what the network takes of steps, (M, T, X)."""
+        after = encoder.states(trials.next_obs)
+        if not self.sees_move:
+            return after
+        return torch.cat([encoder.states(trials.obs), encoder.actions(trials.action), after], -1)
+
+    def rewards(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
+        """Return what is expected of each step, (M, L, T)."""
+        wanted: Tensor = self.net(z, self.inputs(trials, encoder))[..., 0] / self.scale
+        return wanted
+
+
+class StateDecoder(nn.Module):
+    """The mean of how far a step leads from where it began, of a deviation that follows from the data.
+
+    Args:
+        latent: Z.
+        encoder: whose states and actions it takes.
+        hidden: sizes of the hidden layers.
+
+    Attributes:
+        deviation: (D,) buffer: of a normalised state's change in a step.
+    """
+
+    deviation: Tensor
+
+    def __init__(self, latent: int, encoder: BeliefEncoder, *, hidden: Sequence[int] = (32, 32)) -> None:
+        super().__init__()
+        self.net = PairwiseMlp(latent, encoder.state_dim + encoder.action_dim, hidden, encoder.state_dim)
+        self.register_buffer("deviation", torch.ones(encoder.state_dim))
+
+    def watch(self, changes: Tensor) -> None:
+        """Measure changes by the deviation of these (n, D), of normalised states, from now on."""
+        self.deviation.copy_(changes.std(0).clamp_min(1e-4))
+
+    def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
+        """Return (M, L), constants left out; see `Decoder`."""
+        before = encoder.states(trials.obs)
+        change = (encoder.states(trials.next_obs) - before) / self.deviation
+        inputs = torch.cat([before, encoder.actions(trials.action)], -1)
+        error = self.net(z, inputs) - change[:, None]
+        return 0.5 * ((error**2).sum(-1) * trials.valid[:, None]).sum(-1)

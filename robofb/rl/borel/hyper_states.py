@@ -1,0 +1,150 @@
+"""Logs with what their reader would have believed: transitions between hyper-states (state relabelling)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robofb.errors import DamagedError
+from robofb.policies.hyper import HyperPolicy
+from robofb.progress import progress_bar
+from robofb.rl.borel.belief import BeliefEncoder
+from robofb.rl.histories import Histories, Trials
+from robofb.store.atomic import replace_file
+
+_TRIALS_AT_ONCE = 512
+
+
+def weights_hash(encoder: BeliefEncoder) -> str:
+    """Return 16 hexadecimal digits that tell encoders with other weights apart."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def all_trials(histories: Histories, count: int) -> Iterator[Trials]:
+    """Yield every log cut into trials of `count` episodes; the last ones of a log may stay out."""
+    numbers = [int(n) // count for n in histories.num_episodes]
+    agent = torch.arange(histories.num_agents).repeat_interleave(torch.tensor(numbers))
+    first = torch.cat([count * torch.arange(n) for n in numbers])
+    episodes = first[:, None] + torch.arange(count)
+    for rows in torch.arange(len(agent)).split(_TRIALS_AT_ONCE):
+        yield histories.trials(agent[rows], episodes[rows])
+
+
+class HyperTransitions:
+    """R transitions between hyper-states, to be drawn from.
+
+    A trial's belief goes on over the ends of its episodes, and so does value: after an episode's last step
+    comes the next one's first state, with the belief of then. After a trial's last step comes the state that
+    its first episode began in: a trial has no end that a policy could know of.
+
+    Args:
+        columns: "state", "next_state" (R, D), "belief", "next_belief" (R, 2 Z), "action" (R, A) and
+            "reward" (R,).
+    """
+
+    def __init__(self, columns: dict[str, Tensor]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns["reward"])
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, trials: Trials, encoder: BeliefEncoder) -> HyperTransitions:
+        """Return the transitions of some trials."""
+        belief = encoder(trials).flat()  # (M, T + 1, 2 Z)
+        follows = torch.cat([trials.obs[:, 1:], trials.obs[:, :1]], 1)
+        length = trials.lengths[:, None]
+        step = torch.arange(trials.obs.shape[1])
+        follows = torch.where((step == length - 1)[..., None], trials.obs[:, :1], follows)
+        starts_anew = _ends(trials)[..., None]
+        columns = {
+            "state": trials.obs,
+            "next_state": torch.where(starts_anew, follows, trials.next_obs),
+            "belief": belief[:, :-1],
+            "next_belief": belief[:, 1:],
+            "action": trials.action,
+            "reward": trials.reward,
+        }
+        return cls({name: column[trials.valid] for name, column in columns.items()})
+
+    @classmethod
+    def joined(cls, parts: list[HyperTransitions]) -> HyperTransitions:
+        """Return the transitions of all parts."""
+        names = parts[0].columns
+        return cls({name: torch.cat([part.columns[name] for part in parts]) for name in names})
+
+    def sample(
+        self, count: int, policy: HyperPolicy, gamma: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return a batch (1, count, ...) as `rl.single_task` learns from it."""
+        row = torch.randint(len(self), (count,), generator=generator)
+        taken = {name: column[row] for name, column in self.columns.items()}
+        batch = {
+            "state": policy.inputs(taken["state"], taken["belief"]),
+            "next_state": policy.inputs(taken["next_state"], taken["next_belief"]),
+            "action": taken["action"] if policy.num_choices else policy.encoder.actions(taken["action"]),
+            "reward": taken["reward"],
+            "discount": torch.full_like(taken["reward"], gamma),
+        }
+        return {name: column[None] for name, column in batch.items()}
+
+
+def _ends(trials: Trials) -> Tensor:
+    """Return (M, T) bool: the step is its episode's last one."""
+    step = torch.arange(trials.obs.shape[1])
+    last = step == trials.lengths[:, None] - 1
+    changes = torch.zeros_like(trials.valid)
+    changes[:, :-1] = trials.episode[:, 1:] != trials.episode[:, :-1]
+    return (changes | last) & trials.valid
+
+
+def hyper_transitions(
+    histories: Histories, count: int, encoder: BeliefEncoder, folder: Path
+) -> HyperTransitions:
+    """Return the transitions of all trials; taken from `folder` where this encoder's are kept there.
+
+    Args:
+        histories: the logs.
+        count: episodes in a trial.
+        encoder: whose beliefs they get.
+        folder: where they are kept, by the encoder's hash.
+
+    Raises:
+        DamagedError: the file that is there cannot be read.
+    """
+    path = folder / f"hyper_states-{weights_hash(encoder)}.npz"
+    if path.is_file():
+        return HyperTransitions(_read(path))
+    trials = list(all_trials(histories, count))
+    with progress_bar(len(trials), "hyper-states", "part", delay_s=2.0) as bar:
+        parts = []
+        for each in trials:
+            parts.append(HyperTransitions.of(each, encoder))
+            bar.update()
+    made = HyperTransitions.joined(parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    arrays: dict[str, np.ndarray] = {name: column.numpy() for name, column in made.columns.items()}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    replace_file(path, buffer.getvalue())
+    return made
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DamagedError(f"cannot read {path} ({error}): remove it, and it is made anew") from None
