@@ -16,6 +16,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from robofb.errors import UserError, check_at_least, check_seeds, check_threads
+from robofb.evaluate_belief import evaluate_run
+from robofb.evaluate_trials import TrialEvaluation
 from robofb.evaluation import Evaluation
 from robofb.files import append_line
 from robofb.interfaces import Agent, VecEnv
@@ -105,7 +107,7 @@ class EvalConfig:
     Attributes:
         run: run folder of any `robofb train`.
         checkpoint: latest, best, or a checkpoint's path.
-        episodes: number of episodes; 256 or more for a figure to be quoted.
+        episodes: number of episodes; 256 or more for a figure to be quoted. Of a borel run, of tasks.
         seed: of the episodes; choose another than training's.
         num_envs: simulated together; changes the speed, not the result.
         execute: actions executed per chunk; null takes the policy's own.
@@ -140,13 +142,15 @@ class EvalConfig:
         check_seeds(self, "seed")
 
 
-def main(cfg: EvalConfig) -> Evaluation:
+def main(cfg: EvalConfig) -> Evaluation | TrialEvaluation:
     """Evaluate a run, write outcome and report into its folder, and print the rate.
 
     summary.json and report.html hold the last evaluation, evaluations.jsonl one line for each.
     """
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
+    if run.kind == "borel":
+        return evaluate_run(cfg, run)
     agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
     if run.config.get("select_seed") == cfg.seed:
         LOG.warning("seed=%d chose this run's best checkpoint: its success there is flattered", cfg.seed)

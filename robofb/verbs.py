@@ -88,6 +88,12 @@ VERBS = {
             "robofb.train.agents:train",
         ),
         Verb(
+            "train_borel",
+            "Learn from agents' logs how to find out what task one is in, and to use it (BOReL).",
+            "robofb.train.borel_config:BorelConfig",
+            "robofb.train.borel:train",
+        ),
+        Verb(
             "train_dagger",
             "Teach a chunk policy what an expert run would do where the policy itself goes (DAgger).",
             "robofb.train.dagger:DaggerConfig",

@@ -18,7 +18,9 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     {
         "evaluate",
         "evaluation",
+        "evaluate_belief",
         "evaluate_trials",
+        "families",
         "loading",
         "build",
         "run",
@@ -49,7 +51,17 @@ LAYERS = [  # a module imports only from its own layer and those above this line
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
     "hydra": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
-    "omegaconf": {"build", "loading", "evaluate", "config", "config_errors", "cli", "quickstart", "train"},
+    "omegaconf": {
+        "build",
+        "loading",
+        "evaluate",
+        "evaluate_belief",
+        "config",
+        "config_errors",
+        "cli",
+        "quickstart",
+        "train",
+    },
     "wandb": {"wandb_mirror"},
     "warp": {"sim.warp_setup", "sim.warp_kernels"},
     "mujoco_warp": {"sim.warp_setup"},

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robofb.interfaces import Teacher
 from robofb.nets.stacked import StackedMlp
 from robofb.policies.squashed import SquashedGaussian
 from robofb.rl.borel.belief import Belief, BeliefEncoder
+from robofb.rng import SAMPLER_STREAM, EpisodeRng, derive_seeds
 from robofb.types import EnvSpec, Obs, Step
 
 _MOST = 5.0  # largest absolute normalised number of a belief
@@ -27,12 +29,14 @@ class HyperPolicy(nn.Module):
 
     Attributes:
         in_dim: F, size of a hyper-state as networks take it.
+        certain: (Z,) log-variance of somebody who is sure.
         num_choices, action_dim: see `StudentPolicy`; of choices `action_dim` is 1.
     """
 
     num_agents = 1  # of what `rl.single_task` trains
     belief_mean: Tensor
     belief_std: Tensor
+    certain: Tensor
 
     def __init__(
         self,
@@ -49,11 +53,18 @@ class HyperPolicy(nn.Module):
         self.in_dim = self.encoder.state_dim + 2 * self.encoder.latent
         self.register_buffer("belief_mean", torch.zeros(2 * self.encoder.latent))
         self.register_buffer("belief_std", torch.ones(2 * self.encoder.latent))
+        self.register_buffer("certain", torch.zeros(self.encoder.latent))
         out = self.num_choices or 2 * self.action_dim
         self.net = StackedMlp([self.in_dim, *hidden, out], 1, generator=generator)
 
     def watch(self, beliefs: Tensor) -> None:
-        """Normalise beliefs by the mean and deviation of these, (n, 2 Z), from now on."""
+        """Normalise beliefs by the mean and deviation of these, (n, 2 Z), from now on.
+
+        `certain` becomes the log-variance that one in ten of them is below, in each dimension.
+        """
+        log_variance = beliefs[:, self.encoder.latent :]
+        rank = max(1, len(beliefs) // 10)
+        self.certain.copy_(log_variance.kthvalue(rank, 0).values)
         self.belief_mean.copy_(beliefs.mean(0))
         self.belief_std.copy_(beliefs.std(0).clamp_min(1e-3))
 
@@ -116,3 +127,70 @@ class BeliefAgent:
     def state_dict(self) -> dict[str, Any]:
         """Return the encoder's memories."""
         return {"hidden": self._hidden.clone()}
+
+
+class UnadaptedAgent(BeliefAgent):
+    """Act as if every step were a trial's first: what is learnt in a trial is not used."""
+
+    def acts_on(self) -> Belief:
+        """Return the belief before anything was seen."""
+        blank = self.policy.encoder.blank(self.num_envs)
+        return self.policy.encoder.read(blank)
+
+
+class SamplingAgent(BeliefAgent):
+    """Draw a task from the belief at the start of each episode, and act as if one were sure of it.
+
+    Posterior sampling (Thompson, 1933; Osband et al., arXiv 1306.0940) with the same belief and policy.
+    """
+
+    def __init__(self, policy: HyperPolicy, num_envs: int) -> None:
+        super().__init__(policy, num_envs)
+        self._rng = EpisodeRng(torch.zeros(num_envs, dtype=torch.int64))
+        self._drawn = torch.zeros_like(self.belief.mean)
+
+    def begin(self, seeds: Tensor) -> None:
+        """Forget everything, and draw."""
+        super().begin(seeds)
+        self._rng = EpisodeRng(derive_seeds(seeds, SAMPLER_STREAM))
+        self._draw(torch.ones(self.num_envs, dtype=torch.bool))
+
+    def watch(self, obs: Obs, action: Tensor, step: Step) -> None:
+        """Take in what happened; draw anew where an episode ended."""
+        super().watch(obs, action, step)
+        self._draw(step.done)
+
+    def _draw(self, mask: Tensor) -> None:
+        noise = self._rng.normal(self.policy.encoder.latent)
+        self._drawn = torch.where(mask[:, None], self.belief.sample(noise), self._drawn)
+
+    def acts_on(self) -> Belief:
+        """Return a belief that is sure of what was drawn."""
+        return Belief(self._drawn, self.policy.certain.expand_as(self._drawn))
+
+
+class ToldAgent:
+    """Do what a task's teacher does, who sees which task it is: the oracle; a `meta_interfaces.TrialAgent`.
+
+    Args:
+        teacher: answers.
+        chooses: whether its answers are log-probabilities of choices.
+    """
+
+    def __init__(self, teacher: Teacher, chooses: bool) -> None:
+        self._teacher, self._chooses = teacher, chooses
+
+    def begin(self, seeds: Tensor) -> None:
+        """Remember nothing."""
+
+    def next(self, obs: Obs) -> Tensor:
+        """Return the teacher's likeliest actions (B, A)."""
+        answer = self._teacher.answer(obs)
+        return answer.argmax(-1, keepdim=True) if self._chooses else answer
+
+    def watch(self, obs: Obs, action: Tensor, step: Step) -> None:
+        """Learn nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}

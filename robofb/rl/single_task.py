@@ -16,14 +16,27 @@ from torch import Tensor
 
 from robofb.nets.stacked import StackedMlp
 from robofb.optimisation import restore_optimizers
-from robofb.policies.single_task import SingleTaskPolicies
 from robofb.policies.squashed import SquashedGaussian
+
+
+class TrainedPolicies(Protocol):
+    """N policies with weights of their own: `SingleTaskPolicies`, or one `HyperPolicy`."""
+
+    num_agents: int
+    action_dim: int
+    in_dim: int
+    hidden: tuple[int, ...]
+    net: StackedMlp
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return values (N, b, n) of choices, or raw Gaussians (N, b, 2 A), for inputs (N, b, in_dim)."""
+        ...
 
 
 class SingleTaskLearner(Protocol):
     """Improves the policies of N agents."""
 
-    policies: SingleTaskPolicies
+    policies: Any
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one step of every agent; return metrics, on the device.
@@ -46,10 +59,14 @@ class ChoiceLearner:
         policies: values of choices.
         lr: of Adam.
         tau: share of the values that their slow copies take over per update.
+        conservatism: weight of conservative Q-learning's regulariser (CQL(H); Kumar et al., 2006.04779),
+            log sum exp Q - Q(taken), for learning from data alone.
     """
 
-    def __init__(self, policies: SingleTaskPolicies, *, lr: float, tau: float) -> None:
-        self.policies, self.tau = policies, tau
+    def __init__(
+        self, policies: TrainedPolicies, *, lr: float, tau: float, conservatism: float = 0.0
+    ) -> None:
+        self.policies, self.tau, self.conservatism = policies, tau, conservatism
         self.target = copy.deepcopy(policies.net).requires_grad_(False)
         self._optimizer = torch.optim.Adam(policies.net.parameters(), lr=lr, fused=True)
 
@@ -59,8 +76,11 @@ class ChoiceLearner:
             wanted = self.policies(batch["next_state"]).argmax(-1, keepdim=True)
             later = self.target(batch["next_state"]).gather(-1, wanted)[..., 0]
             goal = batch["reward"] + batch["discount"] * later
-        taken = self.policies(batch["state"]).gather(-1, batch["action"])[..., 0]
+        values = self.policies(batch["state"])
+        taken = values.gather(-1, batch["action"])[..., 0]
         loss = 0.5 * ((taken - goal) ** 2).mean(1).sum()
+        if self.conservatism:
+            loss = loss + self.conservatism * (values.logsumexp(-1) - taken).mean(1).sum()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
@@ -92,7 +112,7 @@ class ContinuousLearner:
 
     def __init__(
         self,
-        policies: SingleTaskPolicies,
+        policies: TrainedPolicies,
         generator: torch.Generator,
         *,
         lr: float,

@@ -19,6 +19,7 @@ from torch import Tensor
 from robofb import loading
 from robofb.errors import MOST, UserError, check_at_least, check_finite, check_positive
 from robofb.evaluate import evaluate
+from robofb.families import build_family, draw_tasks
 from robofb.interfaces import VecEnv
 from robofb.policies.single_task import STATE, SingleTaskAgent, SingleTaskPolicies
 from robofb.progress import progress_bar
@@ -29,7 +30,6 @@ from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.agent_logs import EPISODES_PER_TRIAL, PARAM_NAMES, PARAMS, START, write_agent_log
 from robofb.train.agents_loop import AgentsLoop
-from robofb.train.families import build_family, draw_tasks
 from robofb.train.open_run import open_run
 from robofb.train.rl_config import FIXED as RL_FIXED
 from robofb.train.rl_config import RlConfig, check_share

@@ -12,12 +12,12 @@ from learning import assert_same_weights
 
 from robofb.config import compose
 from robofb.errors import UserError
+from robofb.families import build_family, draw_tasks
 from robofb.rl.histories import Histories, load_histories
 from robofb.run import Run
 from robofb.store.agent_logs import AgentLogs
 from robofb.train import agents
 from robofb.train.agents_loop import AgentsLoop
-from robofb.train.families import build_family, draw_tasks
 
 SMALL = ("task.max_steps=6", "num_tasks=3", "updates=5", "batch_size=32", "select_every=50", "warmup=0.1")
 

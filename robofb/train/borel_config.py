@@ -1,0 +1,135 @@
+"""What `robofb train borel` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from robofb.errors import MOST, UserError, check_at_least, check_positive, check_seeds, check_threads
+from robofb.train.rl_config import check_share
+
+FIXED = (
+    "task",
+    "logs",
+    "belief",
+    "seed",
+    "latent",
+    "memory",
+    "state_embedding",
+    "action_embedding",
+    "reward_embedding",
+    "decoder_hidden",
+    "state_weight",
+    "hidden",
+    "gamma",
+    "belief_updates",
+    "fresh_trials",
+    "select_seed",
+    "select_tasks",
+)
+
+
+@dataclass
+class BorelConfig:
+    """What `robofb train borel` reads: first a belief is learnt, then logs are relabelled, then a policy is.
+
+    Attributes:
+        task: the family that the logs are of.
+        engine: what simulates it in the selection.
+        logs: folder of `robofb train agents`.
+        belief: run of `train borel` whose belief is taken over, its settings too; learnt anew where null.
+        latent: size of the belief's mean.
+        memory: size of the encoder's GRU.
+        state_embedding, action_embedding, reward_embedding: sizes of its layers that take in a step.
+        decoder_hidden: sizes of the decoders' hidden layers.
+        sees_move: let the reward's decoder see where a step began and its action, not only where it ended.
+        state_weight: weight of where steps lead, beside what they pay; for tasks that move differently.
+        mixed: share of the trials with episodes of other agents, paid as their own task would pay.
+        whole: all of their episodes are anybody's; else the first half is another agent's, as in the paper.
+        belief_updates: gradient steps of the belief.
+        belief_tasks, belief_trials: tasks in each, and trials of each of them.
+        belief_lr: learning rate.
+        kl_weight: of the KL between successive beliefs.
+        latents_per_trial: that are decoded of each trial, drawn evenly; null for all.
+        fresh_trials: mixed trials of each task that the policy learns from beside the logs' own ones. They
+            are exact where tasks differ in rewards alone; elsewhere leave them out, and log visitors.
+        hidden: sizes of the policy's and critics' hidden layers.
+        gamma: discount of future reward per control step, over the ends of episodes as well.
+        lr: learning rate of policy and critics.
+        tau: share of the values that their slow copies take over per update.
+        batch_size: transitions in an update.
+        updates: gradient steps of the policy.
+        conservatism: weight of conservative Q-learning's regulariser.
+        temperature: weight of the entropy of a continuous policy, at first.
+        entropy: that it is adjusted to, in nats for each dimension of the action; constant where null.
+        select_every: updates of the policy between the evaluations that choose `best`.
+        select_tasks: held-out tasks of each of them; null takes all of a finite family.
+        select_seed: of these tasks and their episodes; keep it apart from the seeds that are reported.
+        save_every: updates between checkpoints.
+        log_every: updates whose mean is a row of metrics.
+        seed: of weights, batches and mixtures.
+        threads: torch's threads.
+        out: run folder; a new one below runs/ where null.
+        resume: run folder to continue from its latest checkpoint.
+        wandb: mirror the metrics to Weights & Biases (off, offline or online).
+    """
+
+    task: Any = MISSING
+    engine: Any = MISSING
+    logs: str = MISSING
+    belief: str | None = None
+    latent: int = 5
+    memory: int = 64
+    state_embedding: int = 32
+    action_embedding: int = 16
+    reward_embedding: int = 16
+    decoder_hidden: list[int] = field(default_factory=lambda: [64, 64])
+    sees_move: bool = False
+    state_weight: float = 0.0
+    mixed: float = 0.7
+    whole: bool = True
+    belief_updates: int = 5000
+    belief_tasks: int = 16
+    belief_trials: int = 2
+    belief_lr: float = 1e-3
+    kl_weight: float = 0.05
+    latents_per_trial: int | None = None
+    fresh_trials: int = 0
+    hidden: list[int] = field(default_factory=lambda: [128, 128])
+    gamma: float = 0.99
+    lr: float = 3e-4
+    tau: float = 0.005
+    batch_size: int = 256
+    updates: int = 100_000
+    conservatism: float = 0.0
+    temperature: float = 0.1
+    entropy: float | None = None
+    select_every: int = 10_000
+    select_tasks: int | None = None
+    select_seed: int = 1_000_003
+    save_every: int = 5000
+    log_every: int = 500
+    seed: int = 0
+    threads: int = 1
+    out: str | None = None
+    resume: str | None = None
+    wandb: str = "off"
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "latent", "memory", "state_embedding", "action_embedding", "reward_embedding")
+        check_at_least(self, 1, "belief_tasks", "belief_trials", "batch_size")
+        check_at_least(self, 1, "select_every", "save_every", "log_every", "threads")
+        check_at_least(self, 0, "belief_updates", "updates", "fresh_trials", "state_weight", "conservatism")
+        check_positive(self, "belief_lr", "kl_weight", "lr", "tau", "temperature")
+        check_share(self, "mixed", "gamma", "tau")
+        check_seeds(self, "seed", "select_seed")
+        check_threads(self.threads)
+        for name in ("latents_per_trial", "select_tasks"):
+            if getattr(self, name) is not None:
+                check_at_least(self, 1, name)
+        for name in ("decoder_hidden", "hidden"):
+            sizes = getattr(self, name)
+            if not sizes or min(sizes) < 1 or max(sizes) >= MOST:
+                raise UserError(f"{name}={list(sizes)}: needs sizes of at least 1, below 2**63")

@@ -1,0 +1,136 @@
+"""What `robofb train borel` is put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import torch
+
+from robofb import loading
+from robofb.errors import UserError
+from robofb.evaluate_trials import TrialEvaluation, evaluate_trials
+from robofb.families import draw_tasks
+from robofb.policies.hyper import BeliefAgent, HyperPolicy
+from robofb.rl.borel.belief import BeliefEncoder
+from robofb.rl.borel.belief_learner import BeliefLearner, Said
+from robofb.rl.borel.decoders import OutcomeDecoder, RewardDecoder, StateDecoder
+from robofb.rl.histories import Histories
+from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
+from robofb.rng import WEIGHTS_STREAM, derive_seeds
+from robofb.run import Run
+from robofb.train.borel_config import BorelConfig
+
+ENCODER = ("latent", "memory", "state_embedding", "action_embedding", "reward_embedding")
+
+
+@contextmanager
+def selection(
+    cfg: BorelConfig, family: Any, count: int
+) -> Iterator[Callable[[HyperPolicy], TrialEvaluation]]:
+    """Open what judges a policy in held-out tasks."""
+    params = draw_tasks(family, cfg.select_tasks or default_tasks(family), cfg.select_seed, held_out=True)
+    with closing(loading.make_tasks_env(cfg.task, cfg.engine, params)) as env:
+
+        def select(policy: HyperPolicy) -> TrialEvaluation:
+            agent = BeliefAgent(policy, env.num_envs)
+            return evaluate_trials(agent, env, params, count, cfg.select_seed, progress="select")
+
+        yield select
+
+
+def default_tasks(family: Any) -> int | None:
+    """Return how many tasks one is judged in where nobody says: all of a finite family, else 64."""
+    return None if hasattr(family, "all_params") else 64
+
+
+def make_policy(
+    cfg: BorelConfig, family: Any, generator: torch.Generator
+) -> tuple[HyperPolicy, dict[str, Any]]:
+    """Build a policy with new weights; return it and the config node that builds it from a spec."""
+    encoder = {name: int(getattr(cfg, name)) for name in ENCODER}
+    hidden = [int(size) for size in cfg.hidden]
+    target = f"{HyperPolicy.__module__}.{HyperPolicy.__qualname__}"
+    node = {"_target_": target, "_partial_": True, "encoder": encoder, "hidden": hidden}
+    return HyperPolicy(family.spec, encoder, hidden=hidden, generator=generator), node
+
+
+def make_belief_learner(
+    cfg: BorelConfig, policy: HyperPolicy, family: Any, histories: Histories, generator: torch.Generator
+) -> BeliefLearner:
+    """Return what learns a policy's belief, with decoders for what this family's tasks differ in."""
+    encoder = policy.encoder
+    there = torch.arange(histories.horizon) < histories.length[..., None]  # (N, E, H)
+    encoder.watch(histories.obs[:, :, :-1][there])
+    hidden = [int(size) for size in cfg.decoder_hidden]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM)))
+        said = [_reward_decoder(cfg, family, encoder, histories.reward[there], hidden)]
+        if cfg.state_weight:
+            states = StateDecoder(cfg.latent, encoder, hidden=hidden)
+            changes = encoder.states(histories.obs[:, :, 1:]) - encoder.states(histories.obs[:, :, :-1])
+            states.watch(changes[there])
+            said.append(Said("state", states, cfg.state_weight))
+    return BeliefLearner(
+        encoder,
+        said,
+        generator,
+        kl_weight=cfg.kl_weight,
+        lr=cfg.belief_lr,
+        latents_per_trial=cfg.latents_per_trial,
+    )
+
+
+def _reward_decoder(
+    cfg: BorelConfig, family: Any, encoder: BeliefEncoder, reward: torch.Tensor, hidden: list[int]
+) -> Said:
+    """Return a head for each outcome where the family has such, else a mean of the reward."""
+    if hasattr(family, "outcome"):
+        middle = float(reward.min() + reward.max()) / 2
+        heads = OutcomeDecoder(cfg.latent, family.outcome, family.num_outcomes, middle, hidden)
+        return Said("reward", heads)
+    scale = 1 / float(reward.std().clamp_min(1e-3))
+    return Said(
+        "reward", RewardDecoder(cfg.latent, encoder, sees_move=cfg.sees_move, hidden=hidden, scale=scale)
+    )
+
+
+def take_belief(cfg: BorelConfig, other: Run, policy: HyperPolicy, learner: BeliefLearner) -> None:
+    """Take over encoder and decoders of another run.
+
+    Raises:
+        UserError: it is no such run, or of another task or other sizes.
+    """
+    if other.kind != "borel":
+        raise UserError(f"belief={other.path}: a {other.kind} run; beliefs are in borel runs")
+    checkpoint = other.load_checkpoint("latest")
+    if checkpoint["spec"] != policy.spec.to_dict():
+        raise UserError(f"belief={other.path}: it is of another task than {policy.spec.task}")
+    for key in (*ENCODER, "decoder_hidden", "state_weight", "sees_move"):
+        mine, theirs = getattr(cfg, key), checkpoint["config"][key]
+        if (list(mine) if isinstance(theirs, list) else mine) != theirs:
+            raise UserError(f"belief={other.path}: it has {key}={theirs}, not {mine}; say so here too")
+    learner.modules.load_state_dict(checkpoint["belief"]["modules"])
+
+
+def make_policy_learner(
+    cfg: BorelConfig, policy: HyperPolicy, generator: torch.Generator
+) -> SingleTaskLearner:
+    """Return what improves the policy: by DQN for choices, else by soft actor-critic.
+
+    Raises:
+        UserError: `conservatism` of continuous actions.
+    """
+    if policy.num_choices is None and cfg.conservatism:
+        raise UserError(f"conservatism={cfg.conservatism:g}: only choices have it so far; leave it out")
+    if policy.num_choices:
+        return ChoiceLearner(policy, lr=cfg.lr, tau=cfg.tau, conservatism=cfg.conservatism)
+    return ContinuousLearner(
+        policy,
+        generator,
+        lr=cfg.lr,
+        tau=cfg.tau,
+        temperature=cfg.temperature,
+        target_entropy=None if cfg.entropy is None else cfg.entropy * policy.action_dim,
+    )

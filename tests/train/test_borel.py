@@ -1,0 +1,135 @@
+"""Learning exploration from logs: stages resume, beliefs are taken over, and two tasks are told apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from learning import assert_same_weights
+
+from robofb import evaluate
+from robofb.config import compose
+from robofb.errors import UserError
+from robofb.run import Run
+from robofb.train import agents, borel
+
+SMALL = ("task.max_steps=6", "belief_updates=12", "updates=20", "select_every=10", "save_every=1000")
+MORE = ("log_every=5", "belief_tasks=3", "fresh_trials=4", "memory=8", "hidden=[16]", "batch_size=32")
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Logs of three small agents of a task with choices, and of a continuous one."""
+    found = {}
+    for task in ("grid_navi", "point_robot_sparse"):
+        out = tmp_path_factory.mktemp(task) / "run"
+        words = ["task.max_steps=6", "num_tasks=3", "updates=2", "visitors=1", "env_steps=720"]
+        words.append("episodes_per_trial=2")
+        agents.train(compose("train_agents", [f"task={task}", f"out={out}", "select_every=50", *words]))
+        found[task] = out / "logs"
+    return found
+
+
+def train(out: Path, logs: Path, *words: str, task: str = "grid_navi") -> Run:
+    given = [f"task={task}", f"logs={logs}", f"out={out}", *SMALL, *MORE, *words]
+    return borel.train(compose("train_borel", given))
+
+
+@pytest.mark.parametrize("task", ["grid_navi", "point_robot_sparse"])
+def test_same_seed_same_weights(tmp_path: Path, logs: dict[str, Path], task: str) -> None:
+    one, other = (
+        train(tmp_path / name, logs[task], "select_tasks=3", task=task) for name in ("one", "other")
+    )
+    assert_same_weights(one, other)
+    summary = one.summary()["borel_training"]
+    assert (summary["belief_updates"], summary["policy_updates"]) == (12, 20)
+    assert summary["transitions"] == 3 * 20 * 12 + 3 * 4 * 2 * 6  # own steps, and those of fresh mixtures
+
+
+@pytest.mark.parametrize("after", [7, 25])
+def test_ctrl_c_in_either_stage_saves_and_resuming_gives_the_same_weights(
+    tmp_path: Path, logs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    whole = train(tmp_path / "whole", logs["grid_navi"])
+    real, count = torch.optim.Adam.step, []
+
+    def step(self: Any, *args: Any) -> Any:
+        count.append(0)
+        if len(count) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", logs["grid_navi"])
+    resumed = borel.train(compose("train_borel", [f"resume={tmp_path / 'parts'}"]))
+    assert_same_weights(whole, resumed)
+
+
+def test_a_belief_can_be_taken_over(tmp_path: Path, logs: dict[str, Path]) -> None:
+    first = train(tmp_path / "first", logs["grid_navi"])
+    second = train(tmp_path / "second", logs["grid_navi"], f"belief={first.path}", "seed=4")
+    ours, theirs = (run.load_checkpoint("latest")["policy"] for run in (first, second))
+    for name in ours:
+        if name.startswith(("encoder.", "net.")):
+            assert torch.equal(ours[name], theirs[name]) == name.startswith("encoder."), name
+    assert second.summary()["borel_training"]["belief_updates"] == 0
+    with pytest.raises(UserError, match=r"belief=.*: it has latent=5, not 3; say so here too"):
+        train(tmp_path / "third", logs["grid_navi"], f"belief={first.path}", "latent=3")
+    words = (f"belief={first.path}", "select_tasks=3")
+    with pytest.raises(UserError, match="it is of another task than point_robot_sparse"):
+        train(tmp_path / "fourth", logs["point_robot_sparse"], *words, task="point_robot_sparse")
+
+
+def test_it_is_judged_beside_those_that_know_never_learn_or_guess(
+    tmp_path: Path, logs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(tmp_path / "run", logs["grid_navi"])
+    evaluate.main(compose("eval", [f"run={run.path}", "seed=5"]))
+    facts = run.summary()["eval"]
+    assert facts["trials"] == 21 and len(facts["returns"]) == 2
+    # Who knows the goal, d steps away, earns -0.1 in the first d - 1 of 6 steps and 1 in the rest.
+    distances = [x + y for y in range(5) for x in range(5) if x > 1 or y > 1]
+    oracle = sum(-0.1 * min(6, d - 1) + max(0, 7 - d) for d in distances) / 21
+    assert facts["oracle"]["returns"] == pytest.approx([oracle, oracle], abs=1e-4)
+    # Who never learns does the same in every episode.
+    assert facts["no adaptation"]["returns"][0] == pytest.approx(facts["no adaptation"]["returns"][1])
+    said = capsys.readouterr().out
+    assert "return in 21 tasks" in said and "posterior sampling" in said
+    with pytest.raises(UserError, match="seed=1000003: these tasks chose the run's best checkpoint"):
+        evaluate.main(compose("eval", [f"run={run.path}", "seed=1000003"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["logs=nowhere"], "nowhere holds no agents' logs"),
+        (["task=tiger_door"], "task tiger_door is one task, no family of them"),
+        (["mixed=2"], r"mixed=2\.0: must lie in 0\.\.1"),
+        (["hidden=[]"], r"hidden=\[\]: needs sizes of at least 1"),
+        (["task=wind"], "grid_navi.*wind|wind.*grid_navi"),
+        (["belief=nowhere"], "no run at nowhere"),
+    ],
+)
+def test_settings_without_meaning_are_named(
+    tmp_path: Path, logs: dict[str, Path], words: list[str], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        train(tmp_path / "run", logs["grid_navi"], *words)
+
+
+def test_continuous_actions_have_no_conservatism_yet(tmp_path: Path, logs: dict[str, Path]) -> None:
+    words = ("conservatism=1", "select_tasks=3")
+    with pytest.raises(UserError, match="conservatism=1: only choices have it so far"):
+        train(tmp_path / "run", logs["point_robot_sparse"], *words, task="point_robot_sparse")
+
+
+def test_a_finished_run_is_only_summed_up_again(tmp_path: Path, logs: dict[str, Path]) -> None:
+    run = train(tmp_path / "run", logs["grid_navi"])
+    before = run.load_checkpoint("latest")["step"]
+    assert borel.train(compose("train_borel", [f"resume={run.path}"])).path == run.path
+    assert run.load_checkpoint("latest")["step"] == before
