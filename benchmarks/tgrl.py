@@ -24,6 +24,7 @@ from tgrl_figures import binned, charts, table
 from robofb.run import Run, is_run
 
 EVALUATION_SEED = 70_000_000
+CURVES = ("curve", "coefficient", "return_student", "return_reward")
 FIXED = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -111,6 +112,13 @@ def curves(run: Run) -> dict[str, list[Any]]:
     return {"curve": success, **{name: binned(column) for name, column in found.items()}}
 
 
+def short(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell with what the charts show: curves to four digits, and the balance of TGRL alone."""
+    shown = CURVES if cell["method"] == "tgrl" else CURVES[:1]
+    curves = {name: [[x, float(f"{y:.4g}")] for x, y in cell[name]] for name in shown}
+    return {**{key: value for key, value in cell.items() if key not in CURVES}, **curves}
+
+
 def main() -> None:
     """Do what is missing, print the table, write the charts, then one JSON line."""
     parser = argparse.ArgumentParser(
@@ -130,7 +138,7 @@ def main() -> None:
         for seed in args.seeds
         for method in args.methods
     ]
-    cells = [cell.result() for cell in asked if cell.is_kept or not args.kept_only]
+    cells = [short(cell.result()) for cell in asked if cell.is_kept or not args.kept_only]
     print(table(cells))
     save_page(args.work / "tgrl.html", "TGRL", charts(cells), "" if args.no_save else "tgrl")
     if args.no_save:
