@@ -18,7 +18,7 @@ from robofb.train.tgrl import TgrlConfig
 from robofb.verbs import VERBS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-REQUIRED = {"data": "data/x", "base": "runs/x", "run": "runs/x", "expert": "runs/x"}
+REQUIRED = {"data": "data/x", "base": "runs/x", "run": "runs/x", "expert": "runs/x", "logs": "runs/x/logs"}
 
 
 def names(group: str) -> list[str]:
