@@ -414,7 +414,9 @@ def test_a_dead_writer_does_not_block_and_a_forked_child_does_not_inherit_the_lo
     code = (
         "import os, sys, time; from robofb.store.episodes import EpisodeStore\n"
         f"store = EpisodeStore.open({str(store.path)!r}, 'a')\n"
-        "if os.fork() == 0: time.sleep(60)\n"
+        "here, there = os.pipe()\n"
+        "if os.fork() == 0: os.write(there, b'.'); time.sleep(60)\n"
+        "os.read(here, 1)\n"  # a child lets go of the lock in its first moment, which a busy machine delays
         "print(os.getpid(), flush=True); os.kill(os.getpid(), 9)"
     )
     root = Path(__file__).parents[2]
