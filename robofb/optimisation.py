@@ -1,12 +1,13 @@
-"""What every trainer needs beside its optimiser: learning-rate schedule and the error of a NaN."""
+"""What every trainer needs beside its optimiser: schedule, resumed rates, means of metrics, NaN errors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 class NonFiniteError(Exception):
@@ -19,6 +20,25 @@ class NonFiniteError(Exception):
     def __init__(self, what: str, state: dict[str, Any]) -> None:
         super().__init__(f"{what} is not finite")
         self.state = state
+
+
+def finite_means(
+    history: Sequence[Mapping[str, Tensor]], cause: Callable[[], dict[str, Any]]
+) -> dict[str, float]:
+    """Return the mean of each metric over some updates.
+
+    Args:
+        history: metrics () of each update.
+        cause: returns what shall be kept where one of them is not finite.
+
+    Raises:
+        NonFiniteError: names the first that is not.
+    """
+    means = {name: float(torch.stack([one[name] for one in history]).mean()) for name in history[0]}
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(name, {"what": name, **cause()})
+    return means
 
 
 def learning_rate_factor(iteration: int, *, warmup: int, total: int | None, end: float = 0.0) -> float:

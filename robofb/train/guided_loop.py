@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robofb.optimisation import NonFiniteError
+from robofb.optimisation import finite_means
 from robofb.rl.balance import Signals
 from robofb.rl.guided import GuidedLearner
 from robofb.train.episodes import EpisodeCount
@@ -120,11 +120,14 @@ class GuidedTraining:
             history.append(self.learner.update(batch))
             self.num_updates += 1
         torch.set_num_threads(1)
-        metrics = {name: float(torch.stack([one[name] for one in history]).mean()) for name in history[0]}
-        for name, value in metrics.items():
-            if not abs(value) < float("inf"):
-                state = {"what": name, "inputs": batch, "algorithm": self.learner.state_dict()}
-                raise NonFiniteError(name, state | {"policy": self.policy.state_dict()})
+        metrics = finite_means(
+            history,
+            lambda: {
+                "inputs": batch,
+                "algorithm": self.learner.state_dict(),
+                "policy": self.policy.state_dict(),
+            },
+        )
         gap = metrics.get("gap") if self.gap_from == "replay" else self._gap_of_returns()
         balance = self.learner.balance
         balance.step(Signals(gap, metrics.get("cross_entropy", 0.0)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robofb.interfaces import VecEnv
-from robofb.optimisation import NonFiniteError
+from robofb.optimisation import finite_means
 from robofb.rl.replay_buffer import ReplayBuffer
 from robofb.train.decisions import Decide, DecisionCollector
 from robofb.train.episodes import EpisodeCount
@@ -110,12 +110,15 @@ class OffPolicyLearner:
         for _ in range(self.updates):
             batch = self.replay.sample(self.batch_size, self.generator, self.n_step)
             history.append(self.algorithm.update(batch))
-        metrics = {name: torch.stack([one[name] for one in history]).mean() for name in history[0]}
-        for name, value in metrics.items():
-            if not value.isfinite():
-                state = {"what": name, "inputs": batch, "algorithm": self.algorithm.state_dict()}
-                raise NonFiniteError(name, state | {"policy": self.policy.state_dict()})
-        return {f"update/{name}": float(value) for name, value in metrics.items()}
+        metrics = finite_means(
+            history,
+            lambda: {
+                "inputs": batch,
+                "algorithm": self.algorithm.state_dict(),
+                "policy": self.policy.state_dict(),
+            },
+        )
+        return {f"update/{name}": value for name, value in metrics.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policy's weights, for a resume; exact where the env is `Resumable`."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from robofb.optimisation import restore_optimizers
 from robofb.rl.borel.belief import Belief, BeliefEncoder, sequential_kl
 from robofb.rl.histories import Trials
 
@@ -98,12 +99,12 @@ class BeliefLearner:
         """Return all that learning continues from, the encoder included."""
         return {
             "modules": self.modules.state_dict(),
-            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+            "optimizers": {"belief": copy.deepcopy(self._optimizer.state_dict())},
             "generator": self.generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.modules.load_state_dict(state["modules"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore_optimizers({"belief": self._optimizer}, state["optimizers"])
         self.generator.set_state(state["generator"])
