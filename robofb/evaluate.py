@@ -149,11 +149,11 @@ def main(cfg: EvalConfig) -> Evaluation | TrialEvaluation:
     """
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
+    if run.config.get("select_seed") == cfg.seed:
+        LOG.warning("seed=%d chose this run's best checkpoint: its success there is flattered", cfg.seed)
     if run.kind == "borel":
         return evaluate_run(cfg, run)
     agent = load_agent(run, cfg.num_envs, cfg.checkpoint, cfg.execute)
-    if run.config.get("select_seed") == cfg.seed:
-        LOG.warning("seed=%d chose this run's best checkpoint: its success there is flattered", cfg.seed)
     task = cfg.task or OmegaConf.create(run.config.get("task"))
     if not task:
         raise UserError(f"{run.path} was trained on data alone: say which task=... to evaluate it in")

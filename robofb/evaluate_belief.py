@@ -15,8 +15,9 @@ from robofb.families import build_family, draw_tasks
 from robofb.files import append_line
 from robofb.interfaces import TaughtTask
 from robofb.loading import make_tasks_env, policy_of
-from robofb.meta_interfaces import TrialAgent
-from robofb.policies.hyper import BeliefAgent, HyperPolicy, SamplingAgent, ToldAgent, UnadaptedAgent
+from robofb.meta_interfaces import FiniteFamily, MetaTask, TrialAgent
+from robofb.policies.hyper import HyperPolicy
+from robofb.policies.trial_agents import BeliefAgent, SamplingAgent, ToldAgent, UnadaptedAgent
 from robofb.run import Run, plain
 from robofb.store.checks import check_same_spec
 from robofb.types import num_choices
@@ -32,9 +33,13 @@ class Asked(Protocol):
     seed: int
     task: Any
     engine: Any
+    execute: int | None
+    compare_base: bool
+    also: list[str]
+    visuals: Any
 
 
-def agents_of(policy: HyperPolicy, family: Any, num_envs: int) -> dict[str, TrialAgent]:
+def agents_of(policy: HyperPolicy, family: MetaTask, num_envs: int) -> dict[str, TrialAgent]:
     """Return the agents that are compared, by name; an oracle where the family brings a teacher."""
     agents: dict[str, TrialAgent] = {
         OWN: BeliefAgent(policy, num_envs),
@@ -54,15 +59,14 @@ def evaluate_run(cfg: Asked, run: Run) -> TrialEvaluation:
     Raises:
         UserError: the policy is of another task.
     """
+    _refuse_others(cfg, run)
     checkpoint = run.load_checkpoint(cfg.checkpoint)
     policy = policy_of(checkpoint)
     task = cfg.task or OmegaConf.create(run.config["task"])
     family = build_family(task)
     check_same_spec(policy.spec, family.spec.only(policy.spec.obs), f"the policy in {run.path}")
-    if run.config.get("select_seed") == cfg.seed:
-        raise UserError(f"seed={cfg.seed}: these tasks chose the run's best checkpoint; take another seed")
     params = draw_tasks(
-        family, None if hasattr(family, "all_params") else cfg.episodes, cfg.seed, held_out=True
+        family, None if isinstance(family, FiniteFamily) else cfg.episodes, cfg.seed, held_out=True
     )
     count = int(checkpoint["episodes_per_trial"])
     with closing(make_tasks_env(task, cfg.engine, params)) as env, torch.no_grad():
@@ -76,6 +80,15 @@ def evaluate_run(cfg: Asked, run: Run) -> TrialEvaluation:
     run.write_summary({"eval": facts})
     print(table(results))
     return results[OWN]
+
+
+def _refuse_others(cfg: Asked, run: Run) -> None:
+    """Refuse what only other kinds of run can be asked for."""
+    for key in ("execute", "compare_base", "also", "visuals"):
+        if asked := getattr(cfg, key):
+            raise UserError(
+                f"{key}={asked}: {run.path} is a {run.kind} run, which has no such thing; leave it out"
+            )
 
 
 def table(results: dict[str, TrialEvaluation]) -> str:

@@ -43,6 +43,12 @@ class TrialEvaluation:
         """Mean over trials of the sum of all episodes' returns."""
         return float(self.returns.sum(1).mean())
 
+    @property
+    def total_standard_error(self) -> float:
+        """Standard error of `total` over trials; 0 where there is one."""
+        trials = len(self.returns)
+        return float(self.returns.sum(1).std(ddof=1) / trials**0.5) if trials > 1 else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready facts: means by episode, with the standard error of the mean over trials."""
         trials, episodes = self.returns.shape
@@ -55,7 +61,7 @@ class TrialEvaluation:
             "returns": self.returns.mean(0).tolist(),
             "standard_errors": (spread / trials**0.5).tolist(),
             "total": self.total,
-            "total_standard_error": float(self.returns.sum(1).std(ddof=1) / trials**0.5) if trials > 1 else 0,
+            "total_standard_error": self.total_standard_error,
             "success": [rate.to_dict() for rate in rates],
             "mean_steps": self.length.mean(0).tolist(),
             "seconds": self.seconds,

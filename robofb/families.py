@@ -9,11 +9,11 @@ from torch import Tensor
 
 from robofb.build import build
 from robofb.errors import UserError
-from robofb.meta_interfaces import MetaTask
+from robofb.meta_interfaces import FiniteFamily, MetaTask
 from robofb.rng import HELD_OUT_TASKS_STREAM, TASKS_STREAM, EpisodeRng, derive_seeds
 
 
-def build_family(node: Any) -> Any:
+def build_family(node: Any) -> MetaTask:
     """Build a task that must be a `MetaTask`.
 
     Raises:
@@ -26,11 +26,11 @@ def build_family(node: Any) -> Any:
     return task
 
 
-def draw_tasks(family: Any, num_tasks: int | None, seed: int, held_out: bool = False) -> Tensor:
+def draw_tasks(family: MetaTask, num_tasks: int | None, seed: int, held_out: bool = False) -> Tensor:
     """Return the parameters (N, P) of N tasks, no two of which are the same.
 
     Args:
-        family: a `MetaTask`; one of finitely many tasks lists them by `all_params`.
+        family: one of finitely many tasks lists them.
         num_tasks: N; None: all of a finite family.
         seed: of the draw.
         held_out: draw from another stream than those that are trained on. A finite family holds out none:
@@ -39,15 +39,13 @@ def draw_tasks(family: Any, num_tasks: int | None, seed: int, held_out: bool = F
     Raises:
         UserError: the family has fewer tasks, or no number of them and none is given.
     """
-    listed = getattr(family, "all_params", None)
-    if listed is None:
+    if not isinstance(family, FiniteFamily):
         if num_tasks is None:
             raise UserError(f"num_tasks=null: {family.spec.task} has any number of tasks; say how many")
         stream = HELD_OUT_TASKS_STREAM if held_out else TASKS_STREAM
         seeds = derive_seeds(derive_seeds(seed, stream), torch.arange(num_tasks))
-        params: Tensor = family.draw_params(EpisodeRng(seeds))
-        return params
-    every: Tensor = listed()
+        return family.draw_params(EpisodeRng(seeds))
+    every = family.all_params()
     if num_tasks is None:
         return every
     if num_tasks > len(every):

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from robofb.build import build
 from robofb.errors import UserError
+from robofb.families import build_family
 from robofb.interfaces import Policy, TaskEnv
-from robofb.meta_interfaces import MetaTask
 from robofb.policies.executor import ChunkExecutor
 from robofb.policies.residual import ResidualPolicy
 from robofb.policies.residual_agent import ResidualAgent
@@ -90,9 +90,7 @@ def make_tasks_env(task: Any, engine: Any, params: Tensor) -> TaskEnv:
     Raises:
         UserError: the task is no family of tasks.
     """
-    made = build(task)
-    if not isinstance(made, MetaTask):
-        raise UserError(f"task {made.spec.task} is one task, no family of them: choose another")
+    made = build_family(task)
     held: Any = made.fixed(params)
     if getattr(held, "make_env", None) is None:
         return SimVecEnv(held, len(params), partial(build, engine))

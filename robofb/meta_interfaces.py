@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
@@ -20,6 +20,8 @@ class MetaTask(Protocol):
 
     spec: EnvSpec
     params: ArraySpec  # (P,)
+    start_distribution: str  # where episodes begin, in words for whoever reads the logs
+    moves_alike: bool  # tasks differ in rewards alone: what happened in one would have happened in any
 
     def draw_params(self, rng: EpisodeRng) -> Tensor:
         """Return parameters (n, P) float32 of n tasks, drawn from `rng` (n rows)."""
@@ -41,6 +43,26 @@ class MetaTask(Protocol):
 
 
 @runtime_checkable
+class FiniteFamily(MetaTask, Protocol):
+    """A family of finitely many tasks."""
+
+    def all_params(self) -> Tensor:
+        """Return the parameters (N, P) float32 of every task there is, no two the same."""
+        ...
+
+
+@runtime_checkable
+class OutcomeFamily(MetaTask, Protocol):
+    """A family whose steps pay much or little, as the task wants one or another of C outcomes of a step."""
+
+    num_outcomes: int  # C
+
+    def outcome(self, next_obs: Tensor) -> Tensor:
+        """Return the outcome (...) int64, 0..C-1, of steps by the "state" (..., D) they end in."""
+        ...
+
+
+@runtime_checkable
 class TrialAgent(Protocol):
     """Whoever acts in several episodes of one task, and may remember the earlier ones in the later ones."""
 
@@ -54,8 +76,4 @@ class TrialAgent(Protocol):
 
     def watch(self, obs: Obs, action: Tensor, step: Step) -> None:
         """See what actions led to; where `step.done`, the next episode of the trial begins."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what is remembered."""
         ...

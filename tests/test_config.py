@@ -64,6 +64,25 @@ def test_every_preset_composes_and_says_its_name(name):
     assert compose("train_residual", ["base=x", f"preset={name}"]).preset == name
 
 
+@pytest.mark.parametrize(
+    ("verb", "group", "name"),
+    [
+        (verb, group, name)
+        for verb, group in (("train_agents", "agents_settings"), ("train_borel", "borel_settings"))
+        for name in names(group)
+    ],
+)
+def test_a_familys_settings_are_those_of_their_verb_alone(verb, group, name):
+    own = yaml.safe_load((CONFIGS / f"{group}/{name}.yaml").read_text())
+    cfg = compose(verb, words(verb, f"task={name}"))
+    assert own and {key: cfg[key] for key in own} == own
+    key = next(key for key in own if isinstance(own[key], int | float))
+    given = type(own[key])(1)
+    assert compose(verb, words(verb, f"task={name}", f"{key}={given}"))[key] == given
+    left = compose(verb, words(verb, f"task={name}", f"~{group}"))
+    assert left[key] == {field.name: field.default for field in fields(load_object(VERBS[verb].schema))}[key]
+
+
 @pytest.mark.parametrize("name", names("settings"))
 def test_the_settings_of_a_task_are_taken_by_themselves_and_give_way_to_words(name):
     own = yaml.safe_load((CONFIGS / f"settings/{name}.yaml").read_text())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -29,9 +27,6 @@ class Knows:
 
     def watch(self, obs: Obs, action: Tensor, step: Step) -> None:
         self.watched += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
 
 
 class EndsAtTheGoal(GridNavi):

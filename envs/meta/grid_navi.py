@@ -40,6 +40,8 @@ class GridNavi(MetaTorchTask):
         device: where the tensors live.
     """
 
+    start_distribution = "cell (0, 0)"
+    moves_alike = True
     num_outcomes = SIZE * SIZE
 
     def __init__(self, max_steps: int = 15, device: str = "cpu") -> None:

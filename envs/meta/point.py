@@ -8,7 +8,10 @@ from torch import Tensor
 
 from robofb.envs.teacher.grid import AGENT_RGB, FREE_RGB, GOAL_RGB
 from robofb.errors import UserError
-from robofb.types import PRIVILEGED, ArraySpec, EnvSpec
+from robofb.rng import EpisodeRng
+from robofb.sim.meta_task import PARAMS, MetaTorchTask
+from robofb.sim.torch_env import Outcome, State
+from robofb.types import PRIVILEGED, ArraySpec, EnvSpec, Obs
 
 STEP_M = 0.1
 """Furthest that an action moves the point along each axis."""
@@ -33,6 +36,40 @@ def point_spec(task: str, params: ArraySpec, max_steps: int) -> EnvSpec:
         PRIVILEGED: ArraySpec((len(told),), unit="m", names=told),
     }
     return EnvSpec(task, obs, ACTION, CONTROL_DT_S, max_steps, ("reach",))
+
+
+class PointFamily(MetaTorchTask):
+    """Tasks of a point that starts at (0, 0) and is seen, (2,) [m]; nothing but time ends an episode.
+
+    `PRIVILEGED` (4,): the task's two parameters, and the same.
+
+    Args:
+        name: of the family.
+        params: its two parameters.
+        max_steps: of an episode [control steps].
+        device: where the tensors live.
+    """
+
+    start_distribution = "point at (0, 0) m"
+
+    def __init__(self, name: str, params: ArraySpec, max_steps: int, device: str) -> None:
+        self.device = torch.device(device)
+        self.params, self.spec = params, point_spec(name, params, max_steps)
+
+    def begin(self, rng: EpisodeRng) -> State:
+        """Start at (0, 0)."""
+        return {"place": torch.zeros(len(rng), 2, device=self.device)}
+
+    def arrive(self, state: State, action: Tensor, place: Tensor) -> Outcome:
+        """Return that a step ends in places (B, 2), which succeeds where it pays."""
+        reward = self.relabel(state[PARAMS], state["place"], action, place)
+        near = reward > 0
+        return Outcome({**state, "place": place}, reward, torch.zeros_like(near), near)
+
+    def observe(self, state: State) -> Obs:
+        """Return {"state": (B, 2) float32, PRIVILEGED: (B, 4) float32}."""
+        place = state["place"].clone()
+        return {"state": place, PRIVILEGED: torch.cat([state[PARAMS], place], -1)}
 
 
 def moved(place: Tensor, action: Tensor) -> Tensor:

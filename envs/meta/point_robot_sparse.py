@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robofb.envs.meta.point import StraightTeacher, draw_point, moved, point_spec
+from robofb.envs.meta.point import PointFamily, StraightTeacher, draw_point, moved
 from robofb.interfaces import Teacher
 from robofb.rng import EpisodeRng
-from robofb.sim.meta_task import PARAMS, MetaTorchTask
+from robofb.sim.meta_task import PARAMS
 from robofb.sim.torch_env import Outcome, State
-from robofb.types import PRIVILEGED, ArraySpec, Obs
+from robofb.types import ArraySpec
 
 REACH_M = 0.2
 
 
-class PointRobotSparse(MetaTorchTask):
+class PointRobotSparse(PointFamily):
     """Be within 0.2 m of a goal on the unit half circle y >= 0: 1 for each step that ends there, else 0.
 
     The point starts in the circle's centre; only the time limit ends an episode. Success is to be there in
@@ -29,35 +29,24 @@ class PointRobotSparse(MetaTorchTask):
         device: where the tensors live.
     """
 
+    moves_alike = True
+
     def __init__(self, max_steps: int = 60, device: str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.params = ArraySpec((2,), unit="m", names=("goal_pos_w_x", "goal_pos_w_y"))
-        self.spec = point_spec("point_robot_sparse", self.params, max_steps)
+        params = ArraySpec((2,), unit="m", names=("goal_pos_w_x", "goal_pos_w_y"))
+        super().__init__("point_robot_sparse", params, max_steps, device)
 
     def draw_params(self, rng: EpisodeRng) -> Tensor:
         """Draw a goal on the half circle, each angle as likely."""
         angle = math.pi * rng.uniform()
         return torch.stack([angle.cos(), angle.sin()], -1)
 
-    def begin(self, rng: EpisodeRng) -> State:
-        """Start in the centre."""
-        return {"place": torch.zeros(len(rng), 2, device=self.device)}
-
     def advance(self, state: State, action: Tensor, rng: EpisodeRng) -> Outcome:
         """Move by up to 0.1 m along each axis."""
-        place = moved(state["place"], action)
-        reward = self.relabel(state[PARAMS], state["place"], action, place)
-        near = reward > 0
-        return Outcome({**state, "place": place}, reward, torch.zeros_like(near), near)
+        return self.arrive(state, action, moved(state["place"], action))
 
     def relabel(self, params: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         """Return what goals (..., 2) pay for steps that end in places `next_obs` (..., 2)."""
         return ((next_obs - params).norm(dim=-1) <= REACH_M).float()
-
-    def observe(self, state: State) -> Obs:
-        """Return {"state": (B, 2) float32, PRIVILEGED: (B, 4) float32}."""
-        place = state["place"].clone()
-        return {"state": place, PRIVILEGED: torch.cat([state[PARAMS], place], -1)}
 
     def teacher(self) -> Teacher:
         """Return who sees the goal."""

@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robofb.envs.meta.point import StraightTeacher, draw_point, moved, point_spec
+from robofb.envs.meta.point import PointFamily, StraightTeacher, draw_point, moved
 from robofb.interfaces import Teacher
 from robofb.rng import EpisodeRng
-from robofb.sim.meta_task import PARAMS, MetaTorchTask
+from robofb.sim.meta_task import PARAMS
 from robofb.sim.torch_env import Outcome, State
-from robofb.types import PRIVILEGED, ArraySpec, Obs
+from robofb.types import ArraySpec
 
 GOAL_XY_M = (0.0, 1.0)
 REACH_M = 0.03
 MAX_WIND_M = 0.08
 
 
-class Wind(MetaTorchTask):
+class Wind(PointFamily):
     """Be within 0.03 m of (0, 1): 1 for each step that ends there, else 0.
 
     Every step is blown aside by the task's wind, up to 0.08 m along each axis: tasks differ in how the world
@@ -31,36 +31,25 @@ class Wind(MetaTorchTask):
         device: where the tensors live.
     """
 
+    moves_alike = False
+
     def __init__(self, max_steps: int = 75, device: str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.params = ArraySpec((2,), unit="m", names=("wind_w_x", "wind_w_y"))
-        self.spec = point_spec("wind", self.params, max_steps)
+        params = ArraySpec((2,), unit="m", names=("wind_w_x", "wind_w_y"))
+        super().__init__("wind", params, max_steps, device)
         self._goal = torch.tensor(GOAL_XY_M, device=self.device)
 
     def draw_params(self, rng: EpisodeRng) -> Tensor:
         """Draw a wind, each axis by itself and evenly."""
         return MAX_WIND_M * (2 * rng.uniform(2) - 1)
 
-    def begin(self, rng: EpisodeRng) -> State:
-        """Start at (0, 0)."""
-        return {"place": torch.zeros(len(rng), 2, device=self.device)}
-
     def advance(self, state: State, action: Tensor, rng: EpisodeRng) -> Outcome:
         """Move by up to 0.1 m along each axis, and be blown."""
-        place = moved(state["place"], action) + state[PARAMS]
-        reward = self.relabel(state[PARAMS], state["place"], action, place)
-        near = reward > 0
-        return Outcome({**state, "place": place}, reward, torch.zeros_like(near), near)
+        return self.arrive(state, action, moved(state["place"], action) + state[PARAMS])
 
     def relabel(self, params: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         """Return what any wind pays for steps that end in places `next_obs` (..., 2)."""
         near = (next_obs - self._goal).norm(dim=-1) <= REACH_M
         return near.float().expand(torch.broadcast_shapes(near.shape, params.shape[:-1]))
-
-    def observe(self, state: State) -> Obs:
-        """Return {"state": (B, 2) float32, PRIVILEGED: (B, 4) float32}."""
-        place = state["place"].clone()
-        return {"state": place, PRIVILEGED: torch.cat([state[PARAMS], place], -1)}
 
     def teacher(self) -> Teacher:
         """Return who knows the wind."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from robofb.moments import RunningNormalizer
 from robofb.nets.stacked import StackedMlp
+from robofb.policies.action_scale import ActionScale
 from robofb.policies.squashed import SquashedGaussian
-from robofb.policies.student import action_bounds
 from robofb.rng import EpisodeRng
 from robofb.types import EnvSpec, num_choices
 
@@ -32,6 +32,7 @@ class SingleTaskPolicies(nn.Module):
         in_dim: D, size of a state.
         num_choices: n of a discrete action, None of a continuous one.
         action_dim: A.
+        scale: between normalised actions and the environment's.
     """
 
     def __init__(
@@ -47,15 +48,13 @@ class SingleTaskPolicies(nn.Module):
         self.num_choices, self.action_dim = num_choices(spec.action), spec.action.shape[0]
         self.in_dim = size = spec.obs[STATE].shape[0]
         self.normalizer = RunningNormalizer({STATE: (size,)})
+        self.scale = ActionScale(spec)
         out = self.num_choices or 2 * self.action_dim
         self.net = StackedMlp([size, *hidden, out], num_agents, layer_norm=False, generator=generator)
         if not self.num_choices:
             with torch.no_grad():  # near the middle of the box, and wide, at the start
                 self.net.weights[-1].mul_(0.01)
                 self.net.biases[-1].zero_()
-            ends = action_bounds(spec)
-            self.register_buffer("_middle", ends.mean(0), persistent=False)
-            self.register_buffer("_radius", (ends[1] - ends[0]) / 2, persistent=False)
 
     def normalized(self, state: Tensor) -> Tensor:
         """Return states (N, b, D) as the networks take them."""
@@ -85,18 +84,6 @@ class SingleTaskPolicies(nn.Module):
         random = (which * self.num_choices).long()[..., None]
         return torch.where((chance < epsilon)[..., None], random, self.best(out))
 
-    def to_env(self, action: Tensor) -> Tensor:
-        """Return normalised actions (..., A) as the environment takes them."""
-        if self.num_choices:
-            return action
-        return self.get_buffer("_middle") + self.get_buffer("_radius") * action
-
-    def from_env(self, action: Tensor) -> Tensor:
-        """Return actions in environment units (..., A) normalised; the inverse of `to_env`."""
-        if self.num_choices:
-            return action
-        return (action - self.get_buffer("_middle")) / self.get_buffer("_radius")
-
 
 class SingleTaskAgent:
     """Act with each policy in S envs of its own task, without exploring; implements `interfaces.Agent`.
@@ -119,4 +106,4 @@ class SingleTaskAgent:
         """Return the actions (N * S, A) of this control step, in environment units."""
         state = obs[STATE].view(self.policies.num_agents, -1, obs[STATE].shape[-1])
         out = self.policies(self.policies.normalized(state))
-        return self.policies.to_env(self.policies.best(out)).flatten(0, 1)
+        return self.policies.scale.to_env(self.policies.best(out)).flatten(0, 1)

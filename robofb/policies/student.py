@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robofb.errors import UserError
 from robofb.moments import RunningNormalizer
 from robofb.nets.stacked import StackedMlp
+from robofb.policies.action_scale import ActionScale
 from robofb.policies.elements import SeenElements
 from robofb.policies.squashed import SquashedGaussian
 from robofb.rng import EpisodeRng
@@ -158,18 +159,6 @@ class Memories(nn.Module):
         return hidden, tuple(torch.cat([after[i] for _, after in outs]) for i in (0, 1))
 
 
-def action_bounds(spec: EnvSpec) -> Tensor:
-    """Return the lowest and the highest of continuous actions (2, A) float32.
-
-    Raises:
-        UserError: they have no bounds.
-    """
-    low, high = spec.action.low, spec.action.high
-    if low is None or high is None or any(not abs(x) < float("inf") for x in (*low, *high)):
-        raise UserError(f"{spec.task} sets no bounds to its actions: a student needs them")
-    return torch.tensor([low, high], dtype=torch.float32)
-
-
 class StudentPolicy(nn.Module):
     """P policies of what a student sees, with weights of their own; the first is the one that is wanted.
 
@@ -206,7 +195,7 @@ class StudentPolicy(nn.Module):
         self.spec, self.num_policies, self.hidden = self.eyes.seen, num_policies, tuple(hidden)
         self.num_choices = num_choices(spec.action)
         self.action_dim = self.num_choices or spec.action.shape[0]
-        self._keep_bounds(spec)
+        self.scale = ActionScale(spec)
         in_dim = self.eyes.size + (self.action_dim if memory else 0)
         self.memories = Memories(num_policies, in_dim, memory, generator)
         out = self.action_dim if self.num_choices else 2 * self.action_dim
@@ -216,22 +205,13 @@ class StudentPolicy(nn.Module):
             self.heads.weights[-1].mul_(0.01)
             self.heads.biases[-1].zero_()
 
-    def _keep_bounds(self, spec: EnvSpec) -> None:
-        if self.num_choices:
-            return
-        ends = action_bounds(spec)
-        self.register_buffer("_middle", ends.mean(0), persistent=False)
-        self.register_buffer("_radius", (ends[1] - ends[0]) / 2, persistent=False)
-
     def to_env(self, action: Tensor) -> Tensor:
         """Return choices (B,) or normalised actions (B, A) as the environment takes them."""
-        if self.num_choices:
-            return action[:, None]
-        return self.get_buffer("_middle") + self.get_buffer("_radius") * action
+        return action[:, None] if self.num_choices else self.scale.to_env(action)
 
     def from_env(self, action: Tensor) -> Tensor:
         """Return actions in environment units (..., A) normalised to [-1, 1]; the inverse of `to_env`."""
-        return (action - self.get_buffer("_middle")) / self.get_buffer("_radius")
+        return self.scale.from_env(action)
 
     def inputs(self, obs: Obs, previous: Tensor | None = None) -> Tensor:
         """Return what the memories take, (..., in_dim).

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,16 @@ class Histories:
     terminated: Tensor
     params: Tensor
     by: Tensor
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all of it."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            part: Tensor = getattr(self, field.name)
+            digest.update(f"{field.name} {tuple(part.shape)} {part.dtype}".encode())
+            digest.update(part.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def num_agents(self) -> int:

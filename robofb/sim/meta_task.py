@@ -18,14 +18,17 @@ PARAMS = "params"
 
 
 class MetaTorchTask(TorchTask):
-    """A family of worlds by their rules; satisfies `interfaces.MetaTask`.
+    """A family of worlds by their rules; satisfies `meta_interfaces.MetaTask`.
 
     Attributes:
         params: of which parameters there are.
+        start_distribution, moves_alike: see `meta_interfaces.MetaTask`.
         own_params: (B, P) of B envs, each of which keeps its own; None: every episode draws others.
     """
 
     params: ArraySpec
+    start_distribution: str
+    moves_alike: bool
     own_params: Tensor | None = None
 
     @abstractmethod
@@ -38,7 +41,7 @@ class MetaTorchTask(TorchTask):
 
     @abstractmethod
     def relabel(self, params: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return what tasks `params` (..., P) pay for a step, (...); see `interfaces.MetaTask`."""
+        """Return what tasks `params` (..., P) pay for a step, (...); see `meta_interfaces.MetaTask`."""
 
     def start(self, rng: EpisodeRng) -> State:
         """Draw a task for each episode, and where it begins."""

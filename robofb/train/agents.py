@@ -179,7 +179,7 @@ def write_logs(cfg: AgentsConfig, run: Run, learner: AgentsLoop, params: Tensor)
     facts = {
         PARAM_NAMES: list(family.params.names),
         EPISODES_PER_TRIAL: cfg.episodes_per_trial,
-        START: getattr(family, "start_distribution", "as the task draws it"),
+        START: family.start_distribution,
         "seed": cfg.seed,
         "envs": cfg.num_envs,
         "visitors": cfg.visitors,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robofb.interfaces import VecEnv
-from robofb.optimisation import NonFiniteError
+from robofb.optimisation import finite_means
 from robofb.policies.single_task import STATE
 from robofb.rl.single_task import SingleTaskLearner
 from robofb.rl.slot_log import SlotLog
@@ -119,7 +119,7 @@ class AgentsLoop:
         self.iteration += 1
         if returns:
             metrics["train/return"] = float(torch.cat(returns).mean())
-        return metrics | count.metrics() | {"epsilon": self.epsilon}
+        return metrics | count.metrics() | {"train/epsilon": self.epsilon}
 
     def _invite(self) -> None:
         """Draw who visits each task in this iteration: everybody visits one, nobody his own where N > 1."""
@@ -136,14 +136,14 @@ class AgentsLoop:
         with self.clock("policy"):
             action = self._chosen(self._obs[STATE])
         with self.clock("env"):
-            step = self.env.step(self.policy.to_env(action))
+            step = self.env.step(self.policy.scale.to_env(action))
         count.add(step)
         with self.clock("log"):
             self.log.add(
                 {
                     STATE: self._obs[STATE],
                     "next_state": step.final_obs[STATE],
-                    "action": self.policy.to_env(action),
+                    "action": self.policy.scale.to_env(action),
                     "reward": step.reward,
                     "terminated": step.terminated,
                     "success": step.info["success"],
@@ -188,19 +188,22 @@ class AgentsLoop:
                     {
                         STATE: self.policy.normalized(batch[STATE]),
                         "next_state": self.policy.normalized(batch["next_state"]),
-                        "action": self.policy.from_env(batch["action"]),
+                        "action": self.policy.scale.from_env(batch["action"]),
                         "reward": batch["reward"],
                         "discount": self.gamma * (~batch["terminated"]).float(),
                     }
                 )
             )
         torch.set_num_threads(1)
-        metrics = {name: float(torch.stack([one[name] for one in history]).mean()) for name in history[0]}
-        for name, value in metrics.items():
-            if not abs(value) < float("inf"):
-                state = {"what": name, "inputs": batch, "algorithm": self.learner.state_dict()}
-                raise NonFiniteError(name, state | {"policy": self.policy.state_dict()})
-        return metrics
+        metrics = finite_means(
+            history,
+            lambda: {
+                "inputs": batch,
+                "algorithm": self.learner.state_dict(),
+                "policy": self.policy.state_dict(),
+            },
+        )
+        return {f"update/{name}": value for name, value in metrics.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policies' weights, for a resume; exact where the env is `Resumable`."""

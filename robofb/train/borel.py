@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from robofb.errors import UserError
 from robofb.evaluate_trials import TrialEvaluation
 from robofb.families import build_family
-from robofb.optimisation import NonFiniteError
+from robofb.meta_interfaces import MetaTask
+from robofb.optimisation import NonFiniteError, finite_means
 from robofb.policies.hyper import HyperPolicy
 from robofb.progress import progress_bar
 from robofb.rl.borel.hyper_states import HyperTransitions, hyper_transitions
@@ -23,6 +25,7 @@ from robofb.run import Run
 from robofb.store.agent_logs import AgentLogs
 from robofb.train.borel_config import FIXED, BorelConfig
 from robofb.train.borel_parts import (
+    check_mixtures,
     make_belief_learner,
     make_policy,
     make_policy_learner,
@@ -48,6 +51,7 @@ def train(cfg: BorelConfig) -> Run:
     family = build_family(cfg.task)
     with AgentLogs(cfg.logs) as logs:
         logs.check_fits(family.spec)
+        check_mixtures(cfg, family)
         histories, count = load_histories(logs), logs.episodes_per_trial
     with open_run(cfg, "borel", family.spec.task, FIXED) as run, selection(cfg, family, count) as select:
         BorelTraining(cfg, run, family, histories, count, select).work()
@@ -70,7 +74,7 @@ class BorelTraining:
         self,
         cfg: BorelConfig,
         run: Run,
-        family: Any,
+        family: MetaTask,
         histories: Histories,
         count: int,
         select: Callable[[HyperPolicy], TrialEvaluation],
@@ -209,12 +213,12 @@ class BorelTraining:
                     raise KeyboardInterrupt
 
     def _means(self, history: list[Mapping[str, torch.Tensor]]) -> dict[str, float]:
-        metrics = {key: float(torch.stack([one[key] for one in history]).mean()) for key in history[0]}
-        for key, value in metrics.items():
-            if not abs(value) < float("inf"):
-                error = NonFiniteError(key, {"what": key, "policy": self.policy.state_dict()})
-                raise save_cause(self.run, error, self._steps, "updates", "a lower lr or belief_lr may help")
-        return metrics
+        """Return the means of metrics; save what caused it where one is no longer finite."""
+        try:
+            return finite_means(history, lambda: {"policy": self.policy.state_dict()})
+        except NonFiniteError as error:
+            advice = "a lower lr or belief_lr may help"
+            raise save_cause(self.run, error, self._steps, "updates", advice) from error
 
     def _choose(self) -> bool:
         """Judge the policy in held-out tasks; return whether it was never better."""
@@ -250,11 +254,17 @@ class BorelTraining:
                 "seconds": dict(self.seconds),
             },
             "episodes_per_trial": self.count,
+            "logs": self.histories.fingerprint,
         }
         self.run.save_checkpoint(state, self._steps, best=best)
         self._saved_at = self._steps
 
     def _restore(self, checkpoint: Mapping[str, Any]) -> None:
+        if checkpoint["logs"] != self.histories.fingerprint:
+            raise UserError(
+                f"resume={self.cfg.resume}: {self.cfg.logs} does not hold the logs that the run began with;"
+                " start a new run"
+            )
         self.policy.load_state_dict(checkpoint["policy"])
         self.belief.load_state_dict(checkpoint["belief"])
         self._learner_state = checkpoint["learner"]

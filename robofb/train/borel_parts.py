@@ -12,7 +12,9 @@ from robofb import loading
 from robofb.errors import UserError
 from robofb.evaluate_trials import TrialEvaluation, evaluate_trials
 from robofb.families import draw_tasks
-from robofb.policies.hyper import BeliefAgent, HyperPolicy
+from robofb.meta_interfaces import FiniteFamily, MetaTask, OutcomeFamily
+from robofb.policies.hyper import HyperPolicy
+from robofb.policies.trial_agents import BeliefAgent
 from robofb.rl.borel.belief import BeliefEncoder
 from robofb.rl.borel.belief_learner import BeliefLearner, Said
 from robofb.rl.borel.decoders import OutcomeDecoder, RewardDecoder, StateDecoder
@@ -27,7 +29,7 @@ ENCODER = ("latent", "memory", "state_embedding", "action_embedding", "reward_em
 
 @contextmanager
 def selection(
-    cfg: BorelConfig, family: Any, count: int
+    cfg: BorelConfig, family: MetaTask, count: int
 ) -> Iterator[Callable[[HyperPolicy], TrialEvaluation]]:
     """Open what judges a policy in held-out tasks."""
     params = draw_tasks(family, cfg.select_tasks or default_tasks(family), cfg.select_seed, held_out=True)
@@ -40,13 +42,27 @@ def selection(
         yield select
 
 
-def default_tasks(family: Any) -> int | None:
+def default_tasks(family: MetaTask) -> int | None:
     """Return how many tasks one is judged in where nobody says: all of a finite family, else 64."""
-    return None if hasattr(family, "all_params") else 64
+    return None if isinstance(family, FiniteFamily) else 64
+
+
+def check_mixtures(cfg: BorelConfig, family: MetaTask) -> None:
+    """Refuse mixtures of a family whose tasks move differently: what they would show happens in none.
+
+    Raises:
+        UserError: names the keys.
+    """
+    if family.moves_alike or not (cfg.mixed or cfg.fresh_trials):
+        return
+    raise UserError(
+        f"mixed={cfg.mixed:g} fresh_trials={cfg.fresh_trials}: tasks of {family.spec.task} move differently, "
+        "and no reward tells what would have happened there; say mixed=0 fresh_trials=0, and log visitors"
+    )
 
 
 def make_policy(
-    cfg: BorelConfig, family: Any, generator: torch.Generator
+    cfg: BorelConfig, family: MetaTask, generator: torch.Generator
 ) -> tuple[HyperPolicy, dict[str, Any]]:
     """Build a policy with new weights; return it and the config node that builds it from a spec."""
     encoder = {name: int(getattr(cfg, name)) for name in ENCODER}
@@ -57,7 +73,7 @@ def make_policy(
 
 
 def make_belief_learner(
-    cfg: BorelConfig, policy: HyperPolicy, family: Any, histories: Histories, generator: torch.Generator
+    cfg: BorelConfig, policy: HyperPolicy, family: MetaTask, histories: Histories, generator: torch.Generator
 ) -> BeliefLearner:
     """Return what learns a policy's belief, with decoders for what this family's tasks differ in."""
     encoder = policy.encoder
@@ -83,10 +99,10 @@ def make_belief_learner(
 
 
 def _reward_decoder(
-    cfg: BorelConfig, family: Any, encoder: BeliefEncoder, reward: torch.Tensor, hidden: list[int]
+    cfg: BorelConfig, family: MetaTask, encoder: BeliefEncoder, reward: torch.Tensor, hidden: list[int]
 ) -> Said:
     """Return a head for each outcome where the family has such, else a mean of the reward."""
-    if hasattr(family, "outcome"):
+    if isinstance(family, OutcomeFamily):
         middle = float(reward.min() + reward.max()) / 2
         heads = OutcomeDecoder(cfg.latent, family.outcome, family.num_outcomes, middle, hidden)
         return Said("reward", heads)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robofb.interfaces import AskedAgent, EpisodeTeacher, Teacher, VecEnv
-from robofb.policies.student import action_bounds
+from robofb.policies.action_scale import action_bounds
 from robofb.rng import TEACHER_STREAM, EpisodeRng, derive_seeds
 from robofb.types import Obs, num_choices
 

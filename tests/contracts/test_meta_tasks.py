@@ -17,8 +17,8 @@ from torch import Tensor
 from robofb.build import build
 from robofb.config import compose
 from robofb.interfaces import TaughtTask
-from robofb.loading import make_tasks_env
-from robofb.meta_interfaces import MetaTask
+from robofb.loading import make_env, make_tasks_env
+from robofb.meta_interfaces import FiniteFamily, MetaTask, OutcomeFamily
 from robofb.rng import EpisodeRng
 from robofb.types import PRIVILEGED, EnvSpec, num_choices
 
@@ -83,6 +83,42 @@ def test_is_a_family_that_shows_a_flat_state(task: Any) -> None:
     assert len(names) == task.params.shape[0] and task.spec.obs[PRIVILEGED].names[: len(names)] == names
 
 
+def test_says_where_episodes_start_and_whether_tasks_move_alike(node: Any, task: Any) -> None:
+    assert task.start_distribution
+    starts, ends = [], []
+    for seed in (0, 1):  # of the tasks; episodes and actions are the same
+        with closing(make_tasks_env(node, ENGINE, drawn(task, 8, seed))) as env:
+            starts.append(env.reset(0)["state"].clone())
+            rng = EpisodeRng(torch.arange(8))
+            for _ in range(min(10, task.spec.max_steps)):
+                step = env.step(any_actions(env.spec, rng))
+            ends.append(step.final_obs["state"].clone())
+    assert torch.equal(*starts)
+    assert torch.equal(*ends) == task.moves_alike
+
+
+def test_a_finite_family_lists_each_task_once(task: Any) -> None:
+    if not isinstance(task, FiniteFamily):
+        return
+    every = task.all_params()
+    assert every.shape == (len(every.unique(dim=0)), *task.params.shape)
+    listed = {tuple(row) for row in every.tolist()}
+    assert {tuple(row) for row in drawn(task, 20 * len(every)).tolist()} == listed
+
+
+def test_rewards_follow_from_task_and_outcome_and_are_high_or_low(node: Any, task: Any) -> None:
+    if not isinstance(task, OutcomeFamily):
+        return
+    params = drawn(task, 16)
+    seen: dict[tuple[Any, ...], float] = {}
+    for _, _, step in played(node, params, 2 * task.spec.max_steps):
+        outcome = task.outcome(step.final_obs["state"])
+        assert outcome.dtype == torch.int64 and 0 <= outcome.min() and outcome.max() < task.num_outcomes
+        for row, which, paid in zip(params.tolist(), outcome.tolist(), step.reward.tolist(), strict=True):
+            assert seen.setdefault((*row, which), paid) == paid
+    assert len(set(seen.values())) == 2
+
+
 def test_parameters_depend_on_their_seed_alone(task: Any) -> None:
     many = drawn(task, 64)
     assert many.shape == (64, *task.params.shape) and many.dtype == torch.float32
@@ -98,7 +134,9 @@ def test_an_env_keeps_its_task_over_episodes(node: Any, task: Any) -> None:
         assert torch.equal(step.obs[PRIVILEGED][:, : params.shape[1]], params)
         ended += step.done
     assert (ended >= 2).all()
-    assert task.own_params is None  # `fixed` leaves the family itself alone
+    # `fixed` left the family itself alone: its episodes draw their own tasks.
+    with closing(make_env(node, ENGINE, 8)) as env:
+        assert len(env.reset(0)[PRIVILEGED][:, : params.shape[1]].unique(dim=0)) > 1
 
 
 def test_relabelling_by_a_tasks_own_parameters_is_what_it_paid(node: Any, task: Any) -> None:

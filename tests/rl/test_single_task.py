@@ -75,7 +75,9 @@ def test_each_continuous_agent_finds_its_own_place() -> None:
         learner.update(box_batch(64, generator))
     found = policies.best(policies(torch.zeros(3, 1, 1)))[:, 0, 0]
     torch.testing.assert_close(found, torch.tensor([-0.5, 0.0, 0.5]), atol=0.1, rtol=0)
-    torch.testing.assert_close(policies.to_env(torch.tensor([[-1.0], [0.5]])), torch.tensor([[-2.0], [2.5]]))
+    torch.testing.assert_close(
+        policies.scale.to_env(torch.tensor([[-1.0], [0.5]])), torch.tensor([[-2.0], [2.5]])
+    )
 
 
 @pytest.mark.parametrize("spec", [CHOICES, BOX])

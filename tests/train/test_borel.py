@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from learning import assert_same_weights
 
 from robofb import evaluate
 from robofb.config import compose
+from robofb.envs.meta.wind import Wind
 from robofb.errors import UserError
 from robofb.run import Run
-from robofb.train import agents, borel
+from robofb.train import agents, borel, borel_parts
 
 SMALL = ("task.max_steps=6", "belief_updates=12", "updates=20", "select_every=10", "save_every=1000")
 MORE = ("log_every=5", "belief_tasks=3", "fresh_trials=4", "memory=8", "hidden=[16]", "batch_size=32")
@@ -100,8 +103,26 @@ def test_it_is_judged_beside_those_that_know_never_learn_or_guess(
     assert facts["no adaptation"]["returns"][0] == pytest.approx(facts["no adaptation"]["returns"][1])
     said = capsys.readouterr().out
     assert "return in 21 tasks" in said and "posterior sampling" in said
-    with pytest.raises(UserError, match="seed=1000003: these tasks chose the run's best checkpoint"):
-        evaluate.main(compose("eval", [f"run={run.path}", "seed=1000003"]))
+    for word in ("execute=2", "compare_base=true", "also=[wind]"):
+        with pytest.raises(UserError, match=re.escape(word.split("=")[0]) + "=.*is a borel run"):
+            evaluate.main(compose("eval", [f"run={run.path}", "seed=5", word]))
+
+
+def test_mixtures_are_refused_where_tasks_move_differently(tmp_path: Path) -> None:
+    cfg = compose("train_borel", ["task=wind", "logs=x"])
+    borel_parts.check_mixtures(cfg, Wind())
+    for word in ("mixed=0.5", "fresh_trials=3"):
+        with pytest.raises(UserError, match=word + r".*: tasks of wind move differently"):
+            borel_parts.check_mixtures(compose("train_borel", ["task=wind", "logs=x", word]), Wind())
+
+
+def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path]) -> None:
+    own = tmp_path / "logs"
+    shutil.copytree(logs["grid_navi"], own)
+    run = train(tmp_path / "run", own)
+    shutil.rmtree(own / "agent_0002")
+    with pytest.raises(UserError, match="does not hold the logs that the run began with; start a new run"):
+        borel.train(compose("train_borel", [f"resume={run.path}"]))
 
 
 @pytest.mark.parametrize(

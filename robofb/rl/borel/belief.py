@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robofb.policies.student import action_bounds
+from robofb.policies.action_scale import ActionScale
 from robofb.rl.histories import Trials
 from robofb.types import EnvSpec, num_choices
 
@@ -68,9 +68,7 @@ class BeliefEncoder(nn.Module):
         self.num_choices, self.latent, self.memory = num_choices(spec.action), latent, memory
         self.state_dim = spec.obs["state"].shape[0]
         self.action_dim = self.num_choices or spec.action.shape[0]
-        ends = torch.tensor([[-1.0], [1.0]]) if self.num_choices else action_bounds(spec)
-        self.register_buffer("_middle", ends.mean(0), persistent=False)
-        self.register_buffer("_radius", (ends[1] - ends[0]) / 2, persistent=False)
+        self.scale = ActionScale(spec)
         self.register_buffer("state_mean", torch.zeros(self.state_dim))
         self.register_buffer("state_std", torch.ones(self.state_dim))
         self.of_state = nn.Linear(self.state_dim, state_embedding)
@@ -99,7 +97,7 @@ class BeliefEncoder(nn.Module):
         """Return actions (..., A) in environment units as networks take them: one-hot, or within [-1, 1]."""
         if self.num_choices:
             return F.one_hot(action[..., 0], self.num_choices).float()
-        return (action - self.get_buffer("_middle")) / self.get_buffer("_radius")
+        return self.scale.from_env(action)
 
     def steps(self, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor) -> Tensor:
         """Return what the GRU takes in of steps (..., D), (..., A), (..., D), (...)."""
@@ -146,9 +144,3 @@ def sequential_kl(beliefs: Belief) -> Tensor:
     parts = zip(first, beliefs, strict=True)
     before = Belief(*(torch.cat([start, part[:, :-1]], 1) for start, part in parts))
     return kl_between(beliefs, before)
-
-
-def encoder_settings(settings: Any) -> dict[str, int]:
-    """Return the keyword arguments of a `BeliefEncoder` among some attributes."""
-    names = ("latent", "memory", "state_embedding", "action_embedding", "reward_embedding")
-    return {name: int(getattr(settings, name)) for name in names}

@@ -111,11 +111,6 @@ class RewardDecoder(nn.Module):
             return after
         return torch.cat([encoder.states(trials.obs), encoder.actions(trials.action), after], -1)
 
-    def rewards(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
-        """Return what is expected of each step, (M, L, T)."""
-        wanted: Tensor = self.net(z, self.inputs(trials, encoder))[..., 0] / self.scale
-        return wanted
-
 
 class StateDecoder(nn.Module):
     """The mean of how far a step leads from where it began, of a deviation that follows from the data.

@@ -8,11 +8,10 @@ what would have happened.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from robofb.meta_interfaces import MetaTask
 from robofb.rl.histories import Histories, Trials
 
 
@@ -21,7 +20,7 @@ class TrialDraw:
 
     Args:
         histories: the logs.
-        family: the `MetaTask` whose `relabel` pays.
+        family: whose `relabel` pays.
         episodes_per_trial: K.
         mixed: share of the trials that have foreign episodes.
         whole: each of their episodes is anybody's; else the first K // 2 are one other agent's, as in the
@@ -33,7 +32,7 @@ class TrialDraw:
     def __init__(
         self,
         histories: Histories,
-        family: Any,
+        family: MetaTask,
         episodes_per_trial: int,
         *,
         mixed: float,
@@ -77,7 +76,7 @@ class TrialDraw:
         return donor[:, None].expand_as(number), number, early.expand_as(number)
 
 
-def repaid(trials: Trials, params: Tensor, foreign: Tensor, family: Any) -> Trials:
+def repaid(trials: Trials, params: Tensor, foreign: Tensor, family: MetaTask) -> Trials:
     """Return trials in which steps of foreign episodes (M, K) bool earn what tasks `params` (M, P) pay."""
     told = family.relabel(params[:, None], trials.obs, trials.action, trials.next_obs)
     of_others = foreign.gather(1, trials.episode) & trials.valid

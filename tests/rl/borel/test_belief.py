@@ -167,3 +167,23 @@ def test_actions_and_states_are_taken_in_their_own_scale() -> None:
     assert torch.equal(encoder.actions(torch.tensor([0.5, -1.0])), torch.tensor([0.5, -1.0]))
     one_hot = make_encoder().actions(torch.tensor([[2], [0]]))
     assert one_hot.tolist() == [[0, 0, 1, 0, 0], [1, 0, 0, 0, 0]]
+
+
+def test_a_resumed_belief_goes_on_at_the_rate_that_it_is_given() -> None:
+    trials = some_trials()
+
+    def learner_of(lr: float) -> BeliefLearner:
+        torch.manual_seed(0)
+        decoder = OutcomeDecoder(3, FAMILY.outcome, FAMILY.num_outcomes, 0.45)
+        return BeliefLearner(make_encoder(), [Said("reward", decoder)], generator(1), lr=lr)
+
+    whole, first, second, slower = (learner_of(lr) for lr in (1e-2, 1e-2, 1e-2, 1e-9))
+    for learner in (whole, whole, first):
+        learner.update(trials)
+    for learner in (second, slower):
+        learner.load_state_dict(first.state_dict())
+        learner.update(trials)
+    for name, weights in whole.modules.state_dict().items():
+        assert torch.equal(weights, second.modules.state_dict()[name]), name
+        before = first.modules.state_dict()[name]
+        torch.testing.assert_close(slower.modules.state_dict()[name], before, atol=1e-7, rtol=0)

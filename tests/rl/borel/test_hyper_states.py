@@ -9,7 +9,8 @@ import torch
 
 from rl.borel.examples import FAMILY, walks
 from robofb.errors import DamagedError
-from robofb.policies.hyper import BeliefAgent, HyperPolicy
+from robofb.policies.hyper import HyperPolicy
+from robofb.policies.trial_agents import BeliefAgent
 from robofb.rl.borel.hyper_states import HyperTransitions, all_trials, hyper_transitions, weights_hash
 from robofb.types import Step
 
