@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robofb.policies.gaussian import Gaussian, relu_mlp
 
 MIN_LOG_STD, MAX_LOG_STD = -5.0, 1.0
+_EDGE = 1e-4  # share of the box that counts as its edge
 
 
 class SquashedGaussian(NamedTuple):
@@ -47,8 +48,15 @@ class SquashedGaussian(NamedTuple):
         1 - tanh^2 u = (2 / (e^u + e^-u))^2 is computed without cancellation.
         """
         u = self.mean + self.log_std.exp() * noise
+        return self.bound * torch.tanh(u), self._log_prob_of(u)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """Return the log-densities (B,) of actions (B, A), those on the box's edge as a little inside it."""
+        return self._log_prob_of(torch.atanh((action / self.bound).clamp(-1 + _EDGE, 1 - _EDGE)))
+
+    def _log_prob_of(self, u: Tensor) -> Tensor:
         slope = 2 * (math.log(2) - u - F.softplus(-2 * u)) + math.log(self.bound)
-        return self.bound * torch.tanh(u), Gaussian(self.mean, self.log_std).log_prob(u) - slope.sum(-1)
+        return Gaussian(self.mean, self.log_std).log_prob(u) - slope.sum(-1)
 
 
 class SquashedActor(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -18,11 +18,14 @@ from robofb.nets.stacked import StackedMlp
 from robofb.optimisation import restore_optimizers
 from robofb.policies.squashed import SquashedGaussian
 
+_DRAWS = 10  # of each kind, that an integral over actions is estimated from
+
 
 class TrainedPolicies(Protocol):
     """N policies with weights of their own: `SingleTaskPolicies`, or one `HyperPolicy`."""
 
     num_agents: int
+    num_choices: int | None
     action_dim: int
     in_dim: int
     hidden: tuple[int, ...]
@@ -108,6 +111,8 @@ class ContinuousLearner:
         tau: share of the critics that their slow copies take over per update.
         temperature: weight of the entropy, at first.
         target_entropy: that it is adjusted to, in nats; constant where None.
+        conservatism: weight of conservative Q-learning's regulariser (CQL(H); see `ChoiceLearner`), whose
+            integral over actions is estimated from draws.
     """
 
     def __init__(
@@ -119,9 +124,10 @@ class ContinuousLearner:
         tau: float,
         temperature: float,
         target_entropy: float | None,
+        conservatism: float = 0.0,
     ) -> None:
         self.policies, self.generator, self.tau = policies, generator, tau
-        self.target_entropy = target_entropy
+        self.target_entropy, self.conservatism = target_entropy, conservatism
         size = policies.in_dim + policies.action_dim
         # Two critics of each agent, one after the other.
         self.critics = StackedMlp([size, *policies.hidden, 1], 2 * policies.num_agents, generator=generator)
@@ -139,14 +145,18 @@ class ContinuousLearner:
         temperature = self.log_temperature.detach().exp()
         with torch.no_grad():
             action, log_prob = self._sample(batch["next_state"])
-            later = _values(self.targets, batch["next_state"], action).amin(1) - temperature * log_prob
+            later = values_of(self.targets, batch["next_state"], action).amin(1) - temperature * log_prob
             goal = batch["reward"] + batch["discount"] * later
-        values = _values(self.critics, batch["state"], batch["action"])
+        values = values_of(self.critics, batch["state"], batch["action"])
         critic_loss = 0.5 * ((values - goal[:, None]) ** 2).mean(-1).sum()
-        self._descend("critic", critic_loss)
+        loss = critic_loss
+        if self.conservatism:
+            hoped = log_integral(self.critics, batch, self._sample, self.policies.action_dim, self.generator)
+            loss = loss + self.conservatism * (hoped - values).mean(-1).sum()
+        self._descend("critic", loss)
         action, log_prob = self._sample(batch["state"])
         self.critics.requires_grad_(False)
-        worth = _values(self.critics, batch["state"], action).amin(1)
+        worth = values_of(self.critics, batch["state"], action).amin(1)
         self._descend("actor", (temperature * log_prob - worth).mean(-1).sum())
         self.critics.requires_grad_(True)
         if self.target_entropy is not None:
@@ -190,10 +200,41 @@ class ContinuousLearner:
         self.generator.set_state(state["generator"])
 
 
-def _values(critics: StackedMlp, state: Tensor, action: Tensor) -> Tensor:
+def values_of(critics: StackedMlp, state: Tensor, action: Tensor) -> Tensor:
     """Return (N, 2, b) of both critics of each agent, of states (N, b, D) and actions (N, b, A)."""
     both = [part.repeat_interleave(2, 0) for part in (state, action)]
     return critics(*both)[..., 0].unflatten(0, (len(state), 2))
+
+
+def log_integral(
+    critics: StackedMlp,
+    batch: Mapping[str, Tensor],
+    draw: Callable[[Tensor], tuple[Tensor, Tensor]],
+    action_dim: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return log of the integral of exp Q over actions in [-1, 1]^A, (N, 2, b), estimated by importance.
+
+    Conservative Q-learning's, Kumar et al., arXiv 2006.04779, appendix F: a third of the actions is drawn
+    evenly, a third by the policy in this state, and a third by it in the next.
+
+    Args:
+        critics: two of each agent.
+        batch: "state", "next_state" (N, b, D).
+        draw: returns actions (N, n, A) of states (N, n, D), and their log-densities (N, n).
+        action_dim: A.
+        generator: draws the even ones.
+    """
+    state, following = (
+        batch[name].repeat_interleave(_DRAWS, 1) for name in ("state", "next_state")
+    )  # (N, b * draws, D)
+    even = 2 * torch.rand((*state.shape[:-1], action_dim), generator=generator) - 1
+    drawn = [(even, torch.full(state.shape[:-1], -action_dim * math.log(2.0)))]
+    with torch.no_grad():
+        drawn += [draw(state), draw(following)]
+    terms = [values_of(critics, state, action) - log_density[:, None] for action, log_density in drawn]
+    each = torch.stack(terms, -1).unflatten(2, (-1, _DRAWS)).flatten(3)  # (N, 2, b, 3 * draws)
+    return each.logsumexp(-1) - math.log(3 * _DRAWS)
 
 
 @torch.no_grad()

@@ -170,9 +170,11 @@ class BorelTraining:
     def _learn_policy(self, transitions: HyperTransitions, interrupt: InterruptFlag) -> None:
         cfg = self.cfg
         self.policy.encoder.requires_grad_(False)
+        drawn_so_far = self.generator.get_state()
         self.learner = learner = make_policy_learner(cfg, self.policy, self.generator)
         if self._learner_state is not None:
             learner.load_state_dict(self._learner_state)
+            self.generator.set_state(drawn_so_far)  # what the new critics took
             self._learner_state = None
 
         def update() -> dict[str, torch.Tensor]:

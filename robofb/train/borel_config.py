@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from robofb.errors import MOST, UserError, check_at_least, check_positive, check_seeds, check_threads
 from robofb.train.rl_config import check_share
 
+ALGORITHMS = ("q_learning", "iql")
 FIXED = (
     "task",
     "logs",
@@ -24,6 +25,7 @@ FIXED = (
     "state_weight",
     "hidden",
     "gamma",
+    "algorithm",
     "belief_updates",
     "fresh_trials",
     "select_seed",
@@ -61,7 +63,11 @@ class BorelConfig:
         tau: share of the values that their slow copies take over per update.
         batch_size: transitions in an update.
         updates: gradient steps of the policy.
-        conservatism: weight of conservative Q-learning's regulariser.
+        algorithm: by which the policy learns from the data alone: q_learning (DQN for choices, else soft
+            actor-critic), or iql (implicit Q-learning, which values no action that the data does not hold).
+        conservatism: of q_learning, weight of conservative Q-learning's regulariser (CQL).
+        expectile: of iql: of the data's actions' values that a state's value stands for.
+        advantage_scale: of iql: how much likelier better actions become; 0 imitates.
         temperature: weight of the entropy of a continuous policy, at first.
         entropy: that it is adjusted to, in nats for each dimension of the action; constant where null.
         select_every: updates of the policy between the evaluations that choose `best`.
@@ -103,7 +109,10 @@ class BorelConfig:
     tau: float = 0.005
     batch_size: int = 256
     updates: int = 100_000
+    algorithm: str = "q_learning"
     conservatism: float = 0.0
+    expectile: float = 0.9
+    advantage_scale: float = 10.0
     temperature: float = 0.1
     entropy: float | None = None
     select_every: int = 10_000
@@ -121,7 +130,14 @@ class BorelConfig:
         check_at_least(self, 1, "latent", "memory", "state_embedding", "action_embedding", "reward_embedding")
         check_at_least(self, 1, "belief_tasks", "belief_trials", "batch_size")
         check_at_least(self, 1, "select_every", "save_every", "log_every", "threads")
-        check_at_least(self, 0, "belief_updates", "updates", "fresh_trials", "state_weight", "conservatism")
+        check_at_least(self, 0, "belief_updates", "updates", "fresh_trials")
+        check_at_least(self, 0, "state_weight", "conservatism", "advantage_scale")
+        if self.algorithm not in ALGORITHMS:
+            raise UserError(f"algorithm={self.algorithm}: no such algorithm; valid: {', '.join(ALGORITHMS)}")
+        if self.algorithm == "iql" and self.conservatism:
+            raise UserError(f"conservatism={self.conservatism:g}: iql has none; leave it out")
+        if not 0.5 <= self.expectile < 1:
+            raise UserError(f"expectile={self.expectile:g}: must lie in 0.5..1, below 1")
         check_positive(self, "belief_lr", "kl_weight", "lr", "tau", "temperature")
         check_share(self, "mixed", "gamma", "tau")
         check_seeds(self, "seed", "select_seed")

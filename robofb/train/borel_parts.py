@@ -19,6 +19,7 @@ from robofb.rl.borel.belief import BeliefEncoder
 from robofb.rl.borel.belief_learner import BeliefLearner, Said
 from robofb.rl.borel.decoders import OutcomeDecoder, RewardDecoder, StateDecoder
 from robofb.rl.histories import Histories
+from robofb.rl.implicit import ImplicitLearner
 from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
@@ -133,13 +134,16 @@ def take_belief(cfg: BorelConfig, other: Run, policy: HyperPolicy, learner: Beli
 def make_policy_learner(
     cfg: BorelConfig, policy: HyperPolicy, generator: torch.Generator
 ) -> SingleTaskLearner:
-    """Return what improves the policy: by DQN for choices, else by soft actor-critic.
-
-    Raises:
-        UserError: `conservatism` of continuous actions.
-    """
-    if policy.num_choices is None and cfg.conservatism:
-        raise UserError(f"conservatism={cfg.conservatism:g}: only choices have it so far; leave it out")
+    """Return what improves the policy from data alone."""
+    if cfg.algorithm == "iql":
+        return ImplicitLearner(
+            policy,
+            generator,
+            lr=cfg.lr,
+            tau=cfg.tau,
+            expectile=cfg.expectile,
+            advantage_scale=cfg.advantage_scale,
+        )
     if policy.num_choices:
         return ChoiceLearner(policy, lr=cfg.lr, tau=cfg.tau, conservatism=cfg.conservatism)
     return ContinuousLearner(
@@ -149,4 +153,5 @@ def make_policy_learner(
         tau=cfg.tau,
         temperature=cfg.temperature,
         target_entropy=None if cfg.entropy is None else cfg.entropy * policy.action_dim,
+        conservatism=cfg.conservatism,
     )

@@ -30,6 +30,15 @@ def test_agrees_with_torchs_transformed_normal():
     assert bool((action.abs() <= 1.5).all())
 
 
+def test_the_density_of_an_action_is_that_with_which_it_was_drawn():
+    mean, log_std, noise = torch.randn(3, 50, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    distribution = SquashedGaussian(0.5 * mean, 0.3 * log_std - 1, 1.5)
+    action, log_prob = distribution.sample(noise)
+    torch.testing.assert_close(distribution.log_prob(action), log_prob, rtol=1e-3, atol=1e-3)
+    edge = distribution.log_prob(torch.full((50, 4), 1.5))
+    assert bool(edge.isfinite().all())
+
+
 def test_far_tails_stay_finite():
     action, log_prob = SquashedGaussian(torch.tensor([[40.0, -40.0]]), torch.zeros(1, 2), 1.0).sample(
         torch.zeros(1, 2)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from robofb.nets.stacked import StackedMlp
 from robofb.policies.single_task import SingleTaskAgent, SingleTaskPolicies
-from robofb.rl.single_task import ChoiceLearner, ContinuousLearner
+from robofb.policies.squashed import SquashedGaussian
+from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, log_integral
 from robofb.rng import EpisodeRng
 from robofb.types import ArraySpec, EnvSpec
 
@@ -78,6 +80,49 @@ def test_each_continuous_agent_finds_its_own_place() -> None:
     torch.testing.assert_close(
         policies.scale.to_env(torch.tensor([[-1.0], [0.5]])), torch.tensor([[-2.0], [2.5]])
     )
+
+
+def test_the_integral_over_actions_is_that_of_a_value_one_can_integrate() -> None:
+    """Q = w a and w' a: the integral of exp Q over [-1, 1] is 2 sinh(w) / w; the estimate has no bias."""
+    slopes = torch.tensor([1.5, -0.5])
+    critics = StackedMlp([2, 1], 2)
+    with torch.no_grad():
+        critics.weights[0].copy_(torch.stack([torch.zeros(2), slopes], 1)[..., None])
+        critics.biases[0].zero_()
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(state: Tensor) -> tuple[Tensor, Tensor]:
+        wide = SquashedGaussian(torch.full(state.shape, 0.3), torch.zeros(state.shape), 1.0)
+        return wide.sample(torch.randn(state.shape, generator=generator))
+
+    states = torch.zeros(1, 4000, 1)
+    found = log_integral(critics, {"state": states, "next_state": states}, draw, 1, generator)
+    expected = 2 * slopes.sinh() / slopes
+    torch.testing.assert_close(found.exp().mean((0, 2)), expected, rtol=0.02, atol=0)
+
+
+def test_conservatism_keeps_continuous_actions_where_the_data_is() -> None:
+    """Data lie in the lower half; values rise towards the upper end, where nothing contradicts them."""
+    found = {}
+    for weight in (0.0, 1.0):
+        policies, generator = make(BOX, 3), torch.Generator().manual_seed(1)
+        learner = ContinuousLearner(
+            policies,
+            torch.Generator().manual_seed(2),
+            lr=5e-3,
+            tau=0.1,
+            temperature=1e-2,
+            target_entropy=None,
+            conservatism=weight,
+        )
+        for _ in range(300):
+            batch = box_batch(64, generator)
+            batch["action"] = batch["action"] * 0.4 - 0.5  # -0.9 to -0.1
+            batch["reward"] = batch["action"][..., 0]
+            learner.update(batch)
+        found[weight] = policies.best(policies(torch.zeros(3, 1, 1))).flatten()
+    assert (found[0.0] > 0.5).all()
+    assert (found[1.0] < 0.1).all() and (found[1.0] > -0.9).all()
 
 
 @pytest.mark.parametrize("spec", [CHOICES, BOX])

@@ -134,6 +134,9 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
         (["hidden=[]"], r"hidden=\[\]: needs sizes of at least 1"),
         (["task=wind"], "grid_navi.*wind|wind.*grid_navi"),
         (["belief=nowhere"], "no run at nowhere"),
+        (["algorithm=dqn"], "algorithm=dqn: no such algorithm; valid: q_learning, iql"),
+        (["algorithm=iql", "conservatism=1"], "conservatism=1: iql has none"),
+        (["expectile=1"], r"expectile=1: must lie in 0\.5\.\.1, below 1"),
     ],
 )
 def test_settings_without_meaning_are_named(
@@ -143,10 +146,19 @@ def test_settings_without_meaning_are_named(
         train(tmp_path / "run", logs["grid_navi"], *words)
 
 
-def test_continuous_actions_have_no_conservatism_yet(tmp_path: Path, logs: dict[str, Path]) -> None:
-    words = ("conservatism=1", "select_tasks=3")
-    with pytest.raises(UserError, match="conservatism=1: only choices have it so far"):
-        train(tmp_path / "run", logs["point_robot_sparse"], *words, task="point_robot_sparse")
+@pytest.mark.parametrize("words", [("conservatism=1",), ("algorithm=iql",)])
+@pytest.mark.parametrize("task", ["grid_navi", "point_robot_sparse"])
+def test_other_ways_to_learn_from_data_alone_resume_too(
+    tmp_path: Path, logs: dict[str, Path], task: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("select_tasks=3", "belief_updates=2", "select_every=1000", *words)
+    whole = train(tmp_path / "whole", logs[task], *more, "updates=6", task=task)
+    plain = train(tmp_path / "plain", logs[task], *more[:-1], "updates=6", task=task)
+    with pytest.raises(AssertionError):
+        assert_same_weights(whole, plain)
+    parts = train(tmp_path / "parts", logs[task], *more, "updates=3", task=task)
+    resumed = borel.train(compose("train_borel", [f"resume={parts.path}", "updates=6"]))
+    assert_same_weights(whole, resumed)
 
 
 def test_a_finished_run_is_only_summed_up_again(tmp_path: Path, logs: dict[str, Path]) -> None:
