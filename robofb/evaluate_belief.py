@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,11 +21,17 @@ from robofb.loading import make_tasks_env, policy_of
 from robofb.meta_interfaces import FiniteFamily, MetaTask, TrialAgent
 from robofb.policies.hyper import HyperPolicy
 from robofb.policies.trial_agents import BeliefAgent, SamplingAgent, ToldAgent, UnadaptedAgent
+from robofb.rl.borel.candidates import Candidates
+from robofb.rl.borel.decoders import make_decoders
 from robofb.run import Run, plain
 from robofb.store.checks import check_same_spec
+from robofb.trial_film import film_trials
+from robofb.trial_report import TrialFilm, cells, write_trial_report
 from robofb.types import num_choices
 
 OWN = "belief"
+NUM_FILMED = 4
+LOG = logging.getLogger(__name__)
 
 
 class Asked(Protocol):
@@ -37,6 +46,7 @@ class Asked(Protocol):
     compare_base: bool
     also: list[str]
     visuals: Any
+    video: bool
 
 
 def agents_of(policy: HyperPolicy, family: MetaTask, num_envs: int) -> dict[str, TrialAgent]:
@@ -79,6 +89,8 @@ def evaluate_run(cfg: Asked, run: Run) -> TrialEvaluation:
     append_line(run.path / "evaluations.jsonl", json.dumps(plain(facts)))
     run.write_summary({"eval": facts})
     print(table(results))
+    shown = show(cfg, run, checkpoint, task, family) if cfg.video else None
+    print(f"report {write_trial_report(run.path / 'report.html', run, results, shown)}")
     return results[OWN]
 
 
@@ -91,16 +103,51 @@ def _refuse_others(cfg: Asked, run: Run) -> None:
             )
 
 
-def table(results: dict[str, TrialEvaluation]) -> str:
+def table(results: Mapping[str, TrialEvaluation]) -> str:
     """Return returns by episode, mean and standard error over tasks, a line for each agent."""
-    width = max(map(len, results))
-    trials, episodes = results[OWN].returns.shape
-    heads = "".join(f"{f'episode {number + 1}':>16}" for number in range(episodes))
-    lines = [f"{f'return in {trials} tasks':{max(width, 20)}}{heads}{'together':>16}"]
-    for name, each in results.items():
-        facts = each.to_dict()
-        pairs = [*zip(facts["returns"], facts["standard_errors"], strict=True)]
-        pairs.append((facts["total"], facts["total_standard_error"]))
-        cells = "".join(f"{f'{mean:.2f} +- {error:.2f}':>16}" for mean, error in pairs)
-        lines.append(f"{name:{max(width, 20)}}{cells}")
-    return "\n".join(lines)
+    rows = cells(results)
+    width = max(20, *(len(row[0]) for row in rows))
+    return "\n".join(f"{row[0]:{width}}" + "".join(f"{cell:>16}" for cell in row[1:]) for row in rows)
+
+
+def show(cfg: Asked, run: Run, checkpoint: Mapping[str, Any], task: Any, family: MetaTask) -> TrialFilm:
+    """Film trials in the first held-out tasks of the seed into the run's video folder.
+
+    Where this machine cannot render or write it, the log and the result say why.
+    """
+    policy, config = policy_of(checkpoint), checkpoint["config"]
+    said = make_decoders(
+        family,
+        policy.encoder,
+        hidden=config["decoder_hidden"],
+        sees_move=config["sees_move"],
+        state_weight=config["state_weight"],
+    )
+    states: Mapping[str, torch.Tensor] = checkpoint["belief"]["modules"]
+    for one in said:
+        start = f"{one.name}."
+        one.decoder.load_state_dict(
+            {name.removeprefix(start): value for name, value in states.items() if name.startswith(start)}
+        )
+    candidates = Candidates.from_state(checkpoint["candidates"])
+    draws = torch.Generator().manual_seed(cfg.seed)
+    params = draw_tasks(family, NUM_FILMED, cfg.seed, held_out=True)
+    folder, stem = run.videos, f"{Path(cfg.checkpoint).stem}-seed{cfg.seed}"
+    film, picture = folder / f"{stem}.mp4", folder / f"{stem}-beliefs.png"
+    with closing(make_tasks_env(task, cfg.engine, params)) as env:
+        try:
+            film_trials(
+                BeliefAgent(policy, env.num_envs),
+                env,
+                params,
+                candidates.params,
+                lambda belief: candidates.chances(belief, said, policy.encoder, draws),
+                int(checkpoint["episodes_per_trial"]),
+                cfg.seed,
+                film,
+                picture,
+            )
+        except UserError as error:
+            LOG.warning("no film: %s", error)
+            return TrialFilm(missing=str(error))
+    return TrialFilm(film, picture)

@@ -104,7 +104,7 @@ def render(data: ReportData) -> str:
         _curves(data),
         _failures(data.policies),
     ]
-    body += [_videos(data.policies), _seconds(data.seconds), _folded(data)]
+    body += [_videos(data.policies), _seconds(data.seconds), exactly(data.configs, data.versions)]
     return html_page(data.title, "".join(body))
 
 
@@ -235,7 +235,7 @@ def _videos(policies: Sequence[PolicyResult]) -> str:
     figures = []
     for index, policy in enumerate(policies):
         if policy.video is not None:
-            film = f'<video controls autoplay loop muted playsinline src="{_data_uri(policy.video)}"></video>'
+            film = film_element(policy.video)
         elif policy.no_video:
             film = f'<p class="soft">No video: {escape(policy.no_video)}</p>'
         else:
@@ -245,6 +245,11 @@ def _videos(policies: Sequence[PolicyResult]) -> str:
     if not figures:
         return ""
     return section("Rollouts", "", f'<div class="columns">{"".join(figures)}</div>')
+
+
+def film_element(video: Path) -> str:
+    """Return a player with a film in it."""
+    return f'<video controls autoplay loop muted playsinline src="{_data_uri(video)}"></video>'
 
 
 def _data_uri(video: Path) -> str:
@@ -271,12 +276,13 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def _folded(data: ReportData) -> str:
+def exactly(configs: Mapping[str, str], versions: Mapping[str, str]) -> str:
+    """Return what was run and where, folded away."""
     folds = [
         f"<details><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>"
-        for name, text in data.configs.items()
+        for name, text in configs.items()
     ]
-    if data.versions:
-        versions = html_table([(name, str(value)) for name, value in data.versions.items()])
-        folds.append(f"<details><summary>Versions and machine</summary>{versions}</details>")
+    if versions:
+        table = html_table([(name, str(value)) for name, value in versions.items()])
+        folds.append(f"<details><summary>Versions and machine</summary>{table}</details>")
     return section("Exactly what was run", "", "".join(folds)) if folds else ""

@@ -20,6 +20,8 @@ LAYERS = [  # a module imports only from its own layer and those above this line
         "evaluation",
         "evaluate_belief",
         "evaluate_trials",
+        "trial_film",
+        "trial_report",
         "families",
         "loading",
         "build",

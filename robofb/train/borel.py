@@ -16,6 +16,7 @@ from robofb.meta_interfaces import MetaTask
 from robofb.optimisation import NonFiniteError, finite_means
 from robofb.policies.hyper import HyperPolicy
 from robofb.progress import progress_bar
+from robofb.rl.borel.candidates import Candidates
 from robofb.rl.borel.hyper_states import HyperTransitions, hyper_transitions
 from robofb.rl.borel.relabel import TrialDraw
 from robofb.rl.histories import Histories, load_histories
@@ -38,6 +39,7 @@ from robofb.train.open_run import keep_config, open_run
 from robofb.train.rl_training import learning_generators
 
 LOG = logging.getLogger(__name__)
+NUM_PROBES = 64  # of each task, by which pictures tell how likely it is held
 _DRAWN_AT_ONCE = 256  # mixed trials whose hyper-states are computed together
 
 
@@ -92,6 +94,8 @@ class BorelTraining:
             histories, family, count, mixed=cfg.mixed, whole=cfg.whole, generator=self.generator
         )
         self.belief = make_belief_learner(cfg, self.policy, family, histories, self.generator)
+        probed = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, 4)) % 2**63)
+        self.candidates = Candidates.of(histories, family, NUM_PROBES, probed)
         self.learner: SingleTaskLearner | None = None
         self._learner_state: Mapping[str, Any] | None = None
         if cfg.belief is not None and not cfg.resume:
@@ -149,23 +153,21 @@ class BorelTraining:
     def _relabel(self) -> HyperTransitions:
         """Return the logs' transitions between hyper-states, and those of mixed trials."""
         started = time.monotonic()
-        made = hyper_transitions(
-            self.histories, self.count, self.policy.encoder, self.run.path / "hyper_states"
-        )
+        made, encoder = [], self.policy.encoder
+        if self.cfg.own_trials:
+            folder = self.run.path / "hyper_states"
+            made.append(hyper_transitions(self.histories, self.count, encoder, folder))
         if self.cfg.fresh_trials:
             mixtures = torch.Generator().manual_seed(int(derive_seeds(self.cfg.seed, 3)) % 2**63)
             draw = TrialDraw(
                 self.histories, self.family, self.count, mixed=1.0, whole=self.cfg.whole, generator=mixtures
             )
             agent = torch.arange(self.histories.num_agents).repeat_interleave(self.cfg.fresh_trials)
-            parts = [
-                HyperTransitions.of(draw.of(rows), self.policy.encoder)
-                for rows in agent.split(_DRAWN_AT_ONCE)
-            ]
-            made = HyperTransitions.joined([made, *parts])
-        self.policy.watch(made.columns["belief"])
+            made += [HyperTransitions.of(draw.of(rows), encoder) for rows in agent.split(_DRAWN_AT_ONCE)]
+        joined = HyperTransitions.joined(made)
+        self.policy.watch(joined.columns["belief"])
         self.seconds["hyper_states"] += time.monotonic() - started
-        return made
+        return joined
 
     def _learn_policy(self, transitions: HyperTransitions, interrupt: InterruptFlag) -> None:
         cfg = self.cfg
@@ -256,6 +258,7 @@ class BorelTraining:
                 "seconds": dict(self.seconds),
             },
             "episodes_per_trial": self.count,
+            "candidates": self.candidates.state_dict(),
             "logs": self.histories.fingerprint,
         }
         self.run.save_checkpoint(state, self._steps, best=best)

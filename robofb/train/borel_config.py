@@ -28,6 +28,7 @@ FIXED = (
     "algorithm",
     "belief_updates",
     "fresh_trials",
+    "own_trials",
     "select_seed",
     "select_tasks",
 )
@@ -57,6 +58,8 @@ class BorelConfig:
         latents_per_trial: that are decoded of each trial, drawn evenly; null for all.
         fresh_trials: mixed trials of each task that the policy learns from beside the logs' own ones. They
             are exact where tasks differ in rewards alone; elsewhere leave them out, and log visitors.
+        own_trials: let the policy learn from the logs' own trials too. Agents know their task: what they do
+            before anything was found betrays it, and values that hope for as much are wrong.
         hidden: sizes of the policy's and critics' hidden layers.
         gamma: discount of future reward per control step, over the ends of episodes as well.
         lr: learning rate of policy and critics.
@@ -103,6 +106,7 @@ class BorelConfig:
     kl_weight: float = 0.05
     latents_per_trial: int | None = None
     fresh_trials: int = 0
+    own_trials: bool = True
     hidden: list[int] = field(default_factory=lambda: [128, 128])
     gamma: float = 0.99
     lr: float = 3e-4
@@ -132,6 +136,8 @@ class BorelConfig:
         check_at_least(self, 1, "select_every", "save_every", "log_every", "threads")
         check_at_least(self, 0, "belief_updates", "updates", "fresh_trials")
         check_at_least(self, 0, "state_weight", "conservatism", "advantage_scale")
+        if not (self.own_trials or self.fresh_trials):
+            raise UserError("own_trials=false fresh_trials=0: leave the policy nothing to learn from")
         if self.algorithm not in ALGORITHMS:
             raise UserError(f"algorithm={self.algorithm}: no such algorithm; valid: {', '.join(ALGORITHMS)}")
         if self.algorithm == "iql" and self.conservatism:

@@ -12,12 +12,11 @@ from robofb import loading
 from robofb.errors import UserError
 from robofb.evaluate_trials import TrialEvaluation, evaluate_trials
 from robofb.families import draw_tasks
-from robofb.meta_interfaces import FiniteFamily, MetaTask, OutcomeFamily
+from robofb.meta_interfaces import FiniteFamily, MetaTask
 from robofb.policies.hyper import HyperPolicy
 from robofb.policies.trial_agents import BeliefAgent
-from robofb.rl.borel.belief import BeliefEncoder
-from robofb.rl.borel.belief_learner import BeliefLearner, Said
-from robofb.rl.borel.decoders import OutcomeDecoder, RewardDecoder, StateDecoder
+from robofb.rl.borel.belief_learner import BeliefLearner
+from robofb.rl.borel.decoders import make_decoders
 from robofb.rl.histories import Histories
 from robofb.rl.implicit import ImplicitLearner
 from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
@@ -83,12 +82,14 @@ def make_belief_learner(
     hidden = [int(size) for size in cfg.decoder_hidden]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM)))
-        said = [_reward_decoder(cfg, family, encoder, histories.reward[there], hidden)]
-        if cfg.state_weight:
-            states = StateDecoder(cfg.latent, encoder, hidden=hidden)
-            changes = encoder.states(histories.obs[:, :, 1:]) - encoder.states(histories.obs[:, :, :-1])
-            states.watch(changes[there])
-            said.append(Said("state", states, cfg.state_weight))
+        said = make_decoders(
+            family, encoder, hidden=hidden, sees_move=cfg.sees_move, state_weight=cfg.state_weight
+        )
+    decoders = {one.name: one.decoder for one in said}
+    decoders["reward"].watch(histories.reward[there])
+    if "state" in decoders:
+        changes = encoder.states(histories.obs[:, :, 1:]) - encoder.states(histories.obs[:, :, :-1])
+        decoders["state"].watch(changes[there])
     return BeliefLearner(
         encoder,
         said,
@@ -96,20 +97,6 @@ def make_belief_learner(
         kl_weight=cfg.kl_weight,
         lr=cfg.belief_lr,
         latents_per_trial=cfg.latents_per_trial,
-    )
-
-
-def _reward_decoder(
-    cfg: BorelConfig, family: MetaTask, encoder: BeliefEncoder, reward: torch.Tensor, hidden: list[int]
-) -> Said:
-    """Return a head for each outcome where the family has such, else a mean of the reward."""
-    if isinstance(family, OutcomeFamily):
-        middle = float(reward.min() + reward.max()) / 2
-        heads = OutcomeDecoder(cfg.latent, family.outcome, family.num_outcomes, middle, hidden)
-        return Said("reward", heads)
-    scale = 1 / float(reward.std().clamp_min(1e-3))
-    return Said(
-        "reward", RewardDecoder(cfg.latent, encoder, sees_move=cfg.sees_move, hidden=hidden, scale=scale)
     )
 
 

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import imageio.v2 as imageio
 import pytest
 import torch
 from learning import assert_same_weights
@@ -103,6 +104,10 @@ def test_it_is_judged_beside_those_that_know_never_learn_or_guess(
     assert facts["no adaptation"]["returns"][0] == pytest.approx(facts["no adaptation"]["returns"][1])
     said = capsys.readouterr().out
     assert "return in 21 tasks" in said and "posterior sampling" in said
+    page = (run.path / "report.html").read_text()
+    assert "<video" in page and "posterior sampling" in page and "data:image/png" in page
+    assert imageio.get_reader(run.videos / "best-seed5.mp4").count_frames() == 2 * 6
+    assert imageio.imread(run.videos / "best-seed5-beliefs.png").shape == (4 * 206 - 6, 3 * 206 - 6, 3)
     for word in ("execute=2", "compare_base=true", "also=[wind]"):
         with pytest.raises(UserError, match=re.escape(word.split("=")[0]) + "=.*is a borel run"):
             evaluate.main(compose("eval", [f"run={run.path}", "seed=5", word]))
@@ -134,6 +139,7 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
         (["hidden=[]"], r"hidden=\[\]: needs sizes of at least 1"),
         (["task=wind"], "grid_navi.*wind|wind.*grid_navi"),
         (["belief=nowhere"], "no run at nowhere"),
+        (["own_trials=false", "fresh_trials=0"], "leave the policy nothing to learn from"),
         (["algorithm=dqn"], "algorithm=dqn: no such algorithm; valid: q_learning, iql"),
         (["algorithm=iql", "conservatism=1"], "conservatism=1: iql has none"),
         (["expectile=1"], r"expectile=1: must lie in 0\.5\.\.1, below 1"),

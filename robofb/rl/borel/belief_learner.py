@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from robofb.optimisation import restore_optimizers
 from robofb.rl.borel.belief import Belief, BeliefEncoder, sequential_kl
+from robofb.rl.borel.decoders import Said
 from robofb.rl.histories import Trials
-
-
-class Said(NamedTuple):
-    """A decoder and what its word counts.
-
-    Attributes:
-        name: in metrics.
-        decoder: an nn.Module that is a `decoders.Decoder`.
-        weight: of its surprise in the loss.
-    """
-
-    name: str
-    decoder: Any
-    weight: float = 1.0
 
 
 class BeliefLearner:

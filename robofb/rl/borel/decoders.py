@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robofb.meta_interfaces import MetaTask, OutcomeFamily
 from robofb.nets.pairwise import PairwiseMlp
 from robofb.rl.borel.belief import BeliefEncoder
 from robofb.rl.histories import Trials
@@ -29,6 +30,20 @@ class Decoder(Protocol):
         ...
 
 
+class Said(NamedTuple):
+    """A decoder and what its word counts.
+
+    Attributes:
+        name: in metrics.
+        decoder: an nn.Module that is a `Decoder`.
+        weight: of its surprise in the loss.
+    """
+
+    name: str
+    decoder: Any
+    weight: float = 1.0
+
+
 class OutcomeDecoder(nn.Module):
     """Chances that a step pays, one head for each of C outcomes of a step, such as the cell it ends in.
 
@@ -42,21 +57,28 @@ class OutcomeDecoder(nn.Module):
         hidden: sizes of the hidden layers.
     """
 
+    threshold: Tensor
+
     def __init__(
         self,
         latent: int,
         outcome: Callable[[Tensor], Tensor],
         num_outcomes: int,
-        threshold: float,
+        threshold: float = 0.0,
         hidden: Sequence[int] = (32, 32),
     ) -> None:
         super().__init__()
-        self.outcome, self.num_outcomes, self.threshold = outcome, num_outcomes, threshold
+        self.outcome, self.num_outcomes = outcome, num_outcomes
+        self.register_buffer("threshold", torch.tensor(float(threshold)))
         sizes = [latent, *hidden]
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise(sizes):
             layers += [nn.Linear(size_in, size_out), nn.ReLU()]
         self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], num_outcomes))
+
+    def watch(self, rewards: Tensor) -> None:
+        """Call rewards above the middle of these (n,) high, from now on."""
+        self.threshold.copy_((rewards.min() + rewards.max()) / 2)
 
     def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
         """Return (M, L); see `Decoder`."""
@@ -85,6 +107,8 @@ class RewardDecoder(nn.Module):
         scale: deviations in a unit of reward: rewards are multiplied by it before they are compared.
     """
 
+    scale: Tensor
+
     def __init__(
         self,
         latent: int,
@@ -95,9 +119,14 @@ class RewardDecoder(nn.Module):
         scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.sees_move, self.scale = sees_move, scale
+        self.sees_move = sees_move
+        self.register_buffer("scale", torch.tensor(float(scale)))
         size = encoder.state_dim + (encoder.state_dim + encoder.action_dim if sees_move else 0)
         self.net = PairwiseMlp(latent, size, hidden, 1)
+
+    def watch(self, rewards: Tensor) -> None:
+        """Measure rewards by the deviation of these (n,) from now on."""
+        self.scale.copy_(1 / rewards.std().clamp_min(1e-3))
 
     def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
         """Return (M, L), constants left out; see `Decoder`."""
@@ -142,3 +171,27 @@ class StateDecoder(nn.Module):
         inputs = torch.cat([before, encoder.actions(trials.action)], -1)
         error = self.net(z, inputs) - change[:, None]
         return 0.5 * ((error**2).sum(-1) * trials.valid[:, None]).sum(-1)
+
+
+def make_decoders(
+    family: MetaTask, encoder: BeliefEncoder, *, hidden: Sequence[int], sees_move: bool, state_weight: float
+) -> list[Said]:
+    """Return decoders for what a family's tasks differ in, "reward" and perhaps "state".
+
+    Args:
+        family: of the tasks; one of outcomes gets a head for each of them, else there is a mean.
+        encoder: whose states and actions they take.
+        hidden: sizes of their hidden layers.
+        sees_move: see `RewardDecoder`.
+        state_weight: of a `StateDecoder`; 0 for none.
+    """
+    latent = encoder.latent
+    reward: nn.Module
+    if isinstance(family, OutcomeFamily):
+        reward = OutcomeDecoder(latent, family.outcome, family.num_outcomes, hidden=hidden)
+    else:
+        reward = RewardDecoder(latent, encoder, sees_move=sees_move, hidden=hidden)
+    said = [Said("reward", reward)]
+    if state_weight:
+        said.append(Said("state", StateDecoder(latent, encoder, hidden=hidden), state_weight))
+    return said

@@ -9,8 +9,8 @@ from torch.distributions import Independent, Normal, kl_divergence
 from rl.borel.examples import FAMILY, visits, walks
 from robofb.envs.meta.point_robot_sparse import PointRobotSparse
 from robofb.rl.borel.belief import Belief, BeliefEncoder, kl_between, sequential_kl
-from robofb.rl.borel.belief_learner import BeliefLearner, Said
-from robofb.rl.borel.decoders import OutcomeDecoder, RewardDecoder, StateDecoder
+from robofb.rl.borel.belief_learner import BeliefLearner
+from robofb.rl.borel.decoders import OutcomeDecoder, RewardDecoder, Said, StateDecoder
 from robofb.rl.histories import Trials
 
 
