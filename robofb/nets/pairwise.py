@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_AT_ONCE = 2**21  # numbers of a hidden layer at a time: more leave the cache, and take twice as long
+
 
 class PairwiseMlp(nn.Module):
     """Linear-ReLU-...-Linear of [z_l, x_t] for all pairs (l, t), without ever putting a pair together.
@@ -45,6 +47,12 @@ class PairwiseMlp(nn.Module):
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         """Return outputs (M, L, T, out_dim) of z (M, L, z_dim) and x (M, T, x_dim)."""
+        pairs_of_one = z.shape[1] * x.shape[1] * self.of_z.out_features
+        rows = max(1, _AT_ONCE // max(1, pairs_of_one))
+        parts = zip(z.split(rows), x.split(rows), strict=True)
+        return torch.cat([self._outputs(*part) for part in parts])
+
+    def _outputs(self, z: Tensor, x: Tensor) -> Tensor:
         out = self.of_z(z)[:, :, None] + self.of_x(x)[:, None]
         for layer in self.layers:
             out = layer(F.relu(out, inplace=True))
