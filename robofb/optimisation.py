@@ -54,6 +54,13 @@ def learning_rate_factor(iteration: int, *, warmup: int, total: int | None, end:
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def set_rate(optimizers: Mapping[str, torch.optim.Optimizer], lr: float) -> None:
+    """Let optimisers go on at a learning rate."""
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+
+
 def restore_optimizers(optimizers: Mapping[str, torch.optim.Optimizer], state: Mapping[str, Any]) -> None:
     """Load what the optimisers' `state_dict`s gave, by name, but keep the learning rates that they have now.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robofb.nets.stacked import StackedMlp
-from robofb.optimisation import restore_optimizers
+from robofb.optimisation import restore_optimizers, set_rate
 from robofb.policies.squashed import SquashedGaussian
 from robofb.rl.iql import expectile_loss
 from robofb.rl.single_task import TrainedPolicies, follow, values_of
@@ -97,6 +97,10 @@ class ImplicitLearner:
         self._optimizers[name].zero_grad(set_to_none=True)
         loss.backward()
         self._optimizers[name].step()
+
+    def set_rate(self, lr: float) -> None:
+        """Go on at a learning rate."""
+        set_rate(self._optimizers, lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policies' weights that learning continues from."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from robofb.nets.stacked import StackedMlp
-from robofb.optimisation import restore_optimizers
+from robofb.optimisation import restore_optimizers, set_rate
 from robofb.policies.squashed import SquashedGaussian
 
 _DRAWS = 10  # of each kind, that an integral over actions is estimated from
@@ -50,6 +50,10 @@ class SingleTaskLearner(Protocol):
         """
         ...
 
+    def set_rate(self, lr: float) -> None:
+        """Go on at a learning rate."""
+        ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
@@ -71,7 +75,7 @@ class ChoiceLearner:
     ) -> None:
         self.policies, self.tau, self.conservatism = policies, tau, conservatism
         self.target = copy.deepcopy(policies.net).requires_grad_(False)
-        self._optimizer = torch.optim.Adam(policies.net.parameters(), lr=lr, fused=True)
+        self._optimizers = {"values": torch.optim.Adam(policies.net.parameters(), lr=lr, fused=True)}
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one step; see `SingleTaskLearner`."""
@@ -84,21 +88,25 @@ class ChoiceLearner:
         loss = 0.5 * ((taken - goal) ** 2).mean(1).sum()
         if self.conservatism:
             loss = loss + self.conservatism * (values.logsumexp(-1) - taken).mean(1).sum()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizers["values"].zero_grad(set_to_none=True)
         loss.backward()
-        self._optimizer.step()
+        self._optimizers["values"].step()
         follow(self.target, self.policies.net, self.tau)
         return {"critic_loss": loss.detach() / len(goal), "q": taken.detach().mean()}
 
+    def set_rate(self, lr: float) -> None:
+        """Go on at a learning rate."""
+        set_rate(self._optimizers, lr)
+
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policies' weights that learning continues from."""
-        optimizers = {"values": copy.deepcopy(self._optimizer.state_dict())}
+        optimizers = {name: copy.deepcopy(one.state_dict()) for name, one in self._optimizers.items()}
         return {"target": self.target.state_dict(), "optimizers": optimizers}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.target.load_state_dict(state["target"])
-        restore_optimizers({"values": self._optimizer}, state["optimizers"])
+        restore_optimizers(self._optimizers, state["optimizers"])
 
 
 class ContinuousLearner:
@@ -179,6 +187,10 @@ class ContinuousLearner:
         self._optimizers[name].zero_grad(set_to_none=True)
         loss.backward()
         self._optimizers[name].step()
+
+    def set_rate(self, lr: float) -> None:
+        """Go on at a learning rate."""
+        set_rate(self._optimizers, lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policies' weights that learning continues from."""

@@ -13,7 +13,7 @@ from robofb.errors import UserError
 from robofb.evaluate_trials import TrialEvaluation
 from robofb.families import build_family
 from robofb.meta_interfaces import MetaTask
-from robofb.optimisation import NonFiniteError, finite_means
+from robofb.optimisation import NonFiniteError, finite_means, learning_rate_factor
 from robofb.policies.hyper import HyperPolicy
 from robofb.progress import progress_bar
 from robofb.rl.borel.candidates import Candidates
@@ -144,6 +144,7 @@ class BorelTraining:
         cfg = self.cfg
 
         def update() -> dict[str, torch.Tensor]:
+            self.belief.set_rate(self._rate(cfg.belief_lr, self.belief_updates, self._belief_budget))
             self.belief_updates += 1
             return self.belief.update(self.draw(cfg.belief_tasks, cfg.belief_trials))
 
@@ -180,11 +181,16 @@ class BorelTraining:
             self._learner_state = None
 
         def update() -> dict[str, torch.Tensor]:
+            learner.set_rate(self._rate(cfg.lr, self.policy_updates, cfg.updates))
             self.policy_updates += 1
             batch = transitions.sample(cfg.batch_size, self.policy, cfg.gamma, self.generator)
             return learner.update(batch)
 
         self._stage("policy", cfg.updates, lambda: self.policy_updates, update, interrupt)
+
+    def _rate(self, lr: float, done: int, budget: int) -> float:
+        """Return the learning rate of a stage's next update."""
+        return lr * learning_rate_factor(done, warmup=0, total=budget) if self.cfg.anneal else lr
 
     def _stage(
         self,

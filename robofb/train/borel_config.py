@@ -63,6 +63,7 @@ class BorelConfig:
         hidden: sizes of the policy's and critics' hidden layers.
         gamma: discount of future reward per control step, over the ends of episodes as well.
         lr: learning rate of policy and critics.
+        anneal: let both learning rates fall to 0 over their stages, by half a cosine.
         tau: share of the values that their slow copies take over per update.
         batch_size: transitions in an update.
         updates: gradient steps of the policy.
@@ -110,6 +111,7 @@ class BorelConfig:
     hidden: list[int] = field(default_factory=lambda: [128, 128])
     gamma: float = 0.99
     lr: float = 3e-4
+    anneal: bool = True
     tau: float = 0.005
     batch_size: int = 256
     updates: int = 100_000

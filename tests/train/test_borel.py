@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -72,6 +73,25 @@ def test_ctrl_c_in_either_stage_saves_and_resuming_gives_the_same_weights(
         train(tmp_path / "parts", logs["grid_navi"])
     resumed = borel.train(compose("train_borel", [f"resume={tmp_path / 'parts'}"]))
     assert_same_weights(whole, resumed)
+
+
+def test_rates_fall_to_nothing_over_each_stage(
+    tmp_path: Path, logs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, rates = torch.optim.Adam.step, []
+
+    def step(self: Any, *args: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return real(self, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    train(tmp_path / "run", logs["grid_navi"], "belief_lr=0.1", "lr=0.2")
+    expected = [
+        lr * 0.5 * (1 + math.cos(math.pi * done / budget))
+        for lr, budget in ((0.1, 12), (0.2, 20))
+        for done in range(budget)
+    ]
+    assert rates == pytest.approx(expected)
 
 
 def test_a_belief_can_be_taken_over(tmp_path: Path, logs: dict[str, Path]) -> None:
@@ -157,7 +177,7 @@ def test_settings_without_meaning_are_named(
 def test_other_ways_to_learn_from_data_alone_resume_too(
     tmp_path: Path, logs: dict[str, Path], task: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ("select_tasks=3", "belief_updates=2", "select_every=1000", *words)
+    more = ("select_tasks=3", "anneal=false", "belief_updates=2", "select_every=1000", *words)
     whole = train(tmp_path / "whole", logs[task], *more, "updates=6", task=task)
     plain = train(tmp_path / "plain", logs[task], *more[:-1], "updates=6", task=task)
     with pytest.raises(AssertionError):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robofb.optimisation import restore_optimizers
+from robofb.optimisation import restore_optimizers, set_rate
 from robofb.rl.borel.belief import Belief, BeliefEncoder, sequential_kl
 from robofb.rl.borel.decoders import Said
 from robofb.rl.histories import Trials
@@ -46,7 +46,7 @@ class BeliefLearner:
         self.encoder, self.said, self.generator = encoder, tuple(said), generator
         self.kl_weight, self.latents_per_trial, self.grad_clip = kl_weight, latents_per_trial, grad_clip
         self.modules = nn.ModuleDict({"encoder": encoder, **{one.name: one.decoder for one in said}})
-        self._optimizer = torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)
+        self._optimizers = {"belief": torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)}
 
     def loss(self, trials: Trials) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss () and its parts, detached."""
@@ -76,22 +76,26 @@ class BeliefLearner:
     def update(self, trials: Trials) -> dict[str, Tensor]:
         """Take one gradient step; return metrics."""
         loss, metrics = self.loss(trials)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizers["belief"].zero_grad(set_to_none=True)
         loss.backward()
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.modules.parameters(), self.grad_clip)
-        self._optimizer.step()
+        self._optimizers["belief"].step()
         return metrics
+
+    def set_rate(self, lr: float) -> None:
+        """Go on at a learning rate."""
+        set_rate(self._optimizers, lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that learning continues from, the encoder included."""
         return {
             "modules": self.modules.state_dict(),
-            "optimizers": {"belief": copy.deepcopy(self._optimizer.state_dict())},
+            "optimizers": {"belief": copy.deepcopy(self._optimizers["belief"].state_dict())},
             "generator": self.generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.modules.load_state_dict(state["modules"])
-        restore_optimizers({"belief": self._optimizer}, state["optimizers"])
+        restore_optimizers(self._optimizers, state["optimizers"])
         self.generator.set_state(state["generator"])
