@@ -21,6 +21,7 @@ from robofb.errors import MOST, UserError, check_at_least, check_finite, check_p
 from robofb.evaluate import evaluate
 from robofb.families import build_family, draw_tasks
 from robofb.interfaces import VecEnv
+from robofb.meta_interfaces import MetaTask
 from robofb.policies.single_task import STATE, SingleTaskAgent, SingleTaskPolicies
 from robofb.progress import progress_bar
 from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
@@ -185,23 +186,28 @@ def write_logs(cfg: AgentsConfig, run: Run, learner: AgentsLoop, params: Tensor)
         "visitors": cfg.visitors,
     }
     with progress_bar(len(params), "write logs", "agent", delay_s=2.0) as bar:
-        for index, own in enumerate(params.tolist()):
+        for index, own in enumerate(params):
             stretches = learner.log.episodes(index)
-            episodes = [_episode(learner, stretch, spec) for stretch in stretches]
-            write_agent_log(root, index, spec, {**facts, PARAMS: own}, episodes)
+            episodes = [_episode(learner, stretch, spec, family, own) for stretch in stretches]
+            write_agent_log(root, index, spec, {**facts, PARAMS: own.tolist()}, episodes)
             bar.update()
     LOG.info("logs of %d agents are in %s", len(params), root)
     return root
 
 
-def _episode(learner: AgentsLoop, stretch: Stretch, spec: EnvSpec) -> Episode:
-    """Return an episode of a log as datasets keep it."""
+def _episode(
+    learner: AgentsLoop, stretch: Stretch, spec: EnvSpec, family: MetaTask, params: Tensor
+) -> Episode:
+    """Return an episode of a log as datasets keep it, paid as its task pays.
+
+    An agent may have been paid otherwise, to learn it at all.
+    """
     log, steps = learner.log, stretch.end - stretch.first
-    states = torch.cat([log.take(STATE, stretch), log.take("next_state", stretch)[-1:]])
+    before, after, action = (log.take(name, stretch) for name in (STATE, "next_state", "action"))
     return Episode(
-        obs={STATE: states.numpy()},
-        action=log.take("action", stretch).numpy(),
-        reward=log.take("reward", stretch).numpy(),
+        obs={STATE: torch.cat([before, after[-1:]]).numpy()},
+        action=action.numpy(),
+        reward=family.relabel(params, before, action, after).numpy(),
         terminated=bool(log.take("terminated", stretch)[-1]),
         success=bool(log.take("success", stretch)[-1]),
         timestamps=np.arange(steps + 1) * spec.control_dt,

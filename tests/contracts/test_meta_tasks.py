@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robofb.build import build
 from robofb.config import compose
-from robofb.interfaces import TaughtTask
+from robofb.interfaces import EnvMaker, TaughtTask
 from robofb.loading import make_env, make_tasks_env
 from robofb.meta_interfaces import FiniteFamily, MetaTask, OutcomeFamily
 from robofb.rng import EpisodeRng
@@ -85,16 +85,14 @@ def test_is_a_family_that_shows_a_flat_state(task: Any) -> None:
 
 def test_says_where_episodes_start_and_whether_tasks_move_alike(node: Any, task: Any) -> None:
     assert task.start_distribution
-    starts, ends = [], []
-    for seed in (0, 1):  # of the tasks; episodes and actions are the same
-        with closing(make_tasks_env(node, ENGINE, drawn(task, 8, seed))) as env:
-            starts.append(env.reset(0)["state"].clone())
-            rng = EpisodeRng(torch.arange(8))
-            for _ in range(min(10, task.spec.max_steps)):
-                step = env.step(any_actions(env.spec, rng))
-            ends.append(step.final_obs["state"].clone())
-    assert torch.equal(*starts)
-    assert torch.equal(*ends) == task.moves_alike
+    one, other = drawn(task, 8), drawn(task, 8, seed=1)
+    course = played(node, one, min(40, task.spec.max_steps - 1))
+    alike = True
+    with closing(make_tasks_env(node, ENGINE, other)) as env:
+        assert torch.equal(env.reset(0)["state"], course[0][0])  # the start does not depend on the task
+        for _, action, step in course:  # what was done in the one, in the other
+            alike &= torch.equal(env.step(action).final_obs["state"], step.final_obs["state"])
+    assert alike == task.moves_alike
 
 
 def test_a_finite_family_lists_each_task_once(task: Any) -> None:
@@ -170,5 +168,7 @@ def test_an_episodes_course_depends_on_seed_and_task_alone(node: Any, task: Any)
 
 
 def test_another_number_of_envs_than_tasks_is_refused(task: Any) -> None:
+    if not isinstance(task, EnvMaker):
+        return
     with pytest.raises(ValueError, match="2 envs cannot be held to 3 tasks"):
         task.fixed(drawn(task, 3)).make_env(2)

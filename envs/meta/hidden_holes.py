@@ -1,0 +1,77 @@
+"""A peg and a hole somewhere else in every task, felt by wrench alone: search once, then insert directly."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from robofb.envs.teacher.hand import hand_names
+from robofb.envs.teacher.hidden_hole import MAX_OFFSET_M, HiddenHole
+from robofb.interfaces import Engine
+from robofb.rng import EpisodeRng
+from robofb.types import PRIVILEGED, ArraySpec, Score
+
+HEIGHT = hand_names("nominal_touch").index("ee_pos_nominal_touch_z")
+IN_M = 0.009
+"""How far below the block's face the hand has brought the peg when it is in, as it can nowhere else."""
+
+
+class HiddenHoles(HiddenHole):
+    """Tasks of `HiddenHole` that differ in where the hole is: +1 when the peg is in, which ends an episode.
+
+    The world moves as the hole lets it, and all tasks pay alike: for a hand 9 mm below where the tip would
+    touch the block, which is seen, whatever the task. Observations: as `HiddenHole`'s.
+
+    Args:
+        max_steps: of an episode [control steps].
+        teacher_height_m: see `HiddenHole`.
+    """
+
+    start_distribution = "tip above the block: x within 2 mm, y within 10 mm, z 6 to 10 mm"
+    moves_alike = False
+    own_params: Tensor | None = None
+
+    def __init__(self, max_steps: int = 40, teacher_height_m: float = -0.002) -> None:
+        super().__init__(max_steps, teacher_height_m=teacher_height_m)
+        self.params = ArraySpec((1,), unit="m", names=self.spec.obs[PRIVILEGED].names)
+        self.spec = replace(self.spec, task="hidden_holes")
+
+    def draw_params(self, rng: EpisodeRng) -> Tensor:
+        """Draw how far along y the hole is off the middle, up to 10 mm, evenly."""
+        return MAX_OFFSET_M * (2 * rng.uniform(1) - 1)
+
+    def fixed(self, params: Tensor) -> Self:
+        """Return this family with world i held to the task of row i of `params` (B, 1)."""
+        one = copy.copy(self)
+        one.own_params = params.float()
+        return one
+
+    def to(self, device: torch.device) -> Self:
+        """Return this family with its constants on the engine's device."""
+        one: Self = super().to(device)
+        return one if self.own_params is None else one.fixed(self.own_params.to(device))
+
+    def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
+        """Put the block where the world's task, or this episode, hides it, and the tip above it."""
+        super().reset(engine, ids, rng)
+        if self.own_params is not None:
+            mocap = engine.field("mocap_pos")
+            mocap[ids, 0, 1] = (self._block_m[1] + self.own_params[ids, 0].double()).to(mocap.dtype)
+            engine.forward(ids)
+
+    def relabel(self, params: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """Return what any hole pays for steps that end in states (..., 15)."""
+        deep = next_obs[..., HEIGHT] <= -IN_M
+        return deep.float().expand(torch.broadcast_shapes(deep.shape, params.shape[:-1]))
+
+    def score(self, engine: Engine) -> Score:
+        """Judge how deep the hand is; stages and metrics are `HiddenHole`'s."""
+        found, state = super().score(engine), self.observe(engine)["state"]
+        reward = (state[:, HEIGHT] <= -IN_M).float()
+        success, before = reward > 0, len(self.spec.stages) - 1
+        stage = torch.where(success, before + 1, found.stage.clamp(max=before))
+        return found._replace(achieved=reward, success=success, stage=stage, reward=reward)
