@@ -19,6 +19,7 @@ from robofb.progress import progress_bar
 from robofb.rl.borel.candidates import Candidates
 from robofb.rl.borel.hyper_states import HyperTransitions, hyper_transitions
 from robofb.rl.borel.relabel import TrialDraw
+from robofb.rl.borel.released import defects_of, histories_of
 from robofb.rl.histories import Histories, load_histories
 from robofb.rl.single_task import SingleTaskLearner
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
@@ -54,7 +55,8 @@ def train(cfg: BorelConfig) -> Run:
     with AgentLogs(cfg.logs) as logs:
         logs.check_fits(family.spec)
         check_mixtures(cfg, family)
-        histories, count = load_histories(logs), logs.episodes_per_trial
+        histories = histories_of(load_histories(logs), family, defects_of(cfg.compat))
+        count = logs.episodes_per_trial
     with open_run(cfg, "borel", family.spec.task, FIXED) as run, selection(cfg, family, count) as select:
         BorelTraining(cfg, run, family, histories, count, select).work()
     return run
@@ -90,9 +92,8 @@ class BorelTraining:
         self.best: float | None = None
         self.seconds = {"belief": 0.0, "hyper_states": 0.0, "policy": 0.0}
         self._saved_at = -1
-        self.draw = TrialDraw(
-            histories, family, count, mixed=cfg.mixed, whole=cfg.whole, generator=self.generator
-        )
+        self.defects = defects_of(cfg.compat)
+        self.draw = self._draw_of(cfg.mixed, self.generator)
         self.belief = make_belief_learner(cfg, self.policy, family, histories, self.generator)
         probed = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, 4)) % 2**63)
         self.candidates = Candidates.of(histories, family, NUM_PROBES, probed)
@@ -140,6 +141,17 @@ class BorelTraining:
             }
         )
 
+    def _draw_of(self, mixed: float, generator: torch.Generator) -> TrialDraw:
+        return TrialDraw(
+            self.histories,
+            self.family,
+            self.count,
+            mixed=mixed,
+            whole=self.cfg.whole,
+            generator=generator,
+            defects=self.defects,
+        )
+
     def _learn_belief(self, interrupt: InterruptFlag) -> None:
         cfg = self.cfg
 
@@ -157,14 +169,15 @@ class BorelTraining:
         made, encoder = [], self.policy.encoder
         if self.cfg.own_trials:
             folder = self.run.path / "hyper_states"
-            made.append(hyper_transitions(self.histories, self.count, encoder, folder))
+            made.append(hyper_transitions(self.histories, self.count, encoder, folder, self.defects))
         if self.cfg.fresh_trials:
             mixtures = torch.Generator().manual_seed(int(derive_seeds(self.cfg.seed, 3)) % 2**63)
-            draw = TrialDraw(
-                self.histories, self.family, self.count, mixed=1.0, whole=self.cfg.whole, generator=mixtures
-            )
+            draw = self._draw_of(1.0, mixtures)
             agent = torch.arange(self.histories.num_agents).repeat_interleave(self.cfg.fresh_trials)
-            made += [HyperTransitions.of(draw.of(rows), encoder) for rows in agent.split(_DRAWN_AT_ONCE)]
+            made += [
+                HyperTransitions.of(draw.of(rows), encoder, self.defects)
+                for rows in agent.split(_DRAWN_AT_ONCE)
+            ]
         joined = HyperTransitions.joined(made)
         self.policy.watch(joined.columns["belief"])
         self.seconds["hyper_states"] += time.monotonic() - started

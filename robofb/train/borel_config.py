@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from robofb.errors import MOST, UserError, check_at_least, check_positive, check_seeds, check_threads
+from robofb.rl.borel.released import defects_of
 from robofb.train.rl_config import check_share
 
 ALGORITHMS = ("q_learning", "iql")
@@ -29,6 +30,7 @@ FIXED = (
     "belief_updates",
     "fresh_trials",
     "own_trials",
+    "compat",
     "select_seed",
     "select_tasks",
 )
@@ -80,6 +82,8 @@ class BorelConfig:
         save_every: updates between checkpoints.
         log_every: updates whose mean is a row of metrics.
         seed: of weights, batches and mixtures.
+        compat: "released" repeats what BOReL's released code does otherwise than its paper, to compare with;
+            or names of such defects, several with +.
         threads: torch's threads.
         out: run folder; a new one below runs/ where null.
         resume: run folder to continue from its latest checkpoint.
@@ -127,6 +131,7 @@ class BorelConfig:
     save_every: int = 5000
     log_every: int = 500
     seed: int = 0
+    compat: str | None = None
     threads: int = 1
     out: str | None = None
     resume: str | None = None
@@ -150,6 +155,7 @@ class BorelConfig:
         check_share(self, "mixed", "gamma", "tau")
         check_seeds(self, "seed", "select_seed")
         check_threads(self.threads)
+        defects_of(self.compat)
         for name in ("latents_per_trial", "select_tasks"):
             if getattr(self, name) is not None:
                 check_at_least(self, 1, name)

@@ -16,6 +16,7 @@ from robofb.errors import DamagedError
 from robofb.policies.hyper import HyperPolicy
 from robofb.progress import progress_bar
 from robofb.rl.borel.belief import BeliefEncoder
+from robofb.rl.borel.released import beliefs_of, goes_on
 from robofb.rl.histories import Histories, Trials
 from robofb.store.atomic import replace_file
 
@@ -49,8 +50,8 @@ class HyperTransitions:
     its first episode began in: a trial has no end that a policy could know of.
 
     Args:
-        columns: "state", "next_state" (R, D), "belief", "next_belief" (R, 2 Z), "action" (R, A) and
-            "reward" (R,).
+        columns: "state", "next_state" (R, D), "belief", "next_belief" (R, 2 Z), "action" (R, A),
+            "reward" and "goes_on" (R,), 1 but for where value ends.
     """
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
@@ -61,9 +62,11 @@ class HyperTransitions:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, trials: Trials, encoder: BeliefEncoder) -> HyperTransitions:
-        """Return the transitions of some trials."""
-        belief = encoder(trials).flat()  # (M, T + 1, 2 Z)
+    def of(
+        cls, trials: Trials, encoder: BeliefEncoder, defects: frozenset[str] = frozenset()
+    ) -> HyperTransitions:
+        """Return the transitions of some trials, perhaps with `defects` of the released code."""
+        belief = beliefs_of(trials, encoder, defects).flat()  # (M, T + 1, 2 Z)
         follows = torch.cat([trials.obs[:, 1:], trials.obs[:, :1]], 1)
         length = trials.lengths[:, None]
         step = torch.arange(trials.obs.shape[1])
@@ -76,6 +79,7 @@ class HyperTransitions:
             "next_belief": belief[:, 1:],
             "action": trials.action,
             "reward": trials.reward,
+            "goes_on": goes_on(trials, defects),
         }
         return cls({name: column[trials.valid] for name, column in columns.items()})
 
@@ -96,7 +100,7 @@ class HyperTransitions:
             "next_state": policy.inputs(taken["next_state"], taken["next_belief"]),
             "action": taken["action"] if policy.num_choices else policy.encoder.actions(taken["action"]),
             "reward": taken["reward"],
-            "discount": torch.full_like(taken["reward"], gamma),
+            "discount": gamma * taken["goes_on"],
         }
         return {name: column[None] for name, column in batch.items()}
 
@@ -111,7 +115,11 @@ def _ends(trials: Trials) -> Tensor:
 
 
 def hyper_transitions(
-    histories: Histories, count: int, encoder: BeliefEncoder, folder: Path
+    histories: Histories,
+    count: int,
+    encoder: BeliefEncoder,
+    folder: Path,
+    defects: frozenset[str] = frozenset(),
 ) -> HyperTransitions:
     """Return the transitions of all trials; taken from `folder` where this encoder's are kept there.
 
@@ -120,18 +128,20 @@ def hyper_transitions(
         count: episodes in a trial.
         encoder: whose beliefs they get.
         folder: where they are kept, by the encoder's hash.
+        defects: see `released`.
 
     Raises:
         DamagedError: the file that is there cannot be read.
     """
-    path = folder / f"hyper_states-{weights_hash(encoder)}.npz"
+    name = "-".join(["hyper_states", weights_hash(encoder), *sorted(defects)])
+    path = folder / f"{name}.npz"
     if path.is_file():
         return HyperTransitions(_read(path))
     trials = list(all_trials(histories, count))
     with progress_bar(len(trials), "hyper-states", "part", delay_s=2.0) as bar:
         parts = []
         for each in trials:
-            parts.append(HyperTransitions.of(each, encoder))
+            parts.append(HyperTransitions.of(each, encoder, defects))
             bar.update()
     made = HyperTransitions.joined(parts)
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robofb.meta_interfaces import MetaTask
+from robofb.rl.borel.released import REPLACEMENT, Pay, pay_of
 from robofb.rl.histories import Histories, Trials
 
 
@@ -27,6 +28,7 @@ class TrialDraw:
             paper. Agents know their task: what one does where the belief is still vague betrays it, and a
             policy that learns from it by values hopes for too much. Nobody's habits do, in whole mixtures.
         generator: draws them.
+        defects: of the released code; see `released`.
     """
 
     def __init__(
@@ -38,13 +40,20 @@ class TrialDraw:
         mixed: float,
         whole: bool,
         generator: torch.Generator,
+        defects: frozenset[str] = frozenset(),
     ) -> None:
-        self.histories, self.family, self.count = histories, family, episodes_per_trial
+        self.histories, self.count, self.defects = histories, episodes_per_trial, defects
         self.mixed, self.whole, self.generator = mixed, whole, generator
+        self._pay = pay_of(family, defects)
 
     def __call__(self, num_agents: int, per_agent: int) -> Trials:
         """Return trials of `num_agents` agents drawn without replacement, `per_agent` of each."""
-        order = torch.randperm(self.histories.num_agents, generator=self.generator)[:num_agents]
+        most = self.histories.num_agents
+        if REPLACEMENT in self.defects:
+            return self.of(
+                torch.randint(most, (num_agents,), generator=self.generator).repeat_interleave(per_agent)
+            )
+        order = torch.randperm(most, generator=self.generator)[:num_agents]
         return self.of(order.repeat_interleave(per_agent))
 
     def of(self, agent: Tensor) -> Trials:
@@ -57,7 +66,7 @@ class TrialDraw:
         foreign = foreign & is_mixed[:, None]
         source = torch.where(foreign, donor, agent[:, None])
         trials = self.histories.trials(agent, torch.where(foreign, theirs, own), source)
-        return repaid(trials, self.histories.params[agent], foreign, self.family)
+        return repaid(trials, self.histories.params[agent], foreign, self._pay)
 
     def _anybodys(self, agent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return for each episode (M, K) whose it is, its number, and that it is foreign."""
@@ -76,8 +85,8 @@ class TrialDraw:
         return donor[:, None].expand_as(number), number, early.expand_as(number)
 
 
-def repaid(trials: Trials, params: Tensor, foreign: Tensor, family: MetaTask) -> Trials:
+def repaid(trials: Trials, params: Tensor, foreign: Tensor, pay: Pay) -> Trials:
     """Return trials in which steps of foreign episodes (M, K) bool earn what tasks `params` (M, P) pay."""
-    told = family.relabel(params[:, None], trials.obs, trials.action, trials.next_obs)
+    told = pay(params, trials)
     of_others = foreign.gather(1, trials.episode) & trials.valid
     return trials._replace(reward=torch.where(of_others, told, trials.reward))
