@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -20,11 +21,15 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
 
     One seed tells nothing of others: its interval is (0, 1).
     """
-    mean = fmean(values)
-    if len(values) == 1:
-        return mean, 0.0, 1.0
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    mean, half = fmean(values), half_width(values)
     return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half of the 95 % interval of the seeds' mean by Student's t; infinite for one seed."""
+    if len(values) == 1:
+        return math.inf
+    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
 
 
 def table(cells: Cells) -> str:

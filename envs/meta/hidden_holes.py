@@ -16,6 +16,7 @@ from robofb.rng import EpisodeRng
 from robofb.types import PRIVILEGED, ArraySpec, Score
 
 HEIGHT = hand_names("nominal_touch").index("ee_pos_nominal_touch_z")
+DISTANCE_COST_1_M = 5.0
 IN_M = 0.009
 """How far below the block's face the hand has brought the peg when it is in, as it can nowhere else."""
 
@@ -29,14 +30,18 @@ class HiddenHoles(HiddenHole):
     Args:
         max_steps: of an episode [control steps].
         teacher_height_m: see `HiddenHole`.
+        dense: pay -0.05 for each cm that the hand is from the hole along y, and above being in it, and 1 when
+            it is in, as a help for agents that learn one task alone. `relabel`, and with it the logs, stay
+            sparse.
     """
 
     start_distribution = "tip above the block: x within 2 mm, y within 10 mm, z 6 to 10 mm"
     moves_alike = False
     own_params: Tensor | None = None
 
-    def __init__(self, max_steps: int = 40, teacher_height_m: float = -0.002) -> None:
+    def __init__(self, max_steps: int = 40, teacher_height_m: float = -0.002, dense: bool = False) -> None:
         super().__init__(max_steps, teacher_height_m=teacher_height_m)
+        self.dense = dense
         self.params = ArraySpec((1,), unit="m", names=self.spec.obs[PRIVILEGED].names)
         self.spec = replace(self.spec, task="hidden_holes")
 
@@ -70,8 +75,12 @@ class HiddenHoles(HiddenHole):
 
     def score(self, engine: Engine) -> Score:
         """Judge how deep the hand is; stages and metrics are `HiddenHole`'s."""
-        found, state = super().score(engine), self.observe(engine)["state"]
-        reward = (state[:, HEIGHT] <= -IN_M).float()
-        success, before = reward > 0, len(self.spec.stages) - 1
+        found, seen = super().score(engine), self.observe(engine)
+        state = seen["state"]
+        success, before = state[:, HEIGHT] <= -IN_M, len(self.spec.stages) - 1
+        reward = success.float()
         stage = torch.where(success, before + 1, found.stage.clamp(max=before))
-        return found._replace(achieved=reward, success=success, stage=stage, reward=reward)
+        if self.dense:
+            aside = (state[:, HEIGHT - 1] - seen[PRIVILEGED][:, 0]).abs()
+            reward = reward - DISTANCE_COST_1_M * (aside + (state[:, HEIGHT] + IN_M).clamp_min(0.0))
+        return found._replace(achieved=success.float(), success=success, stage=stage, reward=reward)
