@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
-from typing import Self
 
 import torch
 from torch import Tensor
 
+from robofb.envs.meta.felt import FeltFamily
 from robofb.envs.teacher.hand import hand_names
 from robofb.envs.teacher.hidden_hole import MAX_OFFSET_M, HiddenHole
 from robofb.interfaces import Engine
@@ -21,7 +20,7 @@ IN_M = 0.009
 """How far below the block's face the hand has brought the peg when it is in, as it can nowhere else."""
 
 
-class HiddenHoles(HiddenHole):
+class HiddenHoles(FeltFamily, HiddenHole):
     """Tasks of `HiddenHole` that differ in where the hole is: +1 when the peg is in, which ends an episode.
 
     The world moves as the hole lets it, and all tasks pay alike: for a hand 9 mm below where the tip would
@@ -37,7 +36,6 @@ class HiddenHoles(HiddenHole):
 
     start_distribution = "tip above the block: x within 2 mm, y within 10 mm, z 6 to 10 mm"
     moves_alike = False
-    own_params: Tensor | None = None
 
     def __init__(self, max_steps: int = 40, teacher_height_m: float = -0.002, dense: bool = False) -> None:
         super().__init__(max_steps, teacher_height_m=teacher_height_m)
@@ -48,17 +46,6 @@ class HiddenHoles(HiddenHole):
     def draw_params(self, rng: EpisodeRng) -> Tensor:
         """Draw how far along y the hole is off the middle, up to 10 mm, evenly."""
         return MAX_OFFSET_M * (2 * rng.uniform(1) - 1)
-
-    def fixed(self, params: Tensor) -> Self:
-        """Return this family with world i held to the task of row i of `params` (B, 1)."""
-        one = copy.copy(self)
-        one.own_params = params.float()
-        return one
-
-    def to(self, device: torch.device) -> Self:
-        """Return this family with its constants on the engine's device."""
-        one: Self = super().to(device)
-        return one if self.own_params is None else one.fixed(self.own_params.to(device))
 
     def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
         """Put the block where the world's task, or this episode, hides it, and the tip above it."""

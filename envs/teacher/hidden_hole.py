@@ -8,38 +8,22 @@ import mujoco
 import torch
 from torch import Tensor
 
-from robofb.envs.contact_bits import HOLE, PEG, TOP
-from robofb.envs.furniture.peg_hole import STIFF, HoleBlock, shape_block
-from robofb.envs.furniture.screws import CAPSULE, CYLINDER, FRICTION
-from robofb.envs.furniture.task import CONTROL_DT_S, NUM_SUBSTEPS
-from robofb.envs.looks.palette import SLATE, STEEL
-from robofb.envs.robots import franka
+from robofb.envs.furniture.peg_hole import HoleBlock, shape_block
+from robofb.envs.furniture.task import CONTROL_DT_S
 from robofb.envs.sensors import add_frame_sensor, add_overlap_sensor
-from robofb.envs.teacher.hand import ACTION_SPEC, HandTask, Room, hand_names, steps_towards
+from robofb.envs.teacher.felt_peg import PEG_REACH_M, FeltPegTask, add_peg, felt_names
+from robofb.envs.teacher.hand import ACTION_SPEC, Room, steps_towards
 from robofb.errors import UserError, check_positive
 from robofb.interfaces import Engine, Teacher
 from robofb.rng import EpisodeRng
-from robofb.sim.engine import joint_indices, sensor_columns
+from robofb.sim.engine import sensor_columns
 from robofb.types import PRIVILEGED, ArraySpec, EnvSpec, Obs, Score
 
 # A slot: the arm yields along x as it presses, and only the place along y is to be found.
 BLOCK = HoleBlock(hole_m=(0.016, 0.007), depth_m=0.015, side_m=0.1)
 BLOCK_XY_M = (0.48, 0.0)
 BLOCK_TOP_M = BLOCK.height_m + BLOCK.clearance_below_m
-PEG_RADIUS_M = 0.003
-PEG_REACH_M = 0.045  # of its tip from the TCP, along the hand
-HANDLE_M = 0.02  # width of what the gripper holds
 MAX_OFFSET_M = 0.010  # of the hole along y
-# The peg hangs from the hand by springs, as from a compliant wrist that measures force by its own bending.
-SPRING_N_M, SPRING_NM_RAD = 20_000.0, 30.0
-PEG_KG, PEG_INERTIA_KG_M2 = 0.1, 2e-4
-WRIST_ARMATURE = (
-    1.0,
-    5e-3,
-)  # [kg], [kg m^2]: without it the pressed tip chatters by millimetres, even at 480 Hz
-SPRING_DAMPING_RATIO = 0.7
-WRIST_JOINTS = [f"wrist_{kind}_{axis}" for kind in ("slide", "turn") for axis in "xyz"]
-FORCE_SCALE_N, TORQUE_SCALE_NM = 10.0, 0.3
 # The origin is where the TCP is when the tip touches the middle of the block's upper face.
 ROOM = Room(
     origin_m=(*BLOCK_XY_M, BLOCK_TOP_M + PEG_REACH_M),
@@ -50,14 +34,10 @@ ROOM = Room(
 )
 START_LOW_M, START_HIGH_M = (-0.002, -0.010, 0.006), (0.002, 0.010, 0.010)
 TOUCH_M, FIND_M = 0.0003, -0.001  # height of the tip over the block's face
-STATE_NAMES = (
-    *hand_names("nominal_touch"),
-    *(f"peg_force_tcp_{axis}_tanh_10n" for axis in "xyz"),
-    *(f"peg_torque_tcp_{axis}_tanh_300mnm" for axis in "xyz"),
-)
+STATE_NAMES = felt_names("nominal_touch")
 
 
-class HiddenHole(HandTask):
+class HiddenHole(FeltPegTask):
     """Find a hole by feel and push a peg into it. Sparse reward: +1 when the peg is in.
 
     The hole is a slot, 16 x 7 mm, its place along y unknown by `MAX_OFFSET_M`; the peg is round, d 6 mm,
@@ -79,10 +59,6 @@ class HiddenHole(HandTask):
         UserError: an offset is larger than `MAX_OFFSET_M`, there is none, or another value is not sound.
     """
 
-    num_substeps = 2 * NUM_SUBSTEPS
-    # Twice as stiff as to carry parts: a pressing arm yields sideways, by 0.1 mm for each N instead of 0.2.
-    gains = franka.Gains(stiffness=(2400.0, 2000.0, 800.0), damping=(160.0, 130.0, 45.0))
-
     def __init__(
         self,
         max_steps: int = 60,
@@ -97,7 +73,7 @@ class HiddenHole(HandTask):
             raise UserError(f"offsets_m={list(offsets_m)}: needs some of at most {MAX_OFFSET_M} m either way")
         if not 0 < min_depth_share <= 1:
             raise UserError(f"min_depth_share={min_depth_share}: needs a share above 0, at most 1")
-        super().__init__(ROOM, max_steps, HANDLE_M)
+        super().__init__(ROOM, max_steps)
         self.teacher_height_m, self.max_part_overlap_m = teacher_height_m, max_part_overlap_m
         low, high = ROOM.low_m[2], ROOM.high_m[2]
         if not low <= teacher_height_m <= high:
@@ -107,10 +83,6 @@ class HiddenHole(HandTask):
         check_positive(self, "max_part_overlap_m")
         self.min_depth_m = min_depth_share * BLOCK.depth_m
         self._offsets = None if offsets_m is None else torch.tensor(list(offsets_m), dtype=torch.float64)
-        wrist_q, _ = joint_indices(self.model, WRIST_JOINTS)
-        self._wrist_q = torch.from_numpy(wrist_q).long()
-        springs = [SPRING_N_M / FORCE_SCALE_N] * 3 + [SPRING_NM_RAD / TORQUE_SCALE_NM] * 3
-        self._springs = torch.tensor(springs, dtype=torch.float64)
         self._score_columns = sensor_columns(self.model, "peg_tip_pos_hole", "peg_block")
         self._start_low = torch.tensor(START_LOW_M, dtype=torch.float64)
         self._start_high = torch.tensor(START_HIGH_M, dtype=torch.float64)
@@ -129,7 +101,7 @@ class HiddenHole(HandTask):
 
     def add_parts(self, spec: mujoco.MjSpec) -> None:
         """Add the peg in the hand and the block, with sensors of where the tip is and of their overlap."""
-        peg = _add_peg(spec)
+        peg = add_peg(spec)
         block = spec.worldbody.add_body(name="block", mocap=True, pos=[*BLOCK_XY_M, BLOCK_TOP_M])
         shape_block(block, BLOCK)
         tip = peg.add_site(name="peg_tip", pos=[0, 0, PEG_REACH_M], group=4)
@@ -157,11 +129,8 @@ class HiddenHole(HandTask):
 
     def observe(self, engine: Engine) -> Obs:
         """Return {"state": (B, 15) float32, PRIVILEGED: (B, 1) float32}."""
-        bend = engine.field("qpos")[:, self._wrist_q].double()
-        wrench = torch.tanh(bend * self._springs)
         offset = engine.field("mocap_pos")[:, 0, 1:2].double() - self._block_m[1]
-        state = torch.cat([self.hand_state(engine), wrench], -1)
-        return {"state": state.float(), PRIVILEGED: offset.float()}
+        return {"state": self.felt_state(engine).float(), PRIVILEGED: offset.float()}
 
     def score(self, engine: Engine) -> Score:
         """Judge depth and soundness; `metrics` holds the overlap [m] and what was refused for it."""
@@ -205,49 +174,3 @@ class HoleTeacher:
         away = torch.maximum((here - hole).abs(), (command - hole).abs()).amax(-1, keepdim=True)
         height = torch.where(away < self.near_m, ROOM.low_m[2], self.height_m)
         return steps_towards(ROOM, state, torch.cat([hole, height], -1))
-
-
-def _add_peg(spec: mujoco.MjSpec) -> mujoco.MjsBody:
-    """Add the peg with its handle to the hand, on the springs of the wrist."""
-    peg = spec.body("hand").add_body(
-        name="peg",
-        pos=[0, 0, franka.HAND_TO_TCP_M],
-        gravcomp=1,  # the sensor is tared
-        mass=PEG_KG,
-        inertia=[PEG_INERTIA_KG_M2] * 3,
-        explicitinertial=True,
-    )
-    kinds = (
-        (mujoco.mjtJoint.mjJNT_SLIDE, SPRING_N_M, PEG_KG, WRIST_ARMATURE[0]),
-        (mujoco.mjtJoint.mjJNT_HINGE, SPRING_NM_RAD, PEG_INERTIA_KG_M2, WRIST_ARMATURE[1]),
-    )
-    for index, name in enumerate(WRIST_JOINTS):
-        kind, spring, inertia, armature = kinds[index // 3]
-        peg.add_joint(
-            name=name,
-            type=kind,
-            axis=[float(axis == index % 3) for axis in range(3)],
-            stiffness=[spring, 0, 0],
-            damping=[2 * SPRING_DAMPING_RATIO * (spring * (inertia + armature)) ** 0.5, 0, 0],
-            armature=armature,
-        )
-    peg.add_geom(
-        type=CAPSULE,
-        fromto=[0, 0, 0, 0, 0, PEG_REACH_M - PEG_RADIUS_M],
-        size=[PEG_RADIUS_M, 0, 0],
-        contype=PEG,
-        conaffinity=TOP | HOLE,
-        rgba=STEEL,
-        mass=0,
-        **FRICTION,
-        **STIFF,
-    )
-    peg.add_geom(
-        type=CYLINDER,
-        size=[HANDLE_M / 2, 0.012, 0],
-        contype=0,
-        conaffinity=0,
-        rgba=SLATE,
-        mass=0,
-    )
-    return peg
