@@ -34,6 +34,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "point_robot_sparse": (),
     "wind": (),
     "hidden_holes": ("task.dense=true",),
+    "arc_by_touch": (),
     "half_cheetah_vel": (),
     "ant_semi_circle_sparse": ("task.dense=true",),
 }
@@ -49,7 +50,7 @@ METHODS: dict[str, tuple[str, ...]] = {
         "own_trials=true",
     ),
 }
-MOVE_DIFFERENTLY = ("wind", "hidden_holes")  # where nothing can be relabelled
+MOVE_DIFFERENTLY = ("wind", "hidden_holes", "arc_by_touch")  # where nothing can be relabelled
 AGENTS = ("belief", "posterior sampling", "no adaptation", "oracle")
 
 

@@ -9,15 +9,8 @@ import torch
 from taught_rollouts import one_thread, play, rate
 from taught_rules import HOLES_M, on_average, sweep
 
-from robofb.envs.teacher.hidden_hole import (
-    BLOCK,
-    MAX_OFFSET_M,
-    PEG_REACH_M,
-    ROOM,
-    STATE_NAMES,
-    WRIST_JOINTS,
-    HiddenHole,
-)
+from robofb.envs.teacher.felt_peg import PEG_REACH_M, WRIST_JOINTS
+from robofb.envs.teacher.hidden_hole import BLOCK, MAX_OFFSET_M, ROOM, STATE_NAMES, HiddenHole
 from robofb.errors import UserError
 from robofb.sim.engine import joint_indices
 from robofb.sim.vec_env import SimVecEnv
