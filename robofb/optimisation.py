@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,13 +55,6 @@ def learning_rate_factor(iteration: int, *, warmup: int, total: int | None, end:
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_rate(optimizers: Mapping[str, torch.optim.Optimizer], lr: float) -> None:
-    """Let optimisers go on at a learning rate."""
-    for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-
-
 def restore_optimizers(optimizers: Mapping[str, torch.optim.Optimizer], state: Mapping[str, Any]) -> None:
     """Load what the optimisers' `state_dict`s gave, by name, but keep the learning rates that they have now.
 
@@ -71,3 +65,45 @@ def restore_optimizers(optimizers: Mapping[str, torch.optim.Optimizer], state: M
         optimizer.load_state_dict(state[name])
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+
+
+class Adams:
+    """Optimisers by name, one for each part that has a loss of its own.
+
+    Args:
+        parts: what each of them changes.
+        lr: learning rate of all.
+    """
+
+    def __init__(self, parts: Mapping[str, Iterable[Tensor]], *, lr: float) -> None:
+        self._each = {name: torch.optim.Adam(weights, lr=lr, fused=True) for name, weights in parts.items()}
+
+    def descend(self, name: str, loss: Tensor, grad_clip: float | None = None) -> Tensor | None:
+        """Take a step against a loss (); return the gradient's norm (), before it was clipped, if it is.
+
+        Args:
+            grad_clip: largest norm of it.
+        """
+        optimizer = self._each[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = None
+        if grad_clip is not None:
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            norm = torch.nn.utils.clip_grad_norm_(weights, grad_clip)
+        optimizer.step()
+        return norm
+
+    def set_rate(self, lr: float) -> None:
+        """Go on at a learning rate."""
+        for optimizer in self._each.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what they remember."""
+        return {name: copy.deepcopy(optimizer.state_dict()) for name, optimizer in self._each.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned, but keep the present learning rates."""
+        restore_optimizers(self._each, state)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robofb.nets.stacked import StackedMlp
-from robofb.optimisation import restore_optimizers, set_rate
+from robofb.optimisation import Adams
 from robofb.policies.squashed import SquashedGaussian
 from robofb.rl.iql import expectile_loss
 from robofb.rl.single_task import TrainedPolicies, follow, values_of
@@ -52,9 +52,7 @@ class ImplicitLearner:
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.v = StackedMlp([policies.in_dim, *hidden, 1], agents, generator=generator)
         nets = {"actor": policies.net, "critic": self.critics, "v": self.v}
-        self._optimizers = {
-            name: torch.optim.Adam(net.parameters(), lr=lr, fused=True) for name, net in nets.items()
-        }
+        self._adams = Adams({name: net.parameters() for name, net in nets.items()}, lr=lr)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one step; see `single_task.SingleTaskLearner`."""
@@ -65,12 +63,12 @@ class ImplicitLearner:
         advantage = judged - value
         agents = len(value)
         v_loss = agents * expectile_loss(advantage, self.expectile)  # the sum of the agents' own means
-        self._descend("v", v_loss)
+        self._adams.descend("v", v_loss)
         critic_loss = 0.5 * ((self._taken(self.critics, batch) - goal[:, None]) ** 2).mean(-1).sum()
-        self._descend("critic", critic_loss)
+        self._adams.descend("critic", critic_loss)
         weight = (self.advantage_scale * advantage.detach()).exp().clamp(max=_MOST_WEIGHT)
         log_prob = self._log_prob(batch)
-        self._descend("actor", -(weight * log_prob).mean(-1).sum())
+        self._adams.descend("actor", -(weight * log_prob).mean(-1).sum())
         follow(self.targets, self.critics, self.tau)
         return {
             "critic_loss": critic_loss.detach() / agents,
@@ -93,14 +91,9 @@ class ImplicitLearner:
             return SquashedGaussian.of(out, 1.0).log_prob(batch["action"])
         return out.log_softmax(-1).gather(-1, batch["action"])[..., 0]
 
-    def _descend(self, name: str, loss: Tensor) -> None:
-        self._optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizers[name].step()
-
     def set_rate(self, lr: float) -> None:
         """Go on at a learning rate."""
-        set_rate(self._optimizers, lr)
+        self._adams.set_rate(lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policies' weights that learning continues from."""
@@ -108,7 +101,7 @@ class ImplicitLearner:
             "critics": self.critics.state_dict(),
             "targets": self.targets.state_dict(),
             "v": self.v.state_dict(),
-            "optimizers": {name: copy.deepcopy(one.state_dict()) for name, one in self._optimizers.items()},
+            "optimizers": self._adams.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -116,4 +109,4 @@ class ImplicitLearner:
         self.critics.load_state_dict(state["critics"])
         self.targets.load_state_dict(state["targets"])
         self.v.load_state_dict(state["v"])
-        restore_optimizers(self._optimizers, state["optimizers"])
+        self._adams.load_state_dict(state["optimizers"])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from robofb.nets.stacked import StackedMlp
-from robofb.optimisation import restore_optimizers, set_rate
+from robofb.optimisation import Adams
 from robofb.policies.squashed import SquashedGaussian
 
 _DRAWS = 10  # of each kind, that an integral over actions is estimated from
@@ -75,7 +75,7 @@ class ChoiceLearner:
     ) -> None:
         self.policies, self.tau, self.conservatism = policies, tau, conservatism
         self.target = copy.deepcopy(policies.net).requires_grad_(False)
-        self._optimizers = {"values": torch.optim.Adam(policies.net.parameters(), lr=lr, fused=True)}
+        self._adams = Adams({"values": policies.net.parameters()}, lr=lr)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one step; see `SingleTaskLearner`."""
@@ -88,25 +88,22 @@ class ChoiceLearner:
         loss = 0.5 * ((taken - goal) ** 2).mean(1).sum()
         if self.conservatism:
             loss = loss + self.conservatism * (values.logsumexp(-1) - taken).mean(1).sum()
-        self._optimizers["values"].zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizers["values"].step()
+        self._adams.descend("values", loss)
         follow(self.target, self.policies.net, self.tau)
         return {"critic_loss": loss.detach() / len(goal), "q": taken.detach().mean()}
 
     def set_rate(self, lr: float) -> None:
         """Go on at a learning rate."""
-        set_rate(self._optimizers, lr)
+        self._adams.set_rate(lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policies' weights that learning continues from."""
-        optimizers = {name: copy.deepcopy(one.state_dict()) for name, one in self._optimizers.items()}
-        return {"target": self.target.state_dict(), "optimizers": optimizers}
+        return {"target": self.target.state_dict(), "optimizers": self._adams.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.target.load_state_dict(state["target"])
-        restore_optimizers(self._optimizers, state["optimizers"])
+        self._adams.load_state_dict(state["optimizers"])
 
 
 class ContinuousLearner:
@@ -142,11 +139,12 @@ class ContinuousLearner:
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = torch.full((policies.num_agents, 1), math.log(temperature))
         self.log_temperature.requires_grad_()
-        self._optimizers = {
-            "actor": torch.optim.Adam(policies.net.parameters(), lr=lr, fused=True),
-            "critic": torch.optim.Adam(self.critics.parameters(), lr=lr, fused=True),
-            "temperature": torch.optim.Adam([self.log_temperature], lr=lr),
+        parts = {
+            "actor": policies.net.parameters(),
+            "critic": self.critics.parameters(),
+            "temperature": [self.log_temperature],
         }
+        self._adams = Adams(parts, lr=lr)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one step; see `SingleTaskLearner`."""
@@ -161,15 +159,15 @@ class ContinuousLearner:
         if self.conservatism:
             hoped = log_integral(self.critics, batch, self._sample, self.policies.action_dim, self.generator)
             loss = loss + self.conservatism * (hoped - values).mean(-1).sum()
-        self._descend("critic", loss)
+        self._adams.descend("critic", loss)
         action, log_prob = self._sample(batch["state"])
         self.critics.requires_grad_(False)
         worth = values_of(self.critics, batch["state"], action).amin(1)
-        self._descend("actor", (temperature * log_prob - worth).mean(-1).sum())
+        self._adams.descend("actor", (temperature * log_prob - worth).mean(-1).sum())
         self.critics.requires_grad_(True)
         if self.target_entropy is not None:
             lacking = (log_prob.detach() + self.target_entropy).mean(-1, keepdim=True)
-            self._descend("temperature", -(self.log_temperature.exp() * lacking).sum())
+            self._adams.descend("temperature", -(self.log_temperature.exp() * lacking).sum())
         follow(self.targets, self.critics, self.tau)
         return {
             "critic_loss": critic_loss.detach() / len(goal),
@@ -183,14 +181,9 @@ class ContinuousLearner:
         wanted = SquashedGaussian.of(self.policies(state), 1.0)
         return wanted.sample(torch.randn(shape, generator=self.generator))
 
-    def _descend(self, name: str, loss: Tensor) -> None:
-        self._optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizers[name].step()
-
     def set_rate(self, lr: float) -> None:
         """Go on at a learning rate."""
-        set_rate(self._optimizers, lr)
+        self._adams.set_rate(lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but the policies' weights that learning continues from."""
@@ -198,7 +191,7 @@ class ContinuousLearner:
             "critics": self.critics.state_dict(),
             "targets": self.targets.state_dict(),
             "log_temperature": self.log_temperature.detach().clone(),
-            "optimizers": {name: copy.deepcopy(one.state_dict()) for name, one in self._optimizers.items()},
+            "optimizers": self._adams.state_dict(),
             "generator": self.generator.get_state(),
         }
 
@@ -208,7 +201,7 @@ class ContinuousLearner:
         self.targets.load_state_dict(state["targets"])
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        restore_optimizers(self._optimizers, state["optimizers"])
+        self._adams.load_state_dict(state["optimizers"])
         self.generator.set_state(state["generator"])
 
 

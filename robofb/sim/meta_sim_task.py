@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from abc import ABC, abstractmethod
 from typing import Self
 
 import torch
@@ -11,36 +9,11 @@ from torch import Tensor
 
 from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng
-from robofb.types import ArraySpec
+from robofb.sim.family import Family
 
 
-class MetaSimTask(ABC):
-    """What makes a `Task` a `MetaTask`: to be mixed in.
-
-    Attributes:
-        params: of which parameters there are; the scene's `nuserdata` has room for them.
-        start_distribution, moves_alike: see `meta_interfaces.MetaTask`.
-        own_params: (B, P) of B worlds, each of which keeps its own; None: every episode draws others.
-    """
-
-    params: ArraySpec
-    start_distribution: str
-    moves_alike: bool
-    own_params: Tensor | None = None
-
-    @abstractmethod
-    def draw_params(self, rng: EpisodeRng) -> Tensor:
-        """Return parameters (n, P) float32 drawn from `rng` (n rows)."""
-
-    @abstractmethod
-    def relabel(self, params: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return what tasks `params` (..., P) pay for a step, (...); see `meta_interfaces.MetaTask`."""
-
-    def fixed(self, params: Tensor) -> Self:
-        """Return this family with world i held to the task of row i of `params` (B, P)."""
-        one = copy.copy(self)
-        one.own_params = params.float()
-        return one
+class MetaSimTask(Family):
+    """Makes a `Task` a `MetaTask`; to be mixed in. The scene's `nuserdata` has room for the parameters."""
 
     def to(self, device: torch.device) -> Self:
         """Return this family with its parameters on the engine's device."""

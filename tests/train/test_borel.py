@@ -24,6 +24,7 @@ from robofb.train import agents, borel, borel_parts
 
 SMALL = ("task.max_steps=6", "belief_updates=12", "updates=20", "select_every=10", "save_every=1000")
 MORE = ("log_every=5", "belief_tasks=3", "fresh_trials=4", "memory=8", "hidden=[16]", "batch_size=32")
+BOTH = ("own_trials=true", "mixed=0.7")  # the logs' own trials, and mixtures
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def train(out: Path, logs: Path, *words: str, task: str = "grid_navi") -> Run:
-    given = [f"task={task}", f"logs={logs}", f"out={out}", *SMALL, *MORE, *words]
+    given = [f"task={task}", f"logs={logs}", f"out={out}", *SMALL, *MORE, *BOTH, *words]
     return borel.train(compose("train_borel", given))
 
 

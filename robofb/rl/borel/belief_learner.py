@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from robofb.optimisation import restore_optimizers, set_rate
+from robofb.optimisation import Adams
 from robofb.rl.borel.belief import Belief, BeliefEncoder, sequential_kl
 from robofb.rl.borel.decoders import Said
 from robofb.rl.histories import Trials
@@ -46,7 +45,7 @@ class BeliefLearner:
         self.encoder, self.said, self.generator = encoder, tuple(said), generator
         self.kl_weight, self.latents_per_trial, self.grad_clip = kl_weight, latents_per_trial, grad_clip
         self.modules = nn.ModuleDict({"encoder": encoder, **{one.name: one.decoder for one in said}})
-        self._optimizers = {"belief": torch.optim.Adam(self.modules.parameters(), lr=lr, fused=True)}
+        self._adams = Adams({"belief": self.modules.parameters()}, lr=lr)
 
     def loss(self, trials: Trials) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss () and its parts, detached."""
@@ -76,26 +75,23 @@ class BeliefLearner:
     def update(self, trials: Trials) -> dict[str, Tensor]:
         """Take one gradient step; return metrics."""
         loss, metrics = self.loss(trials)
-        self._optimizers["belief"].zero_grad(set_to_none=True)
-        loss.backward()
-        metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.modules.parameters(), self.grad_clip)
-        self._optimizers["belief"].step()
-        return metrics
+        norm = self._adams.descend("belief", loss, self.grad_clip)
+        return metrics if norm is None else metrics | {"grad_norm": norm}
 
     def set_rate(self, lr: float) -> None:
         """Go on at a learning rate."""
-        set_rate(self._optimizers, lr)
+        self._adams.set_rate(lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that learning continues from, the encoder included."""
         return {
             "modules": self.modules.state_dict(),
-            "optimizers": {"belief": copy.deepcopy(self._optimizers["belief"].state_dict())},
+            "optimizers": self._adams.state_dict(),
             "generator": self.generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.modules.load_state_dict(state["modules"])
-        restore_optimizers(self._optimizers, state["optimizers"])
+        self._adams.load_state_dict(state["optimizers"])
         self.generator.set_state(state["generator"])
