@@ -15,7 +15,7 @@ from robofb.rl.borel.belief import Belief
 from robofb.sim.render import write_video
 
 SIZE_PX = 200
-_MARGIN_PX, _GAP_PX = 20, 6
+_MARGIN_PX, _GAP_PX = 20, 8
 _PAPER, _INK, _TRUE = (250, 250, 248), (28, 92, 160), (214, 60, 46)
 _FAINT = 0.06  # of a candidate that is certainly not the one
 

@@ -42,5 +42,5 @@ def test_pictures_are_fitted_and_stacked() -> None:
     tile = fitted(np.zeros((96, 90, 3), np.uint8))
     assert tile.shape == (SIZE_PX, SIZE_PX, 3) and (tile == 0).all(-1).sum() == 96 * 90
     assert tile[100, 100].tolist() == [0, 0, 0]
-    assert stacked([tile, tile, tile], 1).shape == (SIZE_PX, 3 * SIZE_PX + 12, 3)
-    assert stacked([tile, tile], 0).shape == (2 * SIZE_PX + 6, SIZE_PX, 3)
+    assert stacked([tile, tile, tile], 1).shape == (SIZE_PX, 3 * SIZE_PX + 16, 3)
+    assert stacked([tile, tile], 0).shape == (2 * SIZE_PX + 8, SIZE_PX, 3)

@@ -26,6 +26,8 @@ class Candidates:
         obs, next_obs: (C, S, D).
         action: (C, S, A).
         reward: (C, S).
+        valid: (C, S) bool.
+        shared: () bool: all tasks are asked about the same steps.
     """
 
     params: Tensor
@@ -33,36 +35,55 @@ class Candidates:
     action: Tensor
     next_obs: Tensor
     reward: Tensor
+    valid: Tensor
+    shared: Tensor
 
     @classmethod
     def of(cls, histories: Histories, family: MetaTask, count: int, generator: torch.Generator) -> Candidates:
         """Return the tasks of some logs.
 
         Where tasks move alike all get the same probes, ends of which lie as far from each other as can be,
-        paid as each task would; else each gets steps of its own log.
+        paid as each task would; else each gets the last episodes of its own agent.
 
         Args:
             histories: N logs.
             family: of the tasks.
-            count: S, or as many different ends as there are.
+            count: S, or as many different ends as there are; at most, where each task has its own.
             generator: draws steps.
         """
-        params = histories.params
-        if family.moves_alike:
-            agent = torch.randint(histories.num_agents, (1, _LOOKED_AT), generator=generator)
-        else:
-            agent = torch.arange(histories.num_agents)[:, None].expand(-1, count)
+        if not family.moves_alike:
+            return cls._of_own(histories, count)
+        agent = torch.randint(histories.num_agents, (_LOOKED_AT,), generator=generator)
         episode = _share_of(histories.num_episodes[agent], generator)
         step = _share_of(histories.length[agent, episode], generator)
-        obs, next_obs = (histories.obs[agent, episode, at] for at in (step, step + 1))
-        action, reward = (part[agent, episode, step] for part in (histories.action, histories.reward))
-        if family.moves_alike:
-            apart = _far_apart(next_obs[0], count)
-            obs, action, next_obs = (
-                part[:, apart].expand(len(params), -1, -1) for part in (obs, action, next_obs)
-            )
-            reward = family.relabel(params[:, None], obs, action, next_obs)
-        return cls(params, obs, action, next_obs, reward)
+        apart = _far_apart(histories.obs[agent, episode, step + 1], count)
+        where, params = (agent[apart], episode[apart], step[apart]), histories.params
+        obs, action = histories.obs[where], histories.action[where]
+        next_obs = histories.obs[where[0], where[1], where[2] + 1]
+        obs, action, next_obs = (part.expand(len(params), -1, -1) for part in (obs, action, next_obs))
+        reward = family.relabel(params[:, None], obs, action, next_obs)
+        valid = torch.ones_like(reward, dtype=torch.bool)
+        return cls(params, obs, action, next_obs, reward, valid, torch.tensor(True))
+
+    @classmethod
+    def _of_own(cls, histories: Histories, count: int) -> Candidates:
+        """Return each agent's last episodes in its own task, `count` steps at most."""
+        agent = torch.arange(histories.num_agents)
+        own = (histories.by == agent[:, None]) & (histories.length > 0)
+        number = torch.arange(own.shape[1])
+        last = torch.where(own, number, -1).max(1).values
+        before = torch.where(own & (number < last[:, None]), number, -1).max(1).values
+        episodes = torch.stack([torch.where(before < 0, last, before), last], 1)
+        trials = histories.trials(agent, episodes)
+        return cls(
+            params=histories.params,
+            obs=trials.obs[:, :count],
+            action=trials.action[:, :count],
+            next_obs=trials.next_obs[:, :count],
+            reward=trials.reward[:, :count],
+            valid=trials.valid[:, :count],
+            shared=torch.tensor(False),
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return it as tensors."""
@@ -79,7 +100,8 @@ class Candidates:
     ) -> Tensor:
         """Return how likely each task is to be the one, (B, C), summing to 1.
 
-        In proportion to how likely its probes together are to latents of a belief, in the mean of these.
+        In proportion to how likely its probes together are to latents of a belief, in the mean of these;
+        where each task has probes of its own, against how likely they are to where all tasks' probes lead.
 
         Args:
             belief: (B, Z).
@@ -89,10 +111,20 @@ class Candidates:
         """
         noise = torch.randn(len(belief.mean), _DRAWS, belief.mean.shape[-1], generator=generator)
         z = Belief(*(part[:, None] for part in belief)).sample(noise).flatten(0, 1)
-        z = z.expand(len(self.params), -1, -1)  # (C, B * draws, Z)
         trials = self._as_trials()
-        surprise = torch.stack([one.weight * one.decoder.surprise(z, trials, encoder) for one in said]).sum(0)
+        surprise = self._surprise(z, trials, said, encoder)
+        if not self.shared:
+            beliefs = encoder(trials).mean  # (C, S + 1, Z)
+            reached = beliefs[torch.arange(len(beliefs)), trials.lengths]
+            surprise = surprise - self._surprise(reached, trials, said, encoder).mean(1, keepdim=True)
         return (-surprise).unflatten(1, (-1, _DRAWS)).logsumexp(-1).softmax(0).T
+
+    @staticmethod
+    def _surprise(z: Tensor, trials: Trials, said: Sequence[Said], encoder: BeliefEncoder) -> Tensor:
+        """Return how unlikely the probes of each task are to latents (L, Z), (C, L)."""
+        z = z.expand(len(trials.agent), -1, -1)
+        parts = [one.weight * one.decoder.surprise(z, trials, encoder) for one in said]
+        return torch.stack(parts).sum(0)
 
     def _as_trials(self) -> Trials:
         shape = self.reward.shape
@@ -101,7 +133,7 @@ class Candidates:
             action=self.action,
             reward=self.reward,
             next_obs=self.next_obs,
-            valid=torch.ones(shape, dtype=torch.bool),
+            valid=self.valid,
             episode=torch.zeros(shape, dtype=torch.int64),
             terminated=torch.zeros(shape, dtype=torch.bool),
             agent=torch.arange(shape[0]),
