@@ -146,6 +146,7 @@ def show(cfg: Asked, run: Run, checkpoint: Mapping[str, Any], task: Any, family:
                 cfg.seed,
                 film,
                 picture,
+                downwards=family.params.unit == "cell",
             )
         except UserError as error:
             LOG.warning("no film: %s", error)

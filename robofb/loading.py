@@ -245,5 +245,5 @@ def load_agent(
         return StudentAgent(student, num_envs, greedy=run.config["greedy"], device=device)
     parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
     hint = f": try {' or '.join(parts)}" if parts else ""
-    kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual", "tgrl"))
+    kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual", "tgrl", "borel"))
     raise UserError(f"{run.path} is a {run.kind} run; those that can be evaluated are {kinds}{hint}")

@@ -22,7 +22,9 @@ _FAINT = 0.06  # of a candidate that is certainly not the one
 Chances = Callable[[Belief], Tensor]
 
 
-def draw_map(params: np.ndarray, chances: np.ndarray, true: np.ndarray) -> np.ndarray:
+def draw_map(
+    params: np.ndarray, chances: np.ndarray, true: np.ndarray, downwards: bool = False
+) -> np.ndarray:
     """Return a picture (200, 200, 3) uint8 of candidates' first two parameters, the darker the likelier.
 
     Of a single parameter there are bars side by side. What is true is marked in red.
@@ -31,6 +33,7 @@ def draw_map(params: np.ndarray, chances: np.ndarray, true: np.ndarray) -> np.nd
         params: (C, P).
         chances: (C,); the largest is drawn darkest.
         true: (P,).
+        downwards: whether the second parameter grows down the picture, as cells are counted.
     """
     picture = np.full((SIZE_PX, SIZE_PX, 3), _PAPER, np.uint8)
     low, high = (end(np.vstack([params, true[None]]), axis=0) for end in (np.min, np.max))
@@ -46,7 +49,8 @@ def draw_map(params: np.ndarray, chances: np.ndarray, true: np.ndarray) -> np.nd
             picture[bar & (y >= SIZE_PX - _MARGIN_PX - max(2.0, height * room))] = _INK
         picture[(abs(x - across[-1]) <= 1) & (y > SIZE_PX - _MARGIN_PX)] = _TRUE
         return picture
-    across, down = _MARGIN_PX + share[:, 0] * room, SIZE_PX - _MARGIN_PX - share[:, 1] * room
+    down = share[:, 1] if downwards else 1 - share[:, 1]
+    across, down = _MARGIN_PX + share[:, 0] * room, _MARGIN_PX + down * room
     radius = min(9.0, 0.4 * room / max(1.0, len(params) ** 0.5 - 1))
     for index in np.argsort(strength):
         dot = np.hypot(x - across[index], y - down[index]) <= radius
@@ -67,6 +71,7 @@ def film_trials(
     seed: int,
     film: Path,
     picture: Path,
+    downwards: bool = False,
 ) -> None:
     """Run a trial in every env and film them side by side; picture beliefs at the ends of episodes.
 
@@ -79,6 +84,7 @@ def film_trials(
         episodes: in a trial.
         seed: of start states.
         film: the mp4 that is written; worlds above, beliefs below.
+        downwards: see `draw_map`.
         picture: the png that is written: a row for each trial, its belief at first and after each episode.
 
     Raises:
@@ -90,7 +96,8 @@ def film_trials(
 
     def maps() -> list[np.ndarray]:
         shown = chances(agent.belief)
-        return [draw_map(candidates.numpy(), shown[row].numpy(), params[row].numpy()) for row in range(num)]
+        rows = zip(shown.numpy(), params.numpy(), strict=True)
+        return [draw_map(candidates.numpy(), each, true, downwards) for each, true in rows]
 
     obs = env.reset(seed)
     agent.begin(env.episode_seed)

@@ -22,6 +22,9 @@ def test_candidates_stand_where_their_parameters_are_the_likelier_the_darker() -
     places = [(high, low), (high, high), (low, low), (low, high)]  # row, column
     shades = [ink(picture)[row - 1, column - 1] for row, column in places]
     assert shades == sorted(shades) and shades[0] < shades[1] < shades[2] < shades[3]
+    turned = draw_map(params, np.array([0.1, 0.2, 0.3, 0.4]), params[0], downwards=True)
+    mirrored = [ink(turned)[SIZE_PX - row, column - 1] for row, column in places]
+    assert mirrored == shades
     red = (picture == RED).all(-1)
     rows, columns = np.nonzero(red)
     assert rows.mean() == pytest.approx(high, abs=1.5) and columns.mean() == pytest.approx(low, abs=1.5)
