@@ -73,6 +73,10 @@ def teacher_of_run(cfg: Taught) -> dict[str, Any] | None:
     A training that is continued goes on with the teacher that it has kept, whatever became of that run.
     """
     if cfg.teacher in (TASKS_OWN, "scripted", "random"):
+        if cfg.teacher_checkpoint != "best":
+            raise UserError(
+                f"teacher_checkpoint={cfg.teacher_checkpoint}: teacher={cfg.teacher} is no run; leave it out"
+            )
         return None
     if cfg.resume and (run := Run.open(cfg.resume)).has_checkpoint:
         kept: dict[str, Any] | None = run.load_checkpoint("latest").get("teacher")

@@ -34,6 +34,7 @@ from robofb.train import tgrl
         ("gap_from=returns balance=fixed", "gap_from=returns: this balance goes by no gap"),
         ("balance=reward teacher_errors=0.5", r"teacher_errors=0\.5: this balance asks no teacher"),
         ("balance=reward word_bonus=3", r"word_bonus=3\.0: this balance asks no teacher"),
+        ("teacher_checkpoint=latest", "teacher_checkpoint=latest: teacher=task is no run; leave it out"),
         ("balance.lr=abc", r"balance\.lr=abc: must be positive and finite"),
     ],
 )
