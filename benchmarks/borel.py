@@ -106,6 +106,12 @@ def returns_of(cell: Mapping[str, Any], agent: str) -> list[float]:
     return [] if facts is None else [*facts["returns"], facts["total"]]
 
 
+def figure(values: Sequence[float]) -> str:
+    """Return the mean of the seeds, with half of its interval where there are several."""
+    spread = f"+-{half_width(values):.2f}" if len(values) > 1 else ""
+    return f"{fmean(values):.2f}{spread}"
+
+
 def table(cells: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table: a line for each task, method and agent; mean of seeds +- half the interval."""
     lines = [
@@ -120,7 +126,7 @@ def table(cells: Sequence[Mapping[str, Any]]) -> str:
             if not rows:
                 continue
             columns = zip(*rows, strict=True)
-            text = " ".join(f"{fmean(column):.2f}+-{half_width(column):.2f}" for column in columns)
+            text = " ".join(figure(column) for column in columns)
             share = fmean(row[1] / top[1] for row, top in zip(rows, best, strict=True)) if all(best) else None
             shown = "" if share is None else f"{100 * share:.0f} %"
             lines.append(f"| {task} | {method} | {agent} | {len(rows)} | {text} | {shown} |")
