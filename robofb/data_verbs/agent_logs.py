@@ -53,10 +53,13 @@ def agent_logs(
         START: family.start_distribution,
         "source": str(src),
     }
+    length = horizon or spec.max_steps
+    for number, agent in enumerate(agents):  # all of them are sound before anything is written
+        read_agent(agent, number, spec, length)
     otherwise = steps = 0
     with progress_bar(len(agents), "import", "agent", delay_s=2.0) as bar:
         for number, agent in enumerate(agents):
-            episodes = read_agent(agent, number, spec, horizon or spec.max_steps)
+            episodes = read_agent(agent, number, spec, length)
             params = torch.tensor(agent.params)
             for episode in episodes:
                 states = torch.from_numpy(episode.obs["state"])

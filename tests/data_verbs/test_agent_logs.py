@@ -103,7 +103,7 @@ def break_file(root: Path, name: str, change) -> None:
         ("rewards", lambda a: a.astype(object), "allow_pickle|pickle"),
     ],
 )
-def test_damage_is_named_and_nothing_is_written_for_it(
+def test_damage_of_one_agent_is_named_and_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, change, said: str
 ) -> None:
     write_batch_data(tmp_path)
@@ -111,7 +111,7 @@ def test_damage_is_named_and_nothing_is_written_for_it(
     assert import_them(tmp_path, tmp_path / "logs") == 2
     message = capsys.readouterr().err
     assert re.search(said, message) and len(message.strip().splitlines()) == 1
-    assert not (tmp_path / "logs" / "agent_0001").exists()
+    assert not (tmp_path / "logs").exists()
 
 
 @pytest.mark.parametrize(
