@@ -131,7 +131,8 @@ def show(cfg: Asked, run: Run, checkpoint: Mapping[str, Any], task: Any, family:
         )
     candidates = Candidates.from_state(checkpoint["candidates"])
     draws = torch.Generator().manual_seed(cfg.seed)
-    params = draw_tasks(family, NUM_FILMED, cfg.seed, held_out=True)
+    most = len(family.all_params()) if isinstance(family, FiniteFamily) else NUM_FILMED
+    params = draw_tasks(family, min(NUM_FILMED, most), cfg.seed, held_out=True)
     folder, stem = run.videos, f"{Path(cfg.checkpoint).stem}-seed{cfg.seed}"
     film, picture = folder / f"{stem}.mp4", folder / f"{stem}-beliefs.png"
     with closing(make_tasks_env(task, cfg.engine, params)) as env:
