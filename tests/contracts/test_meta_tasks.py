@@ -97,7 +97,7 @@ def test_says_where_episodes_start_and_whether_tasks_move_alike(node: Any, task:
 
 def test_a_finite_family_lists_each_task_once(task: Any) -> None:
     if not isinstance(task, FiniteFamily):
-        return
+        pytest.skip("it has any number of tasks")
     every = task.all_params()
     assert every.shape == (len(every.unique(dim=0)), *task.params.shape)
     listed = {tuple(row) for row in every.tolist()}
@@ -106,7 +106,7 @@ def test_a_finite_family_lists_each_task_once(task: Any) -> None:
 
 def test_rewards_follow_from_task_and_outcome_and_are_high_or_low(node: Any, task: Any) -> None:
     if not isinstance(task, OutcomeFamily):
-        return
+        pytest.skip("its rewards follow from no outcomes")
     params = drawn(task, 16)
     seen: dict[tuple[Any, ...], float] = {}
     for _, _, step in played(node, params, 2 * task.spec.max_steps):
@@ -169,6 +169,6 @@ def test_an_episodes_course_depends_on_seed_and_task_alone(node: Any, task: Any)
 
 def test_another_number_of_envs_than_tasks_is_refused(task: Any) -> None:
     if not isinstance(task, EnvMaker):
-        return
+        pytest.skip("SimVecEnv makes its envs, one for each task")
     with pytest.raises(ValueError, match="2 envs cannot be held to 3 tasks"):
         task.fixed(drawn(task, 3)).make_env(2)
