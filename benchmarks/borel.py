@@ -24,6 +24,8 @@ from results import save_result
 from tgrl_figures import half_width
 
 from robofb.charts import Line, curve_chart
+from robofb.families import build_family
+from robofb.loading import task_node
 from robofb.report import section
 from robofb.run import Run, is_run
 
@@ -50,7 +52,6 @@ METHODS: dict[str, tuple[str, ...]] = {
         "own_trials=true",
     ),
 }
-MOVE_DIFFERENTLY = ("wind", "hidden_holes", "arc_by_touch")  # where nothing can be relabelled
 AGENTS = ("belief", "posterior sampling", "no adaptation", "oracle")
 
 
@@ -165,7 +166,7 @@ def main() -> None:
         for task in args.tasks
         for seed in args.seeds
         for method in args.methods
-        if task not in MOVE_DIFFERENTLY or method == "relabelled"
+        if method == "relabelled" or build_family(task_node(task)).moves_alike  # else nothing can be
     ]
     cells = [cell.result() for cell in asked if cell.is_kept or not args.kept_only]
     print(table(cells))

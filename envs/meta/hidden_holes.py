@@ -14,7 +14,7 @@ from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng
 from robofb.types import PRIVILEGED, ArraySpec, Score
 
-HEIGHT = hand_names("nominal_touch").index("ee_pos_nominal_touch_z")
+ASIDE, HEIGHT = (hand_names("nominal_touch").index(f"ee_pos_nominal_touch_{axis}") for axis in "yz")
 DISTANCE_COST_1_M = 5.0
 IN_M = 0.009
 """How far below the block's face the hand has brought the peg when it is in, as it can nowhere else."""
@@ -68,6 +68,6 @@ class HiddenHoles(FeltFamily, HiddenHole):
         reward = success.float()
         stage = torch.where(success, before + 1, found.stage.clamp(max=before))
         if self.dense:
-            aside = (state[:, HEIGHT - 1] - seen[PRIVILEGED][:, 0]).abs()
+            aside = (state[:, ASIDE] - seen[PRIVILEGED][:, 0]).abs()
             reward = reward - DISTANCE_COST_1_M * (aside + (state[:, HEIGHT] + IN_M).clamp_min(0.0))
         return found._replace(achieved=success.float(), success=success, stage=stage, reward=reward)

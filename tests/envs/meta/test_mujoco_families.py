@@ -11,7 +11,7 @@ import torch
 from robofb.config import compose
 from robofb.envs.meta.ant_semi_circle_sparse import AntSemiCircleSparse
 from robofb.envs.meta.half_cheetah_vel import HalfCheetahVel
-from robofb.envs.meta.hidden_holes import HEIGHT, HiddenHoles
+from robofb.envs.meta.hidden_holes import ASIDE, HEIGHT, HiddenHoles
 from robofb.envs.robots import half_cheetah
 from robofb.errors import UserError
 from robofb.rng import EpisodeRng
@@ -88,7 +88,7 @@ def test_a_dense_hole_pays_by_centimetres() -> None:
         env.reset(0)
         step = env.step(torch.zeros(2, 3))
         state = step.final_obs["state"]
-        aside = (state[:, HEIGHT - 1] - params[:, 0]).abs()
+        aside = (state[:, ASIDE] - params[:, 0]).abs()
         torch.testing.assert_close(step.reward, -5.0 * (aside + state[:, HEIGHT] + 0.009))
 
 
