@@ -46,7 +46,7 @@ class LoopedOutcomes(nn.Module):
         rows = []
         for m in range(len(z)):
             steps, latents = trials.obs.shape[1], z.shape[1]
-            logits = self.fast.net(z[m][:, None].expand(-1, steps, -1))  # (L, T, C)
+            logits = self.fast.logits(z[m][:, None].expand(-1, steps, -1))  # (L, T, C)
             outcome = self.fast.outcome(trials.next_obs[m]).expand(latents, -1)
             taken = logits.gather(-1, outcome[..., None])[..., 0]
             paid = (trials.reward[m] > self.fast.threshold).float().expand(latents, -1)

@@ -22,7 +22,7 @@ from robofb.meta_interfaces import FiniteFamily, MetaTask, TrialAgent
 from robofb.policies.hyper import HyperPolicy
 from robofb.policies.trial_agents import BeliefAgent, SamplingAgent, ToldAgent, UnadaptedAgent
 from robofb.rl.borel.candidates import Candidates
-from robofb.rl.borel.decoders import make_decoders
+from robofb.rl.borel.decoders import Said, make_decoders
 from robofb.run import Run, plain
 from robofb.store.checks import check_same_spec
 from robofb.trial_film import film_trials
@@ -110,12 +110,9 @@ def table(results: Mapping[str, TrialEvaluation]) -> str:
     return "\n".join(f"{row[0]:{width}}" + "".join(f"{cell:>16}" for cell in row[1:]) for row in rows)
 
 
-def show(cfg: Asked, run: Run, checkpoint: Mapping[str, Any], task: Any, family: MetaTask) -> TrialFilm:
-    """Film trials in the first held-out tasks of the seed into the run's video folder.
-
-    Where this machine cannot render or write it, the log and the result say why.
-    """
-    policy, config = policy_of(checkpoint), checkpoint["config"]
+def decoders_of(checkpoint: Mapping[str, Any], policy: HyperPolicy, family: MetaTask) -> list[Said]:
+    """Return the decoders that a run's belief was learnt with."""
+    config = checkpoint["config"]
     said = make_decoders(
         family,
         policy.encoder,
@@ -129,6 +126,16 @@ def show(cfg: Asked, run: Run, checkpoint: Mapping[str, Any], task: Any, family:
         one.decoder.load_state_dict(
             {name.removeprefix(start): value for name, value in states.items() if name.startswith(start)}
         )
+    return said
+
+
+def show(cfg: Asked, run: Run, checkpoint: Mapping[str, Any], task: Any, family: MetaTask) -> TrialFilm:
+    """Film trials in the first held-out tasks of the seed into the run's video folder.
+
+    Where this machine cannot render or write it, the log and the result say why.
+    """
+    policy = policy_of(checkpoint)
+    said = decoders_of(checkpoint, policy, family)
     candidates = Candidates.from_state(checkpoint["candidates"])
     draws = torch.Generator().manual_seed(cfg.seed)
     most = len(family.all_params()) if isinstance(family, FiniteFamily) else NUM_FILMED

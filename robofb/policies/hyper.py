@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class HyperPolicy(nn.Module):
     def __init__(
         self,
         spec: EnvSpec,
-        encoder: dict[str, int],
+        encoder: dict[str, Any],
         *,
         hidden: Sequence[int] = (64, 64),
         generator: torch.Generator | None = None,

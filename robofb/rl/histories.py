@@ -17,7 +17,7 @@ from robofb.store.agent_logs import AgentLogs
 
 
 class Trials(NamedTuple):
-    """Trials of K episodes, M of them; their steps stand one after the other, T places each.
+    """Trials of K episodes, or pieces of them, M trials; their steps stand one after the other in T places.
 
     Attributes:
         obs, next_obs: (M, T, D) before and after each step, the latter before any reset.
@@ -25,7 +25,9 @@ class Trials(NamedTuple):
         reward: (M, T).
         valid: (M, T) bool, false behind a trial's last step.
         episode: (M, T) int64, 0..K-1, to which each step belongs.
+        ends: (M, T) bool, the step is its episode's last one.
         terminated: (M, T) bool, the step ended its episode by success or failure.
+        starts: (M, K, D) where these episodes began.
         agent: (M,) int64 whose task it is.
     """
 
@@ -35,7 +37,9 @@ class Trials(NamedTuple):
     next_obs: Tensor
     valid: Tensor
     episode: Tensor
+    ends: Tensor
     terminated: Tensor
+    starts: Tensor
     agent: Tensor
 
     @property
@@ -95,33 +99,47 @@ class Histories:
         """(N,) int64 episodes of each agent."""
         return (self.length > 0).sum(1)
 
-    def trials(self, agent: Tensor, episodes: Tensor, source: Tensor | None = None) -> Trials:
+    def trials(
+        self,
+        agent: Tensor,
+        episodes: Tensor,
+        source: Tensor | None = None,
+        first: Tensor | None = None,
+        steps: int | None = None,
+    ) -> Trials:
         """Return trials made of some agents' episodes, whose steps are moved together.
 
         Args:
             agent: (M,) int64 whose trials they are.
             episodes: (M, K) int64 numbers of episodes, in their order.
             source: (M, K) int64 from whose log each episode is, where not from `agent`'s.
+            first: (M, K) int64 step of each episode that its piece begins with; 0 where None.
+            steps: of each piece, if the episode has as many; all where None.
         """
-        who, horizon = agent[:, None] if source is None else source, self.horizon
-        length = self.length[who, episodes]  # (M, K)
-        step = torch.arange(horizon)
-        valid = (step < length[..., None]).flatten(1)  # (M, K * H)
-        last = (step == length[..., None] - 1) & self.terminated[who, episodes][..., None]
-        number = torch.arange(episodes.shape[1])[None, :, None].expand(len(agent), -1, horizon)
-        obs = self.obs[who, episodes]
+        who = agent[:, None] if source is None else source
+        length = self.length[who, episodes][..., None]  # (M, K, 1)
+        step = torch.arange(self.horizon if steps is None else steps)
+        if first is not None:
+            step = first[..., None] + step
+        step = step.expand(*episodes.shape, -1)  # (M, K, S)
+        valid = step < length
+        ends = step == length - 1
+        at = (who[..., None], episodes[..., None], step.clamp(max=self.horizon - 1))
+        number = torch.arange(episodes.shape[1])[None, :, None].expand_as(valid)
         parts = {
-            "obs": obs[:, :, :-1].flatten(1, 2),
-            "action": self.action[who, episodes].flatten(1, 2),
-            "reward": self.reward[who, episodes].flatten(1, 2),
-            "next_obs": obs[:, :, 1:].flatten(1, 2),
+            "obs": self.obs[at],
+            "action": self.action[at],
+            "reward": self.reward[at],
+            "next_obs": self.obs[at[0], at[1], at[2] + 1],
             "valid": valid,
-            "episode": number.flatten(1),
-            "terminated": last.flatten(1),
+            "episode": number,
+            "ends": ends,
+            "terminated": ends & self.terminated[who, episodes][..., None],
         }
+        parts = {name: part.flatten(1, 2) for name, part in parts.items()}
         if not valid.all():
-            parts = {name: _moved(part, valid) for name, part in parts.items()}
-        return Trials(**parts, agent=agent)
+            parts = {name: _moved(part, valid.flatten(1)) for name, part in parts.items()}
+        return Trials(**parts, starts=self.obs[who, episodes, 0], agent=agent)
 
     def draw(self, agent: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Return numbers (M, K) of K = `count` consecutive episodes of agents (M,), drawn evenly.

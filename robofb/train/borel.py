@@ -149,6 +149,9 @@ class BorelTraining:
             mixed=mixed,
             whole=self.cfg.whole,
             generator=generator,
+            early=self.cfg.early,
+            piece=self.cfg.piece,
+            common=self.cfg.common_trials,
             defects=self.defects,
         )
 
@@ -158,7 +161,9 @@ class BorelTraining:
         def update() -> dict[str, torch.Tensor]:
             self.belief.set_rate(self._rate(cfg.belief_lr, self.belief_updates, self._belief_budget))
             self.belief_updates += 1
-            return self.belief.update(self.draw(cfg.belief_tasks, cfg.belief_trials))
+            trials = self.draw(cfg.belief_tasks, cfg.belief_trials)
+            asked = self.draw.steps(trials.agent, cfg.asked_steps) if cfg.asked_steps else None
+            return self.belief.update(trials, asked)
 
         self._stage("belief", self._belief_budget, lambda: self.belief_updates, update, interrupt)
 

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from robofb.errors import MOST, UserError, check_at_least, check_positive, check_seeds, check_threads
+from robofb.rl.borel.belief import MEMORIES
 from robofb.rl.borel.released import defects_of
 from robofb.train.rl_config import check_share
 
@@ -19,6 +20,8 @@ FIXED = (
     "seed",
     "latent",
     "memory",
+    "reader",
+    "waves",
     "state_embedding",
     "action_embedding",
     "reward_embedding",
@@ -27,8 +30,12 @@ FIXED = (
     "hidden",
     "gamma",
     "algorithm",
+    "common_trials",
+    "asked_steps",
     "belief_updates",
     "fresh_trials",
+    "early",
+    "piece",
     "own_trials",
     "compat",
     "select_seed",
@@ -46,13 +53,25 @@ class BorelConfig:
         logs: folder of `robofb train agents`.
         belief: run of `train borel` whose belief is taken over, its settings too; learnt anew where null.
         latent: size of the belief's mean.
-        memory: size of the encoder's GRU.
+        memory: size of what the encoder remembers of a trial.
+        reader: what takes steps into it: gru, as in the paper, or pooled, which learns sooner where many
+            things must be kept; see `PooledMemory`.
+        waves: sines and cosines of each state at so many wavelengths, that encoder and decoders take in
+            beside it; see `BeliefEncoder`.
         state_embedding, action_embedding, reward_embedding: sizes of its layers that take in a step.
         decoder_hidden: sizes of the decoders' hidden layers.
         sees_move: let the reward's decoder see where a step began and its action, not only where it ended.
         state_weight: weight of where steps lead, beside what they pay; for tasks that move differently.
         mixed: share of the trials with episodes of other agents, paid as their own task would pay.
         whole: all of their episodes are anybody's; else the first half is another agent's, as in the paper.
+        early: of whole mixtures: above 1, their episodes are drawn from the first ones of the logs more often
+            than from later ones, for agents that do not know their task yet search; see `TrialDraw`.
+        piece: of whole mixtures: cut episodes into pieces of so many steps and mix these, so that a trial has
+            been everywhere; null leaves episodes whole. See `TrialDraw`.
+        common_trials: of whole mixtures: the trials of an update are the same for each of its tasks, but for
+            what they pay; see `TrialDraw`.
+        asked_steps: of anybody's, paid as a trial's task would pay them, that the decoders are asked about in
+            place of the trial's own; 0 for its own.
         belief_updates: gradient steps of the belief.
         belief_tasks, belief_trials: tasks in each, and trials of each of them.
         belief_lr: learning rate.
@@ -96,6 +115,8 @@ class BorelConfig:
     belief: str | None = None
     latent: int = 5
     memory: int = 64
+    reader: str = "gru"
+    waves: int = 0
     state_embedding: int = 32
     action_embedding: int = 16
     reward_embedding: int = 16
@@ -104,6 +125,10 @@ class BorelConfig:
     state_weight: float = 0.0
     mixed: float = 0.7
     whole: bool = True
+    early: float = 1.0
+    piece: int | None = None
+    common_trials: bool = False
+    asked_steps: int = 0
     belief_updates: int = 5000
     belief_tasks: int = 16
     belief_trials: int = 2
@@ -142,7 +167,10 @@ class BorelConfig:
         check_at_least(self, 1, "belief_tasks", "belief_trials", "batch_size")
         check_at_least(self, 1, "select_every", "save_every", "log_every", "threads")
         check_at_least(self, 0, "belief_updates", "updates", "fresh_trials")
-        check_at_least(self, 0, "state_weight", "conservatism", "advantage_scale")
+        check_at_least(self, 1, "early")
+        if self.reader not in MEMORIES:
+            raise UserError(f"reader={self.reader}: no such memory; valid: {', '.join(MEMORIES)}")
+        check_at_least(self, 0, "waves", "asked_steps", "state_weight", "conservatism", "advantage_scale")
         if not (self.own_trials or self.fresh_trials):
             raise UserError("own_trials=false fresh_trials=0: leave the policy nothing to learn from")
         if self.algorithm not in ALGORITHMS:
@@ -156,7 +184,13 @@ class BorelConfig:
         check_seeds(self, "seed", "select_seed")
         check_threads(self.threads)
         defects_of(self.compat)
-        for name in ("latents_per_trial", "select_tasks"):
+        if self.common_trials and (self.mixed < 1 or not self.whole):
+            raise UserError(f"common_trials=true mixed={self.mixed:g}: needs mixed=1 and whole=true")
+        if not self.whole and (self.early > 1 or self.piece is not None):
+            raise UserError(
+                f"whole=false early={self.early:g} piece={self.piece}: these are of whole mixtures"
+            )
+        for name in ("latents_per_trial", "piece", "select_tasks"):
             if getattr(self, name) is not None:
                 check_at_least(self, 1, name)
         for name in ("decoder_hidden", "hidden"):

@@ -24,7 +24,7 @@ from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.train.borel_config import BorelConfig
 
-ENCODER = ("latent", "memory", "state_embedding", "action_embedding", "reward_embedding")
+ENCODER = ("latent", "memory", "reader", "waves", "state_embedding", "action_embedding", "reward_embedding")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def make_policy(
     cfg: BorelConfig, family: MetaTask, generator: torch.Generator
 ) -> tuple[HyperPolicy, dict[str, Any]]:
     """Build a policy with new weights; return it and the config node that builds it from a spec."""
-    encoder = {name: int(getattr(cfg, name)) for name in ENCODER}
+    encoder = {name: getattr(cfg, name) for name in ENCODER}
     hidden = [int(size) for size in cfg.hidden]
     target = f"{HyperPolicy.__module__}.{HyperPolicy.__qualname__}"
     node = {"_target_": target, "_partial_": True, "encoder": encoder, "hidden": hidden}

@@ -37,10 +37,32 @@ def test_a_trial_has_its_episodes_steps_one_after_the_other() -> None:
                 assert torch.equal(trials.action[row, t], histories.action[agent, episode, step])
                 assert trials.reward[row, t] == histories.reward[agent, episode, step]
                 assert trials.episode[row, t] == number and trials.valid[row, t]
-                ends = step == steps - 1 and bool(histories.terminated[agent, episode])
-                assert bool(trials.terminated[row, t]) == ends
+                last = step == steps - 1
+                assert bool(trials.ends[row, t]) == last
+                assert bool(trials.terminated[row, t]) == (
+                    last and bool(histories.terminated[agent, episode])
+                )
                 t += 1
         assert int(trials.lengths[row]) == t and not trials.valid[row, t:].any()
+
+
+def test_pieces_of_episodes_know_where_these_end_and_began() -> None:
+    histories = walks()
+    source, episodes = torch.tensor([[1, 3, 0]]), torch.tensor([[2, 5, 4]])
+    lengths = histories.length[source, episodes][0].tolist()
+    first = torch.tensor([[0, lengths[1] - 1, 1]])
+    trials = histories.trials(torch.tensor([2]), episodes, source, first, steps=3)
+    t = 0
+    for number, (who, episode) in enumerate(zip(source[0].tolist(), episodes[0].tolist(), strict=True)):
+        start = int(first[0, number])
+        for step in range(start, min(start + 3, lengths[number])):
+            assert torch.equal(trials.obs[0, t], histories.obs[who, episode, step])
+            assert torch.equal(trials.next_obs[0, t], histories.obs[who, episode, step + 1])
+            assert trials.episode[0, t] == number
+            assert bool(trials.ends[0, t]) == (step == lengths[number] - 1)
+            t += 1
+        assert torch.equal(trials.starts[0, number], histories.obs[who, episode, 0])
+    assert t > 4 and int(trials.lengths[0]) == t and not trials.ends[0, t:].any()
 
 
 def test_consecutive_episodes_are_drawn_evenly_and_stay_within_the_log() -> None:

@@ -14,6 +14,7 @@ from robofb.rl.histories import Trials
 from robofb.types import EnvSpec, num_choices
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -10.0, 4.0
+_LONGEST = 6.0  # wavelength, in deviations of a state
 
 
 class Belief(NamedTuple):
@@ -36,8 +37,78 @@ class Belief(NamedTuple):
         return torch.cat([self.mean, self.log_variance], -1)
 
 
+def _draw_weights(layer: nn.Module, size: int, generator: torch.Generator | None) -> None:
+    """Draw a layer's weights evenly within 1 / sqrt(size)."""
+    with torch.no_grad():
+        for weights in layer.parameters():
+            weights.uniform_(-1 / math.sqrt(size), 1 / math.sqrt(size), generator=generator)
+
+
+class GruMemory(nn.Module):
+    """Takes steps in by a GRU, as in the paper.
+
+    Args:
+        size_in: X, of a step.
+        size: of what is remembered.
+        generator: draws the initial weights.
+    """
+
+    def __init__(self, size_in: int, size: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.gru = nn.GRU(size_in, size, batch_first=True)
+        _draw_weights(self.gru, size, generator)
+
+    def through(self, steps: Tensor) -> Tensor:
+        """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
+        hidden: Tensor = self.gru(steps)[0]
+        return hidden
+
+    def after(self, hidden: Tensor, step: Tensor) -> Tensor:
+        """Return what is remembered (n, size) after one more step (n, X)."""
+        last: Tensor = self.gru(step[:, None], hidden[None])[1][0]
+        return last
+
+
+class PooledMemory(nn.Module):
+    """Remembers the largest of what every step by itself says, number by number, whatever their order.
+
+    The task stays the same during a trial, so that the posterior over tasks is one of the set of steps (as in
+    PEARL, Rakelly et al., arXiv 1903.08254; pooled as in PointNet, Qi et al., arXiv 1612.00593). What a
+    step has shown stays known, and seeing it again changes nothing: nobody has to learn how to keep it. Weak
+    evidence, which only many steps together are, needs `GruMemory`.
+
+    Args:
+        size_in: X, of a step.
+        size: of what is remembered.
+        generator: draws the initial weights.
+    """
+
+    def __init__(self, size_in: int, size: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.first, self.second = nn.Linear(size_in, size), nn.Linear(size, size)
+        _draw_weights(self.first, size_in, generator)
+        _draw_weights(self.second, size, generator)
+
+    def through(self, steps: Tensor) -> Tensor:
+        """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
+        return self._said(steps).cummax(1).values
+
+    def after(self, hidden: Tensor, step: Tensor) -> Tensor:
+        """Return what is remembered (n, size) after one more step (n, X)."""
+        return torch.maximum(hidden, self._said(step))
+
+    def _said(self, steps: Tensor) -> Tensor:
+        """Return what steps (..., X) say, (..., size), nothing of which is below 0."""
+        return F.relu(self.second(F.relu(self.first(steps))))
+
+
+MEMORIES: dict[str, type[GruMemory] | type[PooledMemory]] = {"gru": GruMemory, "pooled": PooledMemory}
+
+
 class BeliefEncoder(nn.Module):
-    """A GRU over steps (s, a, s', r), and a belief read from its memory before the first and after each step.
+    """A memory of steps (s, a, s', r), and a belief read from it before the first and after each step.
 
     Unlike the paper's it also sees where a step began, so that it needs no flag of new episodes: the state
     before the first step of one is not where the last one ended.
@@ -45,7 +116,11 @@ class BeliefEncoder(nn.Module):
     Args:
         spec: of the environment; its "state" and action are taken in.
         latent: Z.
-        memory: size of the GRU.
+        memory: size of the memory.
+        reader: what takes steps in, one of `MEMORIES`.
+        waves: sines and cosines of each normalised state at so many wavelengths, 6 deviations and half of the
+            one before, that are taken in and decoded beside it: they tell near places apart (Tancik et al.,
+            arXiv 2006.10739).
         state_embedding, action_embedding, reward_embedding: sizes of the layers that take each of them in.
         generator: draws the initial weights; the global one where None.
     """
@@ -59,30 +134,30 @@ class BeliefEncoder(nn.Module):
         *,
         latent: int = 5,
         memory: int = 64,
+        reader: str = "gru",
+        waves: int = 0,
         state_embedding: int = 32,
         action_embedding: int = 16,
         reward_embedding: int = 16,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.num_choices, self.latent, self.memory = num_choices(spec.action), latent, memory
+        self.num_choices, self.latent, self.waves = num_choices(spec.action), latent, waves
         self.state_dim = spec.obs["state"].shape[0]
         self.action_dim = self.num_choices or spec.action.shape[0]
         self.scale = ActionScale(spec)
         self.register_buffer("state_mean", torch.zeros(self.state_dim))
         self.register_buffer("state_std", torch.ones(self.state_dim))
-        self.of_state = nn.Linear(self.state_dim, state_embedding)
+        self.place_dim = self.state_dim * (1 + 2 * waves)
+        self.of_state = nn.Linear(self.place_dim, state_embedding)
         self.of_action = nn.Linear(self.action_dim, action_embedding)
         self.of_reward = nn.Linear(1, reward_embedding)
         inputs = 2 * state_embedding + action_embedding + reward_embedding
-        self.gru = nn.GRU(inputs, memory, batch_first=True)
+        for layer in (self.of_state, self.of_action, self.of_reward):
+            _draw_weights(layer, layer.in_features, generator)
+        self.memory = MEMORIES[reader](inputs, memory, generator)
         self.out = nn.Linear(memory, 2 * latent)
-        layers = (self.of_state, self.of_action, self.of_reward, self.gru, self.out)
-        sizes = (self.state_dim, self.action_dim, 1, memory, memory)
-        with torch.no_grad():
-            for layer, size in zip(layers, sizes, strict=True):
-                for weights in layer.parameters():
-                    weights.uniform_(-1 / math.sqrt(size), 1 / math.sqrt(size), generator=generator)
+        _draw_weights(self.out, memory, generator)
 
     def watch(self, states: Tensor) -> None:
         """Normalise states by the mean and deviation of these, (n, D), from now on."""
@@ -93,6 +168,15 @@ class BeliefEncoder(nn.Module):
         """Return states (..., D) as networks take them."""
         return (obs - self.state_mean) / self.state_std
 
+    def places(self, obs: Tensor) -> Tensor:
+        """Return states (..., D) with their waves, (..., D (1 + 2 waves))."""
+        states = self.states(obs)
+        if not self.waves:
+            return states
+        octaves = 2.0 ** torch.arange(self.waves, device=obs.device)
+        angle = (states[..., None] * (octaves * 2 * math.pi / _LONGEST)).flatten(-2)
+        return torch.cat([states, angle.sin(), angle.cos()], -1)
+
     def actions(self, action: Tensor) -> Tensor:
         """Return actions (..., A) in environment units as networks take them: one-hot, or within [-1, 1]."""
         if self.num_choices:
@@ -100,11 +184,11 @@ class BeliefEncoder(nn.Module):
         return self.scale.from_env(action)
 
     def steps(self, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor) -> Tensor:
-        """Return what the GRU takes in of steps (..., D), (..., A), (..., D), (...)."""
+        """Return what the memory takes in of steps (..., D), (..., A), (..., D), (...)."""
         parts = [
-            self.of_state(self.states(obs)),
+            self.of_state(self.places(obs)),
             self.of_action(self.actions(action)),
-            self.of_state(self.states(next_obs)),
+            self.of_state(self.places(next_obs)),
             self.of_reward(reward[..., None]),
         ]
         return F.relu(torch.cat(parts, -1))
@@ -116,19 +200,19 @@ class BeliefEncoder(nn.Module):
 
     def blank(self, count: int) -> Tensor:
         """Return the memories (n, memory) of trials that begin."""
-        return torch.zeros(count, self.memory)
+        return torch.zeros(count, self.memory.size)
 
     def forward(self, trials: Trials) -> Belief:
         """Return beliefs (M, T + 1, Z): before the first step, and after each; behind the last, nothing."""
         inputs = self.steps(trials.obs, trials.action, trials.next_obs, trials.reward)
-        hidden, _ = self.gru(inputs)
-        first = hidden.new_zeros(len(hidden), 1, self.memory)
+        hidden = self.memory.through(inputs)
+        first = torch.zeros_like(hidden[:, :1])
         return self.read(torch.cat([first, hidden], 1))
 
     def after(self, hidden: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor) -> Tensor:
         """Return memories (n, memory) after one more step of each."""
         inputs = self.steps(obs, action, next_obs, reward)
-        return self.gru(inputs[:, None], hidden[None])[1][0]
+        return self.memory.after(hidden, inputs)
 
 
 def kl_between(belief: Belief, before: Belief) -> Tensor:

@@ -21,6 +21,9 @@ class BeliefLearner:
 
     (arXiv 2008.02598, sec. 4.1; VariBAD, arXiv 1910.08348, eqs. 6 and 8). One draw of z stands for each q_t.
 
+    Few of a trial's steps are still to come when it ends, so that its last beliefs are hardly asked about
+    where it has not been. `update` can ask about other steps, from anywhere, paid as the trial's task pays.
+
     Args:
         encoder: gives the beliefs.
         said: decoders and their weights.
@@ -47,8 +50,14 @@ class BeliefLearner:
         self.modules = nn.ModuleDict({"encoder": encoder, **{one.name: one.decoder for one in said}})
         self._adams = Adams({"belief": self.modules.parameters()}, lr=lr)
 
-    def loss(self, trials: Trials) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss () and its parts, detached."""
+    def loss(self, trials: Trials, asked: Trials | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss () and its parts, detached.
+
+        Args:
+            trials: M, whose beliefs are judged.
+            asked: M of the same tasks, whose steps the decoders are asked about; the trials' own where None.
+        """
+        asked = trials if asked is None else asked
         beliefs = self.encoder(trials)
         count = beliefs.mean.shape[1]  # T + 1
         there = torch.arange(count) <= trials.lengths[:, None]  # (M, T + 1)
@@ -57,7 +66,7 @@ class BeliefLearner:
         loss, metrics = self.kl_weight * kl, {"kl": kl.detach()}
         z, share = self._decoded(beliefs, share)
         for one in self.said:
-            surprise = (one.decoder.surprise(z, trials, self.encoder) * share).sum(1).mean()
+            surprise = (one.decoder.surprise(z, asked, self.encoder) * share).sum(1).mean()
             loss = loss + one.weight * surprise
             metrics[f"{one.name}_surprise"] = surprise.detach()
         return loss, metrics | {"loss": loss.detach()}
@@ -72,9 +81,9 @@ class BeliefLearner:
         rows = torch.arange(len(z))[:, None]
         return z[rows, chosen], torch.full(chosen.shape, 1 / self.latents_per_trial)
 
-    def update(self, trials: Trials) -> dict[str, Tensor]:
-        """Take one gradient step; return metrics."""
-        loss, metrics = self.loss(trials)
+    def update(self, trials: Trials, asked: Trials | None = None) -> dict[str, Tensor]:
+        """Take one gradient step by `loss`; return metrics."""
+        loss, metrics = self.loss(trials, asked)
         norm = self._adams.descend("belief", loss, self.grad_clip)
         return metrics if norm is None else metrics | {"grad_norm": norm}
 

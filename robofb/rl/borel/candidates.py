@@ -128,6 +128,7 @@ class Candidates:
 
     def _as_trials(self) -> Trials:
         shape = self.reward.shape
+        nothing = torch.zeros(shape, dtype=torch.bool)
         return Trials(
             obs=self.obs,
             action=self.action,
@@ -135,7 +136,9 @@ class Candidates:
             next_obs=self.next_obs,
             valid=self.valid,
             episode=torch.zeros(shape, dtype=torch.int64),
-            terminated=torch.zeros(shape, dtype=torch.bool),
+            ends=nothing,
+            terminated=nothing,
+            starts=self.obs[:, :1],
             agent=torch.arange(shape[0]),
         )
 

@@ -47,7 +47,8 @@ class Said(NamedTuple):
 class OutcomeDecoder(nn.Module):
     """Chances that a step pays, one head for each of C outcomes of a step, such as the cell it ends in.
 
-    A latent is decoded once, however many steps are asked of it.
+    A latent is decoded once, however many steps are asked of it. Logits are those of a network and of a layer
+    without hidden ones together, which learns first.
 
     Args:
         latent: Z.
@@ -75,6 +76,7 @@ class OutcomeDecoder(nn.Module):
         for size_in, size_out in pairwise(sizes):
             layers += [nn.Linear(size_in, size_out), nn.ReLU()]
         self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], num_outcomes))
+        self.straight = nn.Linear(latent, num_outcomes)
 
     def watch(self, rewards: Tensor) -> None:
         """Call rewards above the middle of these (n,) high, from now on."""
@@ -88,12 +90,17 @@ class OutcomeDecoder(nn.Module):
             z.new_zeros(len(outcome), self.num_outcomes).scatter_add_(1, outcome, kind.float())
             for kind in (paid, ~paid & trials.valid)
         ]
-        logits = self.net(z)  # (M, L, C)
+        logits = self.logits(z)  # (M, L, C)
         return (F.softplus(-logits) * counts[0][:, None] + F.softplus(logits) * counts[1][:, None]).sum(-1)
 
     def chances(self, z: Tensor) -> Tensor:
         """Return how likely each outcome pays, (..., C), for latents (..., Z)."""
-        return torch.sigmoid(self.net(z))
+        return torch.sigmoid(self.logits(z))
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Return log-odds that each outcome pays, (..., C), for latents (..., Z)."""
+        logits: Tensor = self.net(z) + self.straight(z)
+        return logits
 
 
 class RewardDecoder(nn.Module):
@@ -121,7 +128,7 @@ class RewardDecoder(nn.Module):
         super().__init__()
         self.sees_move = sees_move
         self.register_buffer("scale", torch.tensor(float(scale)))
-        size = encoder.state_dim + (encoder.state_dim + encoder.action_dim if sees_move else 0)
+        size = encoder.place_dim + (encoder.place_dim + encoder.action_dim if sees_move else 0)
         self.net = PairwiseMlp(latent, size, hidden, 1)
 
     def watch(self, rewards: Tensor) -> None:
@@ -135,10 +142,10 @@ class RewardDecoder(nn.Module):
 
     def inputs(self, trials: Trials, encoder: BeliefEncoder) -> Tensor:
         """Return what the network takes of steps, (M, T, X)."""
-        after = encoder.states(trials.next_obs)
+        after = encoder.places(trials.next_obs)
         if not self.sees_move:
             return after
-        return torch.cat([encoder.states(trials.obs), encoder.actions(trials.action), after], -1)
+        return torch.cat([encoder.places(trials.obs), encoder.actions(trials.action), after], -1)
 
 
 class StateDecoder(nn.Module):
@@ -157,7 +164,7 @@ class StateDecoder(nn.Module):
 
     def __init__(self, latent: int, encoder: BeliefEncoder, *, hidden: Sequence[int] = (32, 32)) -> None:
         super().__init__()
-        self.net = PairwiseMlp(latent, encoder.state_dim + encoder.action_dim, hidden, encoder.state_dim)
+        self.net = PairwiseMlp(latent, encoder.place_dim + encoder.action_dim, hidden, encoder.state_dim)
         self.register_buffer("deviation", torch.ones(encoder.state_dim))
 
     def watch(self, changes: Tensor) -> None:
@@ -166,9 +173,8 @@ class StateDecoder(nn.Module):
 
     def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
         """Return (M, L), constants left out; see `Decoder`."""
-        before = encoder.states(trials.obs)
-        change = (encoder.states(trials.next_obs) - before) / self.deviation
-        inputs = torch.cat([before, encoder.actions(trials.action)], -1)
+        change = (encoder.states(trials.next_obs) - encoder.states(trials.obs)) / self.deviation
+        inputs = torch.cat([encoder.places(trials.obs), encoder.actions(trials.action)], -1)
         error = self.net(z, inputs) - change[:, None]
         return 0.5 * ((error**2).sum(-1) * trials.valid[:, None]).sum(-1)
 

@@ -46,8 +46,9 @@ class HyperTransitions:
     """R transitions between hyper-states, to be drawn from.
 
     A trial's belief goes on over the ends of its episodes, and so does value: after an episode's last step
-    comes the next one's first state, with the belief of then. After a trial's last step comes the state that
-    its first episode began in: a trial has no end that a policy could know of.
+    comes where the next one began, with the belief of then. After a trial's last episode comes where its
+    first one began: a trial has no end that a policy could know of. Within an episode a step's own end comes
+    next, even where the trial goes on elsewhere, being made of pieces.
 
     Args:
         columns: "state", "next_state" (R, D), "belief", "next_belief" (R, 2 Z), "action" (R, A),
@@ -67,14 +68,11 @@ class HyperTransitions:
     ) -> HyperTransitions:
         """Return the transitions of some trials, perhaps with `defects` of the released code."""
         belief = beliefs_of(trials, encoder, defects).flat()  # (M, T + 1, 2 Z)
-        follows = torch.cat([trials.obs[:, 1:], trials.obs[:, :1]], 1)
-        length = trials.lengths[:, None]
-        step = torch.arange(trials.obs.shape[1])
-        follows = torch.where((step == length - 1)[..., None], trials.obs[:, :1], follows)
-        starts_anew = _ends(trials)[..., None]
+        rows = torch.arange(len(belief))[:, None]
+        follows = trials.starts.roll(-1, 1)[rows, trials.episode]
         columns = {
             "state": trials.obs,
-            "next_state": torch.where(starts_anew, follows, trials.next_obs),
+            "next_state": torch.where(trials.ends[..., None], follows, trials.next_obs),
             "belief": belief[:, :-1],
             "next_belief": belief[:, 1:],
             "action": trials.action,
@@ -103,15 +101,6 @@ class HyperTransitions:
             "discount": gamma * taken["goes_on"],
         }
         return {name: column[None] for name, column in batch.items()}
-
-
-def _ends(trials: Trials) -> Tensor:
-    """Return (M, T) bool: the step is its episode's last one."""
-    step = torch.arange(trials.obs.shape[1])
-    last = step == trials.lengths[:, None] - 1
-    changes = torch.zeros_like(trials.valid)
-    changes[:, :-1] = trials.episode[:, 1:] != trials.episode[:, :-1]
-    return (changes | last) & trials.valid
 
 
 def hyper_transitions(

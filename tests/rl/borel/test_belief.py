@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
@@ -18,8 +20,8 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def make_encoder(family=FAMILY) -> BeliefEncoder:
-    return BeliefEncoder(family.spec, latent=3, memory=8, generator=generator())
+def make_encoder(family=FAMILY, **settings) -> BeliefEncoder:
+    return BeliefEncoder(family.spec, latent=3, memory=8, generator=generator(), **settings)
 
 
 def some_trials(ragged: bool = True) -> Trials:
@@ -47,8 +49,9 @@ def test_sequential_kl_starts_from_a_standard_normal() -> None:
         torch.testing.assert_close(found[:, t], expected)
 
 
-def test_beliefs_in_batch_are_those_step_by_step() -> None:
-    encoder, trials = make_encoder(), some_trials()
+@pytest.mark.parametrize("settings", [{}, {"reader": "pooled"}, {"reader": "pooled", "waves": 3}])
+def test_beliefs_in_batch_are_those_step_by_step(settings: dict) -> None:
+    encoder, trials = make_encoder(**settings), some_trials()
     whole = encoder(trials)
     hidden = encoder.blank(3)
     for t in range(trials.obs.shape[1] + 1):
@@ -59,6 +62,28 @@ def test_beliefs_in_batch_are_those_step_by_step() -> None:
         if t < trials.obs.shape[1]:
             parts = (trials.obs, trials.action, trials.next_obs, trials.reward)
             hidden = encoder.after(hidden, *(part[:, t] for part in parts))
+
+
+@pytest.mark.parametrize("reader", ["gru", "pooled"])
+def test_a_pooled_memory_does_not_mind_the_order_of_steps(reader: str) -> None:
+    encoder, trials = make_encoder(reader=reader), some_trials(ragged=False)
+    order = torch.randperm(trials.obs.shape[1], generator=generator(3))
+    names = ("obs", "action", "reward", "next_obs")
+    shuffled = trials._replace(**{name: getattr(trials, name)[:, order] for name in names})
+    gap = (encoder(trials).flat()[:, -1] - encoder(shuffled).flat()[:, -1]).abs().max().item()
+    assert gap < 1e-5 if reader == "pooled" else gap > 1e-3
+
+
+def test_waves_are_sines_and_cosines_of_6_3_and_1_5_deviations() -> None:
+    encoder = make_encoder(waves=3)
+    encoder.watch(torch.tensor([[1.0, 4.0], [3.0, 8.0]]))  # mean (2, 6), deviation (1.414, 2.828)
+    found = encoder.places(torch.tensor([2.0 + 2**0.5, 6.0]))  # one deviation off, and none
+    turns = [1 / 6, 1 / 3, 2 / 3]
+    sines = [math.sin(2 * math.pi * turn) for turn in turns]
+    cosines = [math.cos(2 * math.pi * turn) for turn in turns]
+    expected = [1.0, 0.0, *sines, 0.0, 0.0, 0.0, *cosines, 1.0, 1.0, 1.0]
+    torch.testing.assert_close(found, torch.tensor(expected))
+    assert found.shape[-1] == encoder.place_dim
 
 
 def plain_bound(learner: BeliefLearner, trials: Trials) -> float:
@@ -76,7 +101,7 @@ def plain_bound(learner: BeliefLearner, trials: Trials) -> float:
             before = Belief(*(part[0, t - 1] for part in beliefs)) if t else Belief(*torch.zeros(2, 3))
             kl = kl_divergence(as_distribution(belief), as_distribution(before))
             z = belief.mean + (0.5 * belief.log_variance).exp() * noise[row, t]
-            logits = said.decoder.net(z)
+            logits = said.decoder.net(z) + said.decoder.straight(z)
             cost = torch.zeros(())
             for i in range(steps):
                 x, y = one.next_obs[0, i].tolist()

@@ -67,6 +67,24 @@ def test_after_an_episode_comes_the_next_ones_start() -> None:
     assert len(rows["reward"]) == t
 
 
+def test_within_an_episode_its_own_next_state_comes_even_where_a_piece_of_another_follows() -> None:
+    histories, policy = walks(ragged=False), make_policy()
+    source, episodes = torch.tensor([[0, 3, 1]]), torch.tensor([[2, 1, 4]])
+    steps = histories.horizon
+    first = torch.tensor([[0, steps - 2, 1]])
+    trials = histories.trials(torch.tensor([0]), episodes, source, first, steps=2)
+    rows = HyperTransitions.of(trials, policy.encoder).columns
+    expected = [
+        histories.obs[0, 2, 1],
+        histories.obs[0, 2, 2],  # not where the next piece begins
+        histories.obs[3, 1, steps - 1],
+        histories.obs[1, 4, 0],  # the episode ended: one begins
+        histories.obs[1, 4, 2],
+        histories.obs[1, 4, 3],
+    ]
+    assert torch.equal(rows["next_state"], torch.stack(expected))
+
+
 def test_every_trial_of_every_log_is_there_once() -> None:
     histories = walks(episodes=6)
     trials = list(all_trials(histories, 2))

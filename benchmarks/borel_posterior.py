@@ -1,0 +1,132 @@
+"""How near beliefs in GridNavi come to Bayes' rule, a count there: one goal among the cells not yet seen.
+
+python benchmarks/borel_posterior.py RUN [RUN ...] [--trials 20] [--no-save]
+
+Runs are of `train borel task=grid_navi`. Their encoders follow mixtures of the logs they learnt from, and
+the chances that the decoders read in the beliefs, in the mean of 32 latents, are compared with the exact ones
+before the goal was seen, by how many cells were seen to be none: chances of these (0 is right), of the others
+(1 over how many there are), and how many pairs of one of each are in the right order (half, by luck).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from results import save_result
+from torch import Tensor
+
+from robofb.envs.meta.grid_navi import GridNavi
+from robofb.evaluate_belief import decoders_of
+from robofb.loading import policy_of
+from robofb.rl.borel.decoders import OutcomeDecoder
+from robofb.rl.borel.relabel import TrialDraw
+from robofb.rl.histories import Histories, Trials, load_histories
+from robofb.run import Run
+from robofb.store.agent_logs import AgentLogs
+
+BINS = ((0, 1), (1, 4), (4, 8), (8, 12), (12, 16), (16, 20))  # cells seen to be no goal: from, below
+SHOWN = ("seed", "mixed", "whole", "piece", "common_trials", "asked_steps", "reader", "belief_updates")
+_LATENTS, _SEED = 32, 5
+
+
+class Posterior(NamedTuple):
+    """What the steps of trials have shown, before the first one and after each.
+
+    Attributes:
+        seen: (M, T + 1, C) bool, a cell where a goal can be turned out to be none.
+        found: (M, T + 1) bool, the goal was stood on.
+    """
+
+    seen: Tensor
+    found: Tensor
+
+
+def exact_of(trials: Trials, family: GridNavi) -> Posterior:
+    """Return what trials (M) have shown of the C cells that can be goals."""
+    ends_in = family.outcome(trials.next_obs)[..., None] == family.outcome(family.all_params())  # (M, T, C)
+    paid = (trials.reward > 0)[..., None]
+    none = torch.zeros_like(ends_in[:, :1])
+    seen = torch.cat([none, (ends_in & ~paid).cumsum(1) > 0], 1)
+    found = torch.cat([none, (ends_in & paid).cumsum(1) > 0], 1).any(-1)
+    return Posterior(seen, found)
+
+
+@torch.no_grad()
+def read(run: Run, histories: Histories, family: GridNavi, trials: int) -> list[dict[str, Any]]:
+    """Return a row for each of `BINS` that has beliefs."""
+    generator = torch.Generator().manual_seed(_SEED)
+    checkpoint = run.load_checkpoint("latest")
+    policy = policy_of(checkpoint)
+    decoder: OutcomeDecoder = decoders_of(checkpoint, policy, family)[0].decoder
+    draw = TrialDraw(
+        histories, family, checkpoint["episodes_per_trial"], mixed=1, whole=True, generator=generator
+    )
+    some = draw(histories.num_agents, trials)
+    belief = policy.encoder(some)
+    noise = torch.randn(_LATENTS, *belief.mean.shape, generator=generator)
+    cells = family.outcome(family.all_params())
+    chances = decoder.chances(belief.sample(noise)).mean(0)[..., cells]  # (M, T + 1, C)
+    exact = exact_of(some, family)
+    return [row for low, high in BINS if (row := judged(chances, exact, low, high))]
+
+
+def judged(chances: Tensor, exact: Posterior, low: int, high: int) -> dict[str, Any]:
+    """Return how chances (M, T + 1, C) compare where low..high-1 cells are seen; nothing where none are."""
+    count = exact.seen.sum(-1)
+    here = (count >= low) & (count < high) & ~exact.found
+    if not here.any():
+        return {}
+    said, seen = chances[here], exact.seen[here]
+    row = {"cells": [low, high - 1], "beliefs": len(said), "others": float(said[~seen].mean())}
+    row["exact_others"] = float((1 / (~seen).sum(-1, keepdim=True)).expand_as(said)[~seen].mean())
+    if high > 1:
+        right = (said[:, :, None] > said[:, None, :]) & (~seen[:, :, None] & seen[:, None, :])
+        pairs = (~seen[:, :, None] & seen[:, None, :]).sum()
+        row |= {"seen": float(said[seen].mean()), "pairs_right": float(right.sum() / pairs)}
+    return row
+
+
+def table(name: str, rows: list[dict[str, Any]]) -> str:
+    """Return a Markdown table of a run's rows."""
+    lines = [
+        f"{name}",
+        "",
+        "| cells seen | beliefs | chance of these | of the others | exact | pairs right |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        low, high = row["cells"]
+        cells = f"{low}" if low == high else f"{low} to {high}"
+        seen = f"{row['seen']:.3f}" if "seen" in row else ""
+        pairs = f"{100 * row['pairs_right']:.0f} %" if "seen" in row else ""
+        others = f"{row['others']:.3f} | {row['exact_others']:.3f}"
+        lines.append(f"| {cells} | {row['beliefs']} | {seen} | {others} | {pairs} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Print a table for each run, and save all."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--trials", type=int, default=20, help="of each task")
+    parser.add_argument("--no-save", action="store_true", help="leave results as they are")
+    args = parser.parse_args()
+    family, results = GridNavi(), []
+    for path in args.runs:
+        run = Run.open(path)
+        with AgentLogs(run.config["logs"]) as logs:
+            histories = load_histories(logs)
+        rows = read(run, histories, family, args.trials)
+        print(table(f"{path}", rows))
+        results.append({"settings": {name: run.config.get(name) for name in SHOWN}, "rows": rows})
+    if not args.no_save:
+        save_result("borel_posterior", {"runs": results})
+
+
+if __name__ == "__main__":
+    main()
