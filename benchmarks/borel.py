@@ -40,17 +40,13 @@ TASKS: dict[str, tuple[str, ...]] = {
     "half_cheetah_vel": (),
     "ant_semi_circle_sparse": ("task.dense=true",),
 }
+_LOGS_ALONE = ("fresh_trials=0", "own_trials=true", "common_trials=false", "asked_steps=0", "drawn_tasks=0")
+_HALVES = ("whole=false", "mixed=0.7", *_LOGS_ALONE)
 METHODS: dict[str, tuple[str, ...]] = {
     "relabelled": (),
-    "not relabelled": ("mixed=0", "fresh_trials=0", "own_trials=true"),
-    "paper's halves": ("whole=false", "mixed=0.7", "fresh_trials=0", "own_trials=true"),
-    "released code": (
-        "compat=released",
-        "whole=false",
-        "mixed=0.7",
-        "fresh_trials=0",
-        "own_trials=true",
-    ),
+    "not relabelled": ("mixed=0", *_LOGS_ALONE),
+    "paper's halves": _HALVES,
+    "released code": ("compat=released", *_HALVES),
 }
 AGENTS = ("belief", "posterior sampling", "no adaptation", "oracle")
 

@@ -28,7 +28,7 @@ class Trials(NamedTuple):
         ends: (M, T) bool, the step is its episode's last one.
         terminated: (M, T) bool, the step ended its episode by success or failure.
         starts: (M, K, D) where these episodes began.
-        agent: (M,) int64 whose task it is.
+        agent: (M,) int64 whose task it is; in mixtures, which of the tasks that they are of.
     """
 
     obs: Tensor

@@ -18,7 +18,6 @@ from robofb.policies.hyper import HyperPolicy
 from robofb.progress import progress_bar
 from robofb.rl.borel.candidates import Candidates
 from robofb.rl.borel.hyper_states import HyperTransitions, hyper_transitions
-from robofb.rl.borel.relabel import TrialDraw
 from robofb.rl.borel.released import defects_of, histories_of
 from robofb.rl.histories import Histories, load_histories
 from robofb.rl.single_task import SingleTaskLearner
@@ -31,8 +30,10 @@ from robofb.train.borel_parts import (
     make_belief_learner,
     make_policy,
     make_policy_learner,
+    mixtures_of,
     selection,
     take_belief,
+    trials_of,
 )
 from robofb.train.interrupt import InterruptFlag
 from robofb.train.nonfinite import save_cause
@@ -93,7 +94,7 @@ class BorelTraining:
         self.seconds = {"belief": 0.0, "hyper_states": 0.0, "policy": 0.0}
         self._saved_at = -1
         self.defects = defects_of(cfg.compat)
-        self.draw = self._draw_of(cfg.mixed, self.generator)
+        self.trials = trials_of(cfg, family, histories, count, self.generator)
         self.belief = make_belief_learner(cfg, self.policy, family, histories, self.generator)
         probed = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, 4)) % 2**63)
         self.candidates = Candidates.of(histories, family, NUM_PROBES, probed)
@@ -141,29 +142,13 @@ class BorelTraining:
             }
         )
 
-    def _draw_of(self, mixed: float, generator: torch.Generator) -> TrialDraw:
-        return TrialDraw(
-            self.histories,
-            self.family,
-            self.count,
-            mixed=mixed,
-            whole=self.cfg.whole,
-            generator=generator,
-            early=self.cfg.early,
-            piece=self.cfg.piece,
-            common=self.cfg.common_trials,
-            defects=self.defects,
-        )
-
     def _learn_belief(self, interrupt: InterruptFlag) -> None:
         cfg = self.cfg
 
         def update() -> dict[str, torch.Tensor]:
             self.belief.set_rate(self._rate(cfg.belief_lr, self.belief_updates, self._belief_budget))
             self.belief_updates += 1
-            trials = self.draw(cfg.belief_tasks, cfg.belief_trials)
-            asked = self.draw.steps(trials.agent, cfg.asked_steps) if cfg.asked_steps else None
-            return self.belief.update(trials, asked)
+            return self.belief.update(*self.trials())
 
         self._stage("belief", self._belief_budget, lambda: self.belief_updates, update, interrupt)
 
@@ -177,11 +162,11 @@ class BorelTraining:
             made.append(hyper_transitions(self.histories, self.count, encoder, folder, self.defects))
         if self.cfg.fresh_trials:
             mixtures = torch.Generator().manual_seed(int(derive_seeds(self.cfg.seed, 3)) % 2**63)
-            draw = self._draw_of(1.0, mixtures)
-            agent = torch.arange(self.histories.num_agents).repeat_interleave(self.cfg.fresh_trials)
+            draw = mixtures_of(self.cfg, self.family, self.histories, self.count, mixtures)
+            task = torch.arange(len(draw.tasks)).repeat_interleave(self.cfg.fresh_trials)
             made += [
                 HyperTransitions.of(draw.of(rows), encoder, self.defects)
-                for rows in agent.split(_DRAWN_AT_ONCE)
+                for rows in task.split(_DRAWN_AT_ONCE)
             ]
         joined = HyperTransitions.joined(made)
         self.policy.watch(joined.columns["belief"])

@@ -34,8 +34,10 @@ FIXED = (
     "asked_steps",
     "belief_updates",
     "fresh_trials",
-    "early",
+    "mixture_episodes",
     "piece",
+    "early",
+    "drawn_tasks",
     "own_trials",
     "compat",
     "select_seed",
@@ -64,14 +66,14 @@ class BorelConfig:
         state_weight: weight of where steps lead, beside what they pay; for tasks that move differently.
         mixed: share of the trials with episodes of other agents, paid as their own task would pay.
         whole: all of their episodes are anybody's; else the first half is another agent's, as in the paper.
-        early: of whole mixtures: above 1, their episodes are drawn from the first ones of the logs more often
-            than from later ones, for agents that do not know their task yet search; see `TrialDraw`.
-        piece: of whole mixtures: cut episodes into pieces of so many steps and mix these, so that a trial has
-            been everywhere; null leaves episodes whole. See `TrialDraw`.
-        common_trials: of whole mixtures: the trials of an update are the same for each of its tasks, but for
-            what they pay; see `TrialDraw`.
+        mixture_episodes, piece, early: of whole mixtures: episodes in one, K where null; cut into pieces of
+            so many steps, not cut where null; how much more often early ones come. See `mixtures.Mixing`.
+        drawn_tasks: that whole mixtures are of, beside the agents' own: drawn from the family, whose reward
+            pays them, though nobody has learnt them.
+        common_trials: the trials of an update of the belief are the same for each of its tasks, but for what
+            they pay; see `mixtures.Mixing`. Needs mixed=1 whole=true.
         asked_steps: of anybody's, paid as a trial's task would pay them, that the decoders are asked about in
-            place of the trial's own; 0 for its own.
+            place of the trial's own; 0 for its own. Needs mixed=1 whole=true.
         belief_updates: gradient steps of the belief.
         belief_tasks, belief_trials: tasks in each, and trials of each of them.
         belief_lr: learning rate.
@@ -125,8 +127,10 @@ class BorelConfig:
     state_weight: float = 0.0
     mixed: float = 0.7
     whole: bool = True
-    early: float = 1.0
+    mixture_episodes: int | None = None
     piece: int | None = None
+    early: float = 1.0
+    drawn_tasks: int = 0
     common_trials: bool = False
     asked_steps: int = 0
     belief_updates: int = 5000
@@ -170,7 +174,9 @@ class BorelConfig:
         check_at_least(self, 1, "early")
         if self.reader not in MEMORIES:
             raise UserError(f"reader={self.reader}: no such memory; valid: {', '.join(MEMORIES)}")
-        check_at_least(self, 0, "waves", "asked_steps", "state_weight", "conservatism", "advantage_scale")
+        check_at_least(
+            self, 0, "waves", "drawn_tasks", "asked_steps", "state_weight", "conservatism", "advantage_scale"
+        )
         if not (self.own_trials or self.fresh_trials):
             raise UserError("own_trials=false fresh_trials=0: leave the policy nothing to learn from")
         if self.algorithm not in ALGORITHMS:
@@ -184,16 +190,19 @@ class BorelConfig:
         check_seeds(self, "seed", "select_seed")
         check_threads(self.threads)
         defects_of(self.compat)
-        if self.common_trials and (self.mixed < 1 or not self.whole):
-            raise UserError(f"common_trials=true mixed={self.mixed:g}: needs mixed=1 and whole=true")
-        if not self.whole and (self.early > 1 or self.piece is not None):
-            raise UserError(
-                f"whole=false early={self.early:g} piece={self.piece}: these are of whole mixtures"
-            )
-        for name in ("latents_per_trial", "piece", "select_tasks"):
+        for name in ("common_trials", "asked_steps"):
+            if getattr(self, name) and not mixes_all(self):
+                mixed = f"mixed={self.mixed:g} whole={str(self.whole).lower()}"
+                raise UserError(f"{name}={getattr(self, name)} {mixed}: needs mixed=1 whole=true")
+        for name in ("latents_per_trial", "mixture_episodes", "piece", "select_tasks"):
             if getattr(self, name) is not None:
                 check_at_least(self, 1, name)
         for name in ("decoder_hidden", "hidden"):
             sizes = getattr(self, name)
             if not sizes or min(sizes) < 1 or max(sizes) >= MOST:
                 raise UserError(f"{name}={list(sizes)}: needs sizes of at least 1, below 2**63")
+
+
+def mixes_all(cfg: BorelConfig) -> bool:
+    """Return whether the belief learns from whole mixtures alone."""
+    return cfg.mixed == 1 and cfg.whole

@@ -17,13 +17,17 @@ from robofb.policies.hyper import HyperPolicy
 from robofb.policies.trial_agents import BeliefAgent
 from robofb.rl.borel.belief_learner import BeliefLearner
 from robofb.rl.borel.decoders import make_decoders
-from robofb.rl.histories import Histories
+from robofb.rl.borel.mixtures import Mixing, MixtureDraw
+from robofb.rl.borel.relabel import TrialDraw
+from robofb.rl.borel.released import defects_of
+from robofb.rl.histories import Histories, Trials
 from robofb.rl.implicit import ImplicitLearner
 from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
-from robofb.train.borel_config import BorelConfig
+from robofb.train.borel_config import BorelConfig, mixes_all
 
+_DRAWN_TASKS_STREAM = 5
 ENCODER = ("latent", "memory", "reader", "waves", "state_embedding", "action_embedding", "reward_embedding")
 
 
@@ -53,12 +57,51 @@ def check_mixtures(cfg: BorelConfig, family: MetaTask) -> None:
     Raises:
         UserError: names the keys.
     """
+    if cfg.drawn_tasks and isinstance(family, FiniteFamily):
+        raise UserError(f"drawn_tasks={cfg.drawn_tasks}: {family.spec.task} has no others than can be listed")
     if family.moves_alike or not (cfg.mixed or cfg.fresh_trials):
         return
     raise UserError(
         f"mixed={cfg.mixed:g} fresh_trials={cfg.fresh_trials}: tasks of {family.spec.task} move differently, "
         "and no reward tells what would have happened there; say mixed=0 fresh_trials=0, and log visitors"
     )
+
+
+def mixtures_of(
+    cfg: BorelConfig, family: MetaTask, histories: Histories, count: int, generator: torch.Generator
+) -> MixtureDraw:
+    """Return what draws mixtures: of the agents' own tasks, and of `drawn_tasks` others.
+
+    Args:
+        cfg: how they are made.
+        family: of the tasks.
+        histories: the logs.
+        count: K, episodes in a trial.
+        generator: draws them.
+    """
+    tasks = histories.params
+    if cfg.drawn_tasks:
+        seed = int(derive_seeds(cfg.seed, _DRAWN_TASKS_STREAM)) % 2**31
+        tasks = torch.cat([tasks, draw_tasks(family, cfg.drawn_tasks, seed)])
+    mixing = Mixing(cfg.mixture_episodes or count, cfg.piece, cfg.early, cfg.common_trials)
+    return MixtureDraw(histories, family, tasks, mixing, generator, defects_of(cfg.compat))
+
+
+def trials_of(
+    cfg: BorelConfig, family: MetaTask, histories: Histories, count: int, generator: torch.Generator
+) -> Callable[[], tuple[Trials, Trials | None]]:
+    """Return what draws trials for an update of the belief, and what decoders are asked about beside them."""
+    if mixes_all(cfg):
+        mixtures = mixtures_of(cfg, family, histories, count, generator)
+
+        def mixed() -> tuple[Trials, Trials | None]:
+            trials = mixtures(cfg.belief_tasks, cfg.belief_trials)
+            return trials, mixtures.steps(trials.agent, cfg.asked_steps) if cfg.asked_steps else None
+
+        return mixed
+    how: dict[str, Any] = {"mixed": cfg.mixed, "whole": cfg.whole, "defects": defects_of(cfg.compat)}
+    draw = TrialDraw(histories, family, count, generator=generator, **how)
+    return lambda: (draw(cfg.belief_tasks, cfg.belief_trials), None)
 
 
 def make_policy(

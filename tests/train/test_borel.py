@@ -24,7 +24,11 @@ from robofb.train import agents, borel, borel_parts
 
 SMALL = ("task.max_steps=6", "belief_updates=12", "updates=20", "select_every=10", "save_every=1000")
 MORE = ("log_every=5", "belief_tasks=3", "fresh_trials=4", "memory=8", "hidden=[16]", "batch_size=32")
-BOTH = ("own_trials=true", "mixed=0.7")  # the logs' own trials, and mixtures
+WHOLE = ("mixture_episodes=null", "piece=null", "drawn_tasks=0", "reader=gru", "waves=0", "latent=5")
+ALONE = ("common_trials=false", "asked_steps=0")
+BOTH = ("own_trials=true", "mixed=0.7", *WHOLE, *ALONE)  # the logs' own trials, and mixtures
+MIXED = ("mixed=1", "own_trials=false", "piece=4", "mixture_episodes=3", "reader=pooled", "waves=2")
+ASKED = ("common_trials=true", "asked_steps=9")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +60,15 @@ def test_same_seed_same_weights(tmp_path: Path, logs: dict[str, Path], task: str
     assert summary["transitions"] == 3 * 20 * 12 + 3 * 4 * 2 * 6  # own steps, and those of fresh mixtures
 
 
-@pytest.mark.parametrize("after", [7, 25])
+@pytest.mark.parametrize(("after", "words"), [(7, ()), (25, ()), (7, (*MIXED, *ASKED))])
 def test_ctrl_c_in_either_stage_saves_and_resuming_gives_the_same_weights(
-    tmp_path: Path, logs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, after: int
+    tmp_path: Path,
+    logs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+    words: tuple[str, ...],
 ) -> None:
-    whole = train(tmp_path / "whole", logs["grid_navi"])
+    whole = train(tmp_path / "whole", logs["grid_navi"], *words)
     real, count = torch.optim.Adam.step, []
 
     def step(self: Any, *args: Any) -> Any:
@@ -71,9 +79,21 @@ def test_ctrl_c_in_either_stage_saves_and_resuming_gives_the_same_weights(
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "parts", logs["grid_navi"])
+        train(tmp_path / "parts", logs["grid_navi"], *words)
     resumed = borel.train(compose("train_borel", [f"resume={tmp_path / 'parts'}"]))
     assert_same_weights(whole, resumed)
+
+
+def test_mixtures_are_of_as_many_tasks_and_steps_as_said(tmp_path: Path, logs: dict[str, Path]) -> None:
+    """Of three agents' tasks and five others, four trials each, of three episodes in pieces of 4 and 2."""
+    words = (*MIXED, *ASKED, "drawn_tasks=5", "select_tasks=3")
+    run = train(tmp_path / "run", logs["point_robot_sparse"], *words, task="point_robot_sparse")
+    transitions = run.summary()["borel_training"]["transitions"]
+    pieces = 8 * 4 * 3 * 2
+    assert 2 * pieces < transitions < 4 * pieces
+    assert transitions == pytest.approx(3 * pieces, rel=0.1)
+    with pytest.raises(UserError, match="drawn_tasks=5: grid_navi has no others than can be listed"):
+        train(tmp_path / "other", logs["grid_navi"], *MIXED, "drawn_tasks=5")
 
 
 def test_rates_fall_to_nothing_over_each_stage(
@@ -163,6 +183,11 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
         (["own_trials=false", "fresh_trials=0"], "leave the policy nothing to learn from"),
         (["algorithm=dqn"], "algorithm=dqn: no such algorithm; valid: q_learning, iql"),
         (["algorithm=iql", "conservatism=1"], "conservatism=1: iql has none"),
+        (["asked_steps=5"], r"asked_steps=5 mixed=0\.7 whole=true: needs mixed=1 whole=true"),
+        (["common_trials=true", "mixed=1", "whole=false"], "mixed=1 whole=false: needs mixed=1 whole=true"),
+        (["reader=lstm"], "reader=lstm: no such memory; valid: gru, pooled"),
+        (["early=0.5"], "early=0.5: needs at least 1"),
+        (["piece=0"], "piece=0: needs at least 1"),
         (["expectile=1"], r"expectile=1: must lie in 0\.5\.\.1, below 1"),
     ],
 )
