@@ -89,10 +89,11 @@ def make_trials(family: Any, episodes: int, count: int) -> Trials:
         drawn = rng.uniform(*family.spec.action.shape)
         action = (drawn * choices).long() if choices else 2 * drawn - 1
         step = env.step(action)
-        columns.append((obs, action, step.reward, step.final_obs["state"]))
+        columns.append((obs, action, step.reward, step.final_obs["state"], step.done))
         obs = step.obs["state"]
-    states, actions, rewards, after = (torch.stack(part, 1) for part in zip(*columns, strict=True))
+    states, actions, rewards, after, ends = (torch.stack(part, 1) for part in zip(*columns, strict=True))
     number = torch.arange(steps) // family.spec.max_steps
+    first = torch.arange(episodes) * family.spec.max_steps
     return Trials(
         obs=states,
         action=actions,
@@ -100,7 +101,9 @@ def make_trials(family: Any, episodes: int, count: int) -> Trials:
         next_obs=after,
         valid=torch.ones(count, steps, dtype=torch.bool),
         episode=number.expand(count, -1),
+        ends=ends,
         terminated=torch.zeros(count, steps, dtype=torch.bool),
+        starts=states[:, first],
         agent=torch.arange(count),
     )
 
