@@ -26,9 +26,23 @@ from robofb.rl.borel.relabel import TrialDraw
 from robofb.rl.histories import Histories, Trials, load_histories
 from robofb.run import Run
 from robofb.store.agent_logs import AgentLogs
+from robofb.store.checks import check_same_spec
 
 BINS = ((0, 1), (1, 4), (4, 8), (8, 12), (12, 16), (16, 20))  # cells seen to be no goal: from, below
-SHOWN = ("seed", "mixed", "whole", "piece", "common_trials", "asked_steps", "reader", "belief_updates")
+SHOWN = (
+    *(
+        "seed",
+        "compat",
+        "mixed",
+        "whole",
+        "mixture_episodes",
+        "piece",
+        "early",
+        "common_trials",
+        "asked_steps",
+    ),
+    *("reader", "memory", "waves", "latent", "belief_updates"),
+)
 _LATENTS, _SEED = 32, 5
 
 
@@ -60,6 +74,7 @@ def read(run: Run, histories: Histories, family: GridNavi, trials: int) -> list[
     generator = torch.Generator().manual_seed(_SEED)
     checkpoint = run.load_checkpoint("latest")
     policy = policy_of(checkpoint)
+    check_same_spec(policy.spec, family.spec.only(policy.spec.obs), f"the policy in {run.path}")
     decoder: OutcomeDecoder = decoders_of(checkpoint, policy, family)[0].decoder
     draw = TrialDraw(
         histories, family, checkpoint["episodes_per_trial"], mixed=1, whole=True, generator=generator
@@ -83,16 +98,16 @@ def judged(chances: Tensor, exact: Posterior, low: int, high: int) -> dict[str, 
     row = {"cells": [low, high - 1], "beliefs": len(said), "others": float(said[~seen].mean())}
     row["exact_others"] = float((1 / (~seen).sum(-1, keepdim=True)).expand_as(said)[~seen].mean())
     if high > 1:
-        right = (said[:, :, None] > said[:, None, :]) & (~seen[:, :, None] & seen[:, None, :])
-        pairs = (~seen[:, :, None] & seen[:, None, :]).sum()
-        row |= {"seen": float(said[seen].mean()), "pairs_right": float(right.sum() / pairs)}
+        pairs = ~seen[:, :, None] & seen[:, None, :]
+        right = (said[:, :, None] > said[:, None, :]) & pairs
+        row |= {"seen": float(said[seen].mean()), "pairs_right": float(right.sum() / pairs.sum())}
     return row
 
 
 def table(name: str, rows: list[dict[str, Any]]) -> str:
     """Return a Markdown table of a run's rows."""
     lines = [
-        f"{name}",
+        name,
         "",
         "| cells seen | beliefs | chance of these | of the others | exact | pairs right |",
         "|---|---|---|---|---|---|",
@@ -122,7 +137,7 @@ def main() -> None:
         with AgentLogs(run.config["logs"]) as logs:
             histories = load_histories(logs)
         rows = read(run, histories, family, args.trials)
-        print(table(f"{path}", rows))
+        print(table(str(path), rows))
         results.append({"settings": {name: run.config.get(name) for name in SHOWN}, "rows": rows})
     if not args.no_save:
         save_result("borel_posterior", {"runs": results})

@@ -154,6 +154,11 @@ class Histories:
         return first[:, None] + torch.arange(count)
 
 
+def below(most: Tensor, generator: torch.Generator) -> Tensor:
+    """Return whole numbers drawn evenly from 0 to below `most`."""
+    return (torch.rand(most.shape, generator=generator) * most).long()
+
+
 def _moved(part: Tensor, valid: Tensor) -> Tensor:
     """Return (M, T, ...) with the valid steps (M, T) at the front, in their order."""
     order = (~valid).int().argsort(dim=1, stable=True)

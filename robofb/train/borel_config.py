@@ -30,6 +30,8 @@ FIXED = (
     "hidden",
     "gamma",
     "algorithm",
+    "mixed",
+    "whole",
     "common_trials",
     "asked_steps",
     "belief_updates",
@@ -43,6 +45,10 @@ FIXED = (
     "select_seed",
     "select_tasks",
 )
+
+
+_OF_MIXTURES = {"mixture_episodes": None, "piece": None, "early": 1.0, "drawn_tasks": 0}  # what means none
+_MOST_WAVES = 16
 
 
 @dataclass
@@ -66,20 +72,23 @@ class BorelConfig:
         state_weight: weight of where steps lead, beside what they pay; for tasks that move differently.
         mixed: share of the trials with episodes of other agents, paid as their own task would pay.
         whole: all of their episodes are anybody's; else the first half is another agent's, as in the paper.
-        mixture_episodes, piece, early: of whole mixtures: episodes in one, K where null; cut into pieces of
-            so many steps, not cut where null; how much more often early ones come. See `mixtures.Mixing`.
-        drawn_tasks: that whole mixtures are of, beside the agents' own: drawn from the family, whose reward
+            `fresh_trials` are whole in any case.
+        mixture_episodes, piece, early: of `fresh_trials`, and of the belief's where mixed=1 whole=true:
+            episodes in one, K where null; cut into pieces of so many steps, not cut where null; how much more
+            often early ones come. See `mixtures.Mixing`.
+        drawn_tasks: that these are of, beside the agents' own: drawn from the family, whose reward
             pays them, though nobody has learnt them.
         common_trials: the trials of an update of the belief are the same for each of its tasks, but for what
             they pay; see `mixtures.Mixing`. Needs mixed=1 whole=true.
         asked_steps: of anybody's, paid as a trial's task would pay them, that the decoders are asked about in
-            place of the trial's own; 0 for its own. Needs mixed=1 whole=true.
+            place of the trial's own; 0 for its own. Their surprise is summed, beside the KL. Needs mixed=1
+            whole=true.
         belief_updates: gradient steps of the belief.
         belief_tasks, belief_trials: tasks in each, and trials of each of them.
         belief_lr: learning rate.
         kl_weight: of the KL between successive beliefs.
         latents_per_trial: that are decoded of each trial, drawn evenly; null for all.
-        fresh_trials: mixed trials of each task that the policy learns from beside the logs' own ones. They
+        fresh_trials: whole mixtures of each task that the policy learns from beside the logs' own ones. They
             are exact where tasks differ in rewards alone; elsewhere leave them out, and log visitors.
         own_trials: let the policy learn from the logs' own trials too. Agents know their task: what they do
             before anything was found betrays it, and values that hope for as much are wrong.
@@ -194,6 +203,14 @@ class BorelConfig:
             if getattr(self, name) and not mixes_all(self):
                 mixed = f"mixed={self.mixed:g} whole={str(self.whole).lower()}"
                 raise UserError(f"{name}={getattr(self, name)} {mixed}: needs mixed=1 whole=true")
+        mixes = self.fresh_trials or (mixes_all(self) and self.belief is None)
+        for name, none in _OF_MIXTURES.items():
+            if (value := getattr(self, name)) != none and not mixes:
+                raise UserError(
+                    f"{name}={value}: there are no whole mixtures; say fresh_trials=, or leave it out"
+                )
+        if self.waves > _MOST_WAVES:
+            raise UserError(f"waves={self.waves}: may be {_MOST_WAVES} at most")
         for name in ("latents_per_trial", "mixture_episodes", "piece", "select_tasks"):
             if getattr(self, name) is not None:
                 check_at_least(self, 1, name)

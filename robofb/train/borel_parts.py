@@ -23,11 +23,10 @@ from robofb.rl.borel.released import defects_of
 from robofb.rl.histories import Histories, Trials
 from robofb.rl.implicit import ImplicitLearner
 from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
-from robofb.rng import WEIGHTS_STREAM, derive_seeds
+from robofb.rng import DRAWN_TASKS_STREAM, WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.train.borel_config import BorelConfig, mixes_all
 
-_DRAWN_TASKS_STREAM = 5
 ENCODER = ("latent", "memory", "reader", "waves", "state_embedding", "action_embedding", "reward_embedding")
 
 
@@ -52,7 +51,9 @@ def default_tasks(family: MetaTask) -> int | None:
 
 
 def check_mixtures(cfg: BorelConfig, family: MetaTask) -> None:
-    """Refuse mixtures of a family whose tasks move differently: what they would show happens in none.
+    """Refuse mixtures of a family whose tasks move differently, and tasks that a finite one does not have.
+
+    What mixtures of tasks that move differently would show happens in none of them.
 
     Raises:
         UserError: names the keys.
@@ -81,7 +82,7 @@ def mixtures_of(
     """
     tasks = histories.params
     if cfg.drawn_tasks:
-        seed = int(derive_seeds(cfg.seed, _DRAWN_TASKS_STREAM)) % 2**31
+        seed = int(derive_seeds(cfg.seed, DRAWN_TASKS_STREAM)) % 2**31
         tasks = torch.cat([tasks, draw_tasks(family, cfg.drawn_tasks, seed)])
     mixing = Mixing(cfg.mixture_episodes or count, cfg.piece, cfg.early, cfg.common_trials)
     return MixtureDraw(histories, family, tasks, mixing, generator, defects_of(cfg.compat))
@@ -99,8 +100,15 @@ def trials_of(
             return trials, mixtures.steps(trials.agent, cfg.asked_steps) if cfg.asked_steps else None
 
         return mixed
-    how: dict[str, Any] = {"mixed": cfg.mixed, "whole": cfg.whole, "defects": defects_of(cfg.compat)}
-    draw = TrialDraw(histories, family, count, generator=generator, **how)
+    draw = TrialDraw(
+        histories,
+        family,
+        count,
+        mixed=cfg.mixed,
+        whole=cfg.whole,
+        generator=generator,
+        defects=defects_of(cfg.compat),
+    )
     return lambda: (draw(cfg.belief_tasks, cfg.belief_trials), None)
 
 

@@ -60,7 +60,9 @@ def test_same_seed_same_weights(tmp_path: Path, logs: dict[str, Path], task: str
     assert summary["transitions"] == 3 * 20 * 12 + 3 * 4 * 2 * 6  # own steps, and those of fresh mixtures
 
 
-@pytest.mark.parametrize(("after", "words"), [(7, ()), (25, ()), (7, (*MIXED, *ASKED))])
+@pytest.mark.parametrize(
+    ("after", "words"), [(7, ()), (25, ()), (7, (*MIXED, *ASKED)), (25, (*MIXED, *ASKED))]
+)
 def test_ctrl_c_in_either_stage_saves_and_resuming_gives_the_same_weights(
     tmp_path: Path,
     logs: dict[str, Path],
@@ -185,6 +187,9 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
         (["algorithm=iql", "conservatism=1"], "conservatism=1: iql has none"),
         (["asked_steps=5"], r"asked_steps=5 mixed=0\.7 whole=true: needs mixed=1 whole=true"),
         (["common_trials=true", "mixed=1", "whole=false"], "mixed=1 whole=false: needs mixed=1 whole=true"),
+        (["piece=3", "fresh_trials=0"], "piece=3: there are no whole mixtures; say fresh_trials="),
+        (["drawn_tasks=3", "fresh_trials=0"], "drawn_tasks=3: there are no whole mixtures"),
+        (["waves=17"], "waves=17: may be 16 at most"),
         (["reader=lstm"], "reader=lstm: no such memory; valid: gru, pooled"),
         (["early=0.5"], "early=0.5: needs at least 1"),
         (["piece=0"], "piece=0: needs at least 1"),

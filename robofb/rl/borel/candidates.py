@@ -11,7 +11,7 @@ from torch import Tensor
 from robofb.meta_interfaces import MetaTask
 from robofb.rl.borel.belief import Belief, BeliefEncoder
 from robofb.rl.borel.decoders import Said
-from robofb.rl.histories import Histories, Trials
+from robofb.rl.histories import Histories, Trials, below
 
 _LOOKED_AT = 4096  # steps that probes are chosen among
 _DRAWS = 16  # of latents from a belief
@@ -54,8 +54,8 @@ class Candidates:
         if not family.moves_alike:
             return cls._of_own(histories, count)
         agent = torch.randint(histories.num_agents, (_LOOKED_AT,), generator=generator)
-        episode = _share_of(histories.num_episodes[agent], generator)
-        step = _share_of(histories.length[agent, episode], generator)
+        episode = below(histories.num_episodes[agent], generator)
+        step = below(histories.length[agent, episode], generator)
         apart = _far_apart(histories.obs[agent, episode, step + 1], count)
         where, params = (agent[apart], episode[apart], step[apart]), histories.params
         obs, action = histories.obs[where], histories.action[where]
@@ -141,11 +141,6 @@ class Candidates:
             starts=self.obs[:, :1],
             agent=torch.arange(shape[0]),
         )
-
-
-def _share_of(most: Tensor, generator: torch.Generator) -> Tensor:
-    """Return whole numbers drawn evenly from 0 to below `most`."""
-    return (torch.rand(most.shape, generator=generator) * most).long()
 
 
 def _far_apart(points: Tensor, count: int) -> Tensor:

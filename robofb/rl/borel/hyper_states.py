@@ -46,9 +46,9 @@ class HyperTransitions:
     """R transitions between hyper-states, to be drawn from.
 
     A trial's belief goes on over the ends of its episodes, and so does value: after an episode's last step
-    comes where the next one began, with the belief of then. After a trial's last episode comes where its
-    first one began: a trial has no end that a policy could know of. Within an episode a step's own end comes
-    next, even where the trial goes on elsewhere, being made of pieces.
+    comes where the next one began (of pieces, the next one's episode), with the belief of then. After a
+    trial's last episode comes where its first one began: a trial has no end that a policy could know of.
+    Within an episode a step's own end comes next, even where the trial goes on elsewhere, made of pieces.
 
     Args:
         columns: "state", "next_state" (R, D), "belief", "next_belief" (R, 2 Z), "action" (R, A),

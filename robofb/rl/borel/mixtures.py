@@ -13,8 +13,8 @@ from torch import Tensor
 
 from robofb.meta_interfaces import MetaTask
 from robofb.rl.borel.relabel import repaid
-from robofb.rl.borel.released import pay_of
-from robofb.rl.histories import Histories, Trials
+from robofb.rl.borel.released import REPLACEMENT, pay_of
+from robofb.rl.histories import Histories, Trials, below
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Mixing:
     """How mixtures are made.
 
     Attributes:
-        episodes: in a trial, or as many pieces as they have; more than K show beliefs that know more.
+        episodes: in a trial, or as many pieces as the longest have; more than K show beliefs that know more.
         piece: cut episodes into pieces of so many steps, and draw pieces; None leaves them whole. Who has
             walked to K goals and stayed has seen little of where the goal is not, and logs hold nobody's
             search: trials of pieces have been everywhere. A belief is of steps, and does not mind that they
@@ -63,11 +63,15 @@ class MixtureDraw:
         defects: frozenset[str] = frozenset(),
     ) -> None:
         self.histories, self.tasks, self.mixing, self.generator = histories, tasks, mixing, generator
+        self._replaces = REPLACEMENT in defects
         self._pay = pay_of(family, defects)
 
     def __call__(self, num_tasks: int, per_task: int) -> Trials:
         """Return trials of `num_tasks` tasks drawn without replacement, `per_task` of each."""
-        task = torch.randperm(len(self.tasks), generator=self.generator)[:num_tasks]
+        if self._replaces:
+            task = torch.randint(len(self.tasks), (num_tasks,), generator=self.generator)
+        else:
+            task = torch.randperm(len(self.tasks), generator=self.generator)[:num_tasks]
         if not self.mixing.common:
             return self.of(task.repeat_interleave(per_task))
         some = self._anybodys(per_task)
@@ -82,28 +86,22 @@ class MixtureDraw:
         """Return steps (M, count) of anybody's, the same for each of M tasks, paid as it would."""
         histories = self.histories
         donor = torch.randint(histories.num_agents, (1, count), generator=self.generator)
-        number = self._below(histories.num_episodes[donor])
-        first = self._below(histories.length[donor, number])
+        number = below(histories.num_episodes[donor], self.generator)
+        first = below(histories.length[donor, number], self.generator)
         steps = histories.trials(donor[:, 0], number, donor, first, 1)
         return self._paid_to(task, steps.rows(torch.zeros_like(task)))
 
     def _anybodys(self, count: int) -> Trials:
         """Return some trials, paid as it happened."""
         histories, mixing = self.histories, self.mixing
-        each = 1 if mixing.piece is None else -(-histories.horizon // mixing.piece)  # pieces of an episode
+        size = min(mixing.piece or histories.horizon, histories.horizon)
+        each = -(-histories.horizon // size)  # pieces of an episode
         shape = (count, mixing.episodes * each)
         donor = torch.randint(histories.num_agents, shape, generator=self.generator)
         share = torch.rand(shape, generator=self.generator) ** mixing.early
         number = (share * histories.num_episodes[donor]).long()
-        if mixing.piece is None:
-            return histories.trials(donor[:, 0], number, donor)
-        length = histories.length[donor, number]
-        first = self._below((length + mixing.piece - 1) // mixing.piece) * mixing.piece
-        return histories.trials(donor[:, 0], number, donor, first, mixing.piece)
-
-    def _below(self, most: Tensor) -> Tensor:
-        """Return whole numbers below `most`, each as likely."""
-        return (torch.rand(most.shape, generator=self.generator) * most).long()
+        first = below((histories.length[donor, number] + size - 1) // size, self.generator) * size
+        return histories.trials(donor[:, 0], number, donor, first, size)
 
     def _paid_to(self, task: Tensor, trials: Trials) -> Trials:
         """Return trials as some tasks (M,) would have paid them."""

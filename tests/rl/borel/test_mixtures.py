@@ -33,6 +33,12 @@ def test_every_step_earns_what_the_trials_task_pays(mixing: Mixing) -> None:
     assert (trials.reward[valid] > 0).any()
 
 
+def test_pieces_longer_than_episodes_are_episodes() -> None:
+    histories = walks(horizon=12, episodes=8, ragged=False)
+    long, exact = (draw(histories, Mixing(4, piece=piece)).of(torch.arange(4)) for piece in (500, 12))
+    assert torch.equal(long.obs, exact.obs) and long.obs.shape[1] == 48
+
+
 def test_tasks_may_be_others_than_the_agents() -> None:
     histories = walks(horizon=12, episodes=8)
     tasks = FAMILY.all_params()[[20, 3]]

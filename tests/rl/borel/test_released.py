@@ -15,6 +15,7 @@ from robofb.errors import UserError
 from robofb.policies.hyper import HyperPolicy
 from robofb.rl.borel.belief import BeliefEncoder
 from robofb.rl.borel.hyper_states import HyperTransitions
+from robofb.rl.borel.mixtures import Mixing, MixtureDraw
 from robofb.rl.borel.relabel import TrialDraw
 from robofb.rl.borel.released import (
     CUT,
@@ -92,8 +93,10 @@ def test_tasks_are_drawn_with_replacement() -> None:
     for defects, repeats in ((NONE, False), (frozenset([REPLACEMENT]), True)):
         generator = torch.Generator().manual_seed(0)
         draw = TrialDraw(histories, FAMILY, 2, mixed=0.0, whole=False, generator=generator, defects=defects)
-        found = [draw(4, 1).agent for _ in range(20)]
-        assert any(len(agent.unique()) < 4 for agent in found) == repeats
+        mixtures = MixtureDraw(histories, FAMILY, histories.params, Mixing(2), generator, defects)
+        for each in (draw, mixtures):
+            found = [each(4, 1).agent for _ in range(20)]
+            assert any(len(agent.unique()) < 4 for agent in found) == repeats
 
 
 def test_the_points_relabelled_reward_is_a_distance() -> None:
