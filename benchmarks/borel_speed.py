@@ -102,9 +102,8 @@ def make_trials(family: Any, episodes: int, count: int) -> Trials:
         valid=torch.ones(count, steps, dtype=torch.bool),
         episode=number.expand(count, -1),
         ends=ends,
-        terminated=torch.zeros(count, steps, dtype=torch.bool),
         starts=states[:, first],
-        agent=torch.arange(count),
+        task=torch.arange(count),
     )
 
 

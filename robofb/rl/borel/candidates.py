@@ -122,13 +122,12 @@ class Candidates:
     @staticmethod
     def _surprise(z: Tensor, trials: Trials, said: Sequence[Said], encoder: BeliefEncoder) -> Tensor:
         """Return how unlikely the probes of each task are to latents (L, Z), (C, L)."""
-        z = z.expand(len(trials.agent), -1, -1)
+        z = z.expand(len(trials.task), -1, -1)
         parts = [one.weight * one.decoder.surprise(z, trials, encoder) for one in said]
         return torch.stack(parts).sum(0)
 
     def _as_trials(self) -> Trials:
         shape = self.reward.shape
-        nothing = torch.zeros(shape, dtype=torch.bool)
         return Trials(
             obs=self.obs,
             action=self.action,
@@ -136,10 +135,9 @@ class Candidates:
             next_obs=self.next_obs,
             valid=self.valid,
             episode=torch.zeros(shape, dtype=torch.int64),
-            ends=nothing,
-            terminated=nothing,
+            ends=torch.zeros(shape, dtype=torch.bool),  # nobody asks where probes end
             starts=self.obs[:, :1],
-            agent=torch.arange(shape[0]),
+            task=torch.arange(shape[0]),
         )
 
 

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from robofb.meta_interfaces import MetaTask
-from robofb.rl.borel.relabel import repaid
-from robofb.rl.borel.released import REPLACEMENT, pay_of
+from robofb.rl.borel.released import REPLACEMENT, Pay, pay_of
 from robofb.rl.histories import Histories, Trials, below
 
 
@@ -106,4 +105,11 @@ class MixtureDraw:
     def _paid_to(self, task: Tensor, trials: Trials) -> Trials:
         """Return trials as some tasks (M,) would have paid them."""
         foreign = torch.ones(trials.starts.shape[:2], dtype=torch.bool)
-        return repaid(trials._replace(agent=task), self.tasks[task], foreign, self._pay)
+        return repaid(trials._replace(task=task), self.tasks[task], foreign, self._pay)
+
+
+def repaid(trials: Trials, params: Tensor, foreign: Tensor, pay: Pay) -> Trials:
+    """Return trials in which steps of foreign episodes (M, K) bool earn what tasks `params` (M, P) pay."""
+    told = pay(params, trials)
+    of_others = foreign.gather(1, trials.episode) & trials.valid
+    return trials._replace(reward=torch.where(of_others, told, trials.reward))

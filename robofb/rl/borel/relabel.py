@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from robofb.meta_interfaces import MetaTask
-from robofb.rl.borel.released import REPLACEMENT, Pay, pay_of
+from robofb.rl.borel.mixtures import Mixing, MixtureDraw, repaid
+from robofb.rl.borel.released import REPLACEMENT, pay_of
 from robofb.rl.histories import Histories, Trials
 
 
@@ -45,6 +46,8 @@ class TrialDraw:
         self.histories, self.count, self.defects = histories, episodes_per_trial, defects
         self.mixed, self.whole, self.generator = mixed, whole, generator
         self._pay = pay_of(family, defects)
+        mixing = Mixing(episodes_per_trial)
+        self._mixtures = MixtureDraw(histories, family, histories.params, mixing, generator, defects)
 
     def __call__(self, num_agents: int, per_agent: int) -> Trials:
         """Return trials of `num_agents` agents drawn without replacement, `per_agent` of each."""
@@ -58,35 +61,22 @@ class TrialDraw:
 
     def of(self, agent: Tensor) -> Trials:
         """Return a trial of each of some agents (M,)."""
-        own = self.histories.draw(agent, self.count, self.generator)
-        if not self.mixed or self.histories.num_agents == 1:
-            return self.histories.trials(agent, own)
+        histories = self.histories
+        own = histories.trials(agent, histories.draw(agent, self.count, self.generator))
+        if not self.mixed or histories.num_agents == 1:
+            return own
         is_mixed = torch.rand(len(agent), generator=self.generator) < self.mixed
-        donor, theirs, foreign = self._anybodys(agent) if self.whole else self._anothers(agent)
-        foreign = foreign & is_mixed[:, None]
-        source = torch.where(foreign, donor, agent[:, None])
-        trials = self.histories.trials(agent, torch.where(foreign, theirs, own), source)
-        return repaid(trials, self.histories.params[agent], foreign, self._pay)
+        mixed = self._mixtures.of(agent) if self.whole else self._halves(agent)
+        parts = zip(mixed, own, strict=True)
+        return Trials(*(torch.where(is_mixed.view(-1, *[1] * (m.dim() - 1)), m, o) for m, o in parts))
 
-    def _anybodys(self, agent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return for each episode (M, K) whose it is, its number, and that it is foreign."""
-        shape = (len(agent), self.count)
-        donor = torch.randint(self.histories.num_agents, shape, generator=self.generator)
-        share = torch.rand(shape, generator=self.generator)
-        number = (share * self.histories.num_episodes[donor]).long()
-        return donor, number, torch.ones(shape, dtype=torch.bool)
-
-    def _anothers(self, agent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the same for consecutive episodes of one other agent, of which the first half is foreign."""
-        others = self.histories.num_agents - 1
+    def _halves(self, agent: Tensor) -> Trials:
+        """Return consecutive episodes of some agents, of which another agent's replace the first half."""
+        histories, others = self.histories, self.histories.num_agents - 1
+        own = histories.draw(agent, self.count, self.generator)
         donor = (agent + 1 + torch.randint(others, agent.shape, generator=self.generator)) % (others + 1)
-        number = self.histories.draw(donor, self.count, self.generator)
-        early = torch.arange(self.count) < self.count // 2
-        return donor[:, None].expand_as(number), number, early.expand_as(number)
-
-
-def repaid(trials: Trials, params: Tensor, foreign: Tensor, pay: Pay) -> Trials:
-    """Return trials in which steps of foreign episodes (M, K) bool earn what tasks `params` (M, P) pay."""
-    told = pay(params, trials)
-    of_others = foreign.gather(1, trials.episode) & trials.valid
-    return trials._replace(reward=torch.where(of_others, told, trials.reward))
+        theirs = histories.draw(donor, self.count, self.generator)
+        foreign = (torch.arange(self.count) < self.count // 2).expand_as(own)
+        source = torch.where(foreign, donor[:, None], agent[:, None])
+        trials = histories.trials(agent, torch.where(foreign, theirs, own), source)
+        return repaid(trials, histories.params[agent], foreign, self._pay)

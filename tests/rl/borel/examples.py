@@ -23,9 +23,8 @@ def walks(num_agents: int = 4, episodes: int = 6, horizon: int = 5, ragged: bool
     if ragged:
         length = torch.randint(1, horizon + 1, (num_agents, episodes), generator=generator)
     reward = FAMILY.relabel(params[:, None, None], obs[:, :, :-1], action, obs[:, :, 1:])
-    terminated = (length < horizon) & torch.tensor([True, False]).repeat(episodes // 2)
     by = torch.arange(num_agents)[:, None].expand(-1, episodes)
-    return Histories(obs, action, reward, length, terminated, params, by)
+    return Histories(obs, action, reward, length, params, by)
 
 
 def visits(num_agents: int = 2, episodes: int = 40, horizon: int = 8) -> Histories:
@@ -43,4 +42,4 @@ def visits(num_agents: int = 2, episodes: int = 40, horizon: int = 8) -> Histori
     reward = FAMILY.relabel(params[:, None, None], obs[:, :, :-1], action, obs[:, :, 1:])
     length = torch.full((num_agents, episodes), horizon)
     by = torch.arange(num_agents)[:, None].expand(-1, episodes)
-    return Histories(obs, action, reward, length, torch.zeros_like(length).bool(), params, by)
+    return Histories(obs, action, reward, length, params, by)

@@ -91,7 +91,7 @@ def plain_bound(learner: BeliefLearner, trials: Trials) -> float:
     encoder, said = learner.encoder, learner.said[0]
     noise = torch.randn(*encoder(trials).mean.shape, generator=generator(7))
     total = 0.0
-    for row in range(len(trials.agent)):
+    for row in range(len(trials.task)):
         one = trials.rows(torch.tensor([row]))
         steps = int(one.lengths)
         beliefs = encoder(one)
@@ -110,7 +110,7 @@ def plain_bound(learner: BeliefLearner, trials: Trials) -> float:
                 cost = cost + torch.nn.functional.binary_cross_entropy_with_logits(logit, paid)
             terms.append(cost + learner.kl_weight * kl)
         total += float(torch.stack(terms).mean())
-    return total / len(trials.agent)
+    return total / len(trials.task)
 
 
 @pytest.mark.parametrize("ragged", [False, True])

@@ -41,7 +41,7 @@ def test_tasks_that_move_differently_are_asked_about_steps_of_their_own() -> Non
         obs[:, :, t + 1] = obs[:, :, t] + 0.1 * action[:, :, t] + params[:, None]
     length = torch.tensor([[5, 3, 5, 1, 0, 0], [5, 5, 5, 5, 5, 2]])
     by = torch.tensor([[0, 0, 0, 1, 0, 0], [1, 0, 0, 1, 0, 0]])
-    histories = Histories(obs, action, torch.zeros(2, 6, 5), length, by.bool(), params, by)
+    histories = Histories(obs, action, torch.zeros(2, 6, 5), length, params, by)
     found = Candidates.of(histories, family, 9, generator())
     moved = found.next_obs - found.obs - 0.1 * found.action
     expected = params[:, None].expand_as(moved)
@@ -56,7 +56,7 @@ class Halves:
     """Finds tasks of the first half likely with chance p where z > 0, else with 1 - p."""
 
     def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
-        first = (torch.arange(len(trials.agent)) < len(trials.agent) // 2)[:, None]
+        first = (torch.arange(len(trials.task)) < len(trials.task) // 2)[:, None]
         likely = (z[..., 0] > 0) == first
         return -torch.where(likely, math.log(0.8), math.log(0.2))
 
@@ -65,7 +65,7 @@ class Offset:
     """Finds probes of some tasks less likely than those of others, whatever the latent."""
 
     def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
-        return torch.arange(len(trials.agent))[:, None].expand(-1, z.shape[1]).float()
+        return torch.arange(len(trials.task))[:, None].expand(-1, z.shape[1]).float()
 
 
 def test_chances_are_the_mean_over_what_a_belief_holds_possible() -> None:

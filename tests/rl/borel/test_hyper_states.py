@@ -88,7 +88,7 @@ def test_within_an_episode_its_own_next_state_comes_even_where_a_piece_of_anothe
 def test_every_trial_of_every_log_is_there_once() -> None:
     histories = walks(episodes=6)
     trials = list(all_trials(histories, 2))
-    agents = torch.cat([each.agent for each in trials])
+    agents = torch.cat([each.task for each in trials])
     assert torch.bincount(agents).tolist() == [3, 3, 3, 3]
     assert sum(int(each.valid.sum()) for each in trials) == int(histories.length.sum())
 

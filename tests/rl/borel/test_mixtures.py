@@ -16,7 +16,7 @@ def draw(histories: Histories, mixing: Mixing, tasks: torch.Tensor | None = None
 
 
 def own_reward(histories: Histories, trials: Trials) -> torch.Tensor:
-    params = histories.params[trials.agent][:, None]
+    params = histories.params[trials.task][:, None]
     return FAMILY.relabel(params, trials.obs, trials.action, trials.next_obs)
 
 
@@ -24,7 +24,7 @@ def own_reward(histories: Histories, trials: Trials) -> torch.Tensor:
 def test_every_step_earns_what_the_trials_task_pays(mixing: Mixing) -> None:
     histories = walks(horizon=12, episodes=8)
     trials = draw(histories, mixing)(4, 25)
-    assert torch.bincount(trials.agent).tolist() == [25] * 4
+    assert torch.bincount(trials.task).tolist() == [25] * 4
     assert trials.obs.shape[1] == mixing.episodes * (
         12 if mixing.piece is None else 15
     )  # 15: three pieces of 5
@@ -81,7 +81,7 @@ def test_early_episodes_come_as_often_as_said() -> None:
 def test_steps_of_anybodys_are_paid_as_the_task_pays() -> None:
     histories = walks(horizon=12, episodes=8)
     steps = draw(histories, Mixing(4)).steps(torch.tensor([2, 0, 2]), 500)
-    assert steps.valid.all() and steps.obs.shape == (3, 500, 2) and steps.agent.tolist() == [2, 0, 2]
+    assert steps.valid.all() and steps.obs.shape == (3, 500, 2) and steps.task.tolist() == [2, 0, 2]
     assert torch.equal(steps.obs[0], steps.obs[1]) and not torch.equal(steps.reward[0], steps.reward[1])
     torch.testing.assert_close(steps.reward, own_reward(histories, steps))
     assert len(steps.obs[0].unique(dim=0)) > len(histories.obs[2].flatten(0, 1).unique(dim=0)) / 2
@@ -92,8 +92,8 @@ def test_common_trials_differ_in_pay_alone() -> None:
     """Three tasks, two trials each: the same two, paid as each task pays."""
     histories = walks(horizon=12, episodes=8)
     trials = draw(histories, Mixing(4, common=True))(3, 2)
-    assert len(trials.agent) == 6 and trials.agent.tolist()[::2] == trials.agent.tolist()[1::2]
-    assert len(set(trials.agent.tolist())) == 3
+    assert len(trials.task) == 6 and trials.task.tolist()[::2] == trials.task.tolist()[1::2]
+    assert len(set(trials.task.tolist())) == 3
     for name in ("obs", "action", "next_obs", "valid", "ends", "episode", "starts"):
         part = getattr(trials, name)
         assert torch.equal(part[:2], part[2:4]) and torch.equal(part[:2], part[4:]), name

@@ -16,7 +16,7 @@ def draw(histories: Histories, mixed: float, whole: bool) -> TrialDraw:
 
 
 def own_reward(histories: Histories, trials: Trials) -> torch.Tensor:
-    params = histories.params[trials.agent][:, None]
+    params = histories.params[trials.task][:, None]
     return FAMILY.relabel(params, trials.obs, trials.action, trials.next_obs)
 
 
@@ -47,7 +47,7 @@ def test_the_first_half_is_one_other_agents_and_the_rest_its_own() -> None:
     histories = walks(horizon=12, episodes=8, ragged=False)
     trials = draw(histories, 1.0, whole=False)(4, 5)
     for row in range(20):
-        agent = int(trials.agent[row])
+        agent = int(trials.task[row])
         owners = [owner(histories, trials, row, episode) for episode in range(4)]
         assert owners[0] == owners[1] != agent and owners[2:] == [agent, agent]
 
@@ -56,17 +56,17 @@ def test_whole_mixtures_are_anybodys() -> None:
     histories = walks(horizon=12, episodes=8, ragged=False)
     trials = draw(histories, 1.0, whole=True)(4, 10)
     owners = torch.tensor([[owner(histories, trials, row, e) for e in range(4)] for row in range(40)])
-    own = (owners == trials.agent[:, None]).float().mean().item()
+    own = (owners == trials.task[:, None]).float().mean().item()
     assert own == pytest.approx(0.25, abs=0.12)
 
 
 def test_the_share_of_mixed_trials_is_as_said() -> None:
     histories = walks(horizon=12, episodes=8, ragged=False)
     trials = draw(histories, 0.4, whole=False)(4, 100)
-    foreign = torch.tensor([owner(histories, trials, row, 0) for row in range(400)]) != trials.agent
+    foreign = torch.tensor([owner(histories, trials, row, 0) for row in range(400)]) != trials.task
     assert foreign.float().mean().item() == pytest.approx(0.4, abs=0.08)
     nobody = draw(histories, 0.0, whole=True)(4, 5)
-    assert all(owner(histories, nobody, row, 3) == int(nobody.agent[row]) for row in range(20))
+    assert all(owner(histories, nobody, row, 3) == int(nobody.task[row]) for row in range(20))
 
 
 def test_a_single_agent_has_nobody_to_mix_with() -> None:

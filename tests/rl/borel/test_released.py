@@ -48,7 +48,7 @@ def of_family(family, steps: int = 4) -> Histories:
     params = torch.rand(2, family.params.shape[0], generator=generator)
     reward = family.relabel(params[:, None, None], obs[:, :, :-1], action, obs[:, :, 1:])
     length = torch.full((2, 3), steps)
-    return Histories(obs, action, reward, length, torch.zeros(2, 3).bool(), params, torch.zeros_like(length))
+    return Histories(obs, action, reward, length, params, torch.zeros_like(length))
 
 
 def test_compat_names_all_some_or_none() -> None:
@@ -95,7 +95,7 @@ def test_tasks_are_drawn_with_replacement() -> None:
         draw = TrialDraw(histories, FAMILY, 2, mixed=0.0, whole=False, generator=generator, defects=defects)
         mixtures = MixtureDraw(histories, FAMILY, histories.params, Mixing(2), generator, defects)
         for each in (draw, mixtures):
-            found = [each(4, 1).agent for _ in range(20)]
+            found = [each(4, 1).task for _ in range(20)]
             assert any(len(agent.unique()) < 4 for agent in found) == repeats
 
 
