@@ -5,7 +5,7 @@ python benchmarks/borel.py [--tasks grid_navi ...] [--methods relabelled ...] [-
 
 A seed trains its own agents, whose logs all methods share, and judges the last weights, not the best ones, on
 tasks that chose nothing; `grid_navi` has but 21 tasks, all of them trained on and judged. A finished cell is
-kept in the work folder and never done again; an interrupted one goes on.
+kept in the work folder and never done again; an interrupted one goes on. Saved results of other cells stay.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from cells import call, kept
 from pages import save_page
-from results import save_result
+from results import save_result, with_known
 from tgrl_figures import half_width
 
 from robofb.charts import Line, curve_chart
@@ -95,7 +96,8 @@ class Cell:
         which = ("checkpoint=latest", f"episodes={EVALUATION_TASKS}", f"seed={seed}", "video=false")
         call("eval", f"run={run}", *which)
         done = Run.open(run).summary()
-        return {**done["eval"], "seconds_by_stage": done["borel_training"]["seconds_by_stage"]}
+        seconds = done["borel_training"]["seconds_by_stage"]
+        return {**done["eval"], "seconds_by_stage": seconds, "date": f"{date.today()}"}
 
 
 def returns_of(cell: Mapping[str, Any], agent: str) -> list[float]:
@@ -166,6 +168,8 @@ def main() -> None:
         if method == "relabelled" or build_family(task_node(task)).moves_alike  # else nothing can be
     ]
     cells = [cell.result() for cell in asked if cell.is_kept or not args.kept_only]
+    if not args.no_save:
+        cells = with_known("borel", "cells", cells, ("task", "method", "seed"))
     print(table(cells))
     save_page(args.work / "borel.html", "BOReL", charts(cells), "" if args.no_save else "borel")
     if args.no_save:

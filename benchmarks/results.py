@@ -23,7 +23,14 @@ def save_result(name: str, figures: dict[str, Any]) -> None:
 
 def add_row(name: str, rows_name: str, row: dict[str, Any], keys: Sequence[str]) -> None:
     """Put a row into the list `rows_name` of results/<name>.json, in the place of one of equal keys."""
+    save_result(name, {rows_name: with_known(name, rows_name, [row], keys)})
+
+
+def with_known(
+    name: str, rows_name: str, rows: Sequence[dict[str, Any]], keys: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the list `rows_name` of results/<name>.json, rows in the place of those of equal keys."""
     path = FOLDER / f"{name}.json"
     known = json.loads(path.read_text())[rows_name] if path.is_file() else []
-    rows = {tuple(each[key] for key in keys): each for each in [*known, row]}
-    save_result(name, {rows_name: [rows[key] for key in sorted(rows)]})
+    by_keys = {tuple(each[key] for key in keys): each for each in [*known, *rows]}
+    return [by_keys[key] for key in sorted(by_keys)]

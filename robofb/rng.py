@@ -22,6 +22,7 @@ BANK_STREAM, BANK_MAKING_STREAM = 41, 42  # of starts in a reset bank, and of ma
 
 TASKS_STREAM, HELD_OUT_TASKS_STREAM = 51, 52  # of which tasks of a family are trained and judged on
 DRAWN_TASKS_STREAM = 53  # of tasks that nobody has learnt, whose reward pays what others did
+MIXTURES_STREAM, PROBES_STREAM = 54, 55  # of what a policy learns from, and of steps that tell tasks apart
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9

@@ -48,7 +48,7 @@ class HyperPolicy(nn.Module):
         self.spec, self.hidden = spec.only(["state"]), tuple(hidden)
         self.encoder = BeliefEncoder(spec, **encoder, generator=generator)
         self.num_choices, self.action_dim = self.encoder.num_choices, spec.action.shape[0]
-        self.in_dim = self.encoder.state_dim + 2 * self.encoder.latent
+        self.in_dim = self.encoder.place_dim + 2 * self.encoder.latent
         self.register_buffer("belief_mean", torch.zeros(2 * self.encoder.latent))
         self.register_buffer("belief_std", torch.ones(2 * self.encoder.latent))
         self.register_buffer("certain", torch.zeros(self.encoder.latent))
@@ -69,7 +69,7 @@ class HyperPolicy(nn.Module):
     def inputs(self, state: Tensor, belief: Tensor) -> Tensor:
         """Return hyper-states (..., F) of states (..., D) and flat beliefs (..., 2 Z)."""
         scaled = (belief - self.belief_mean) / self.belief_std
-        return torch.cat([self.encoder.states(state), scaled.clamp(-_MOST, _MOST)], -1)
+        return torch.cat([self.encoder.places(state), scaled.clamp(-_MOST, _MOST)], -1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return values (1, b, n) of choices, or raw Gaussians (1, b, 2 A), of hyper-states (1, b, F)."""

@@ -21,7 +21,7 @@ from robofb.rl.borel.hyper_states import HyperTransitions, hyper_transitions
 from robofb.rl.borel.released import defects_of, histories_of
 from robofb.rl.histories import Histories, load_histories
 from robofb.rl.single_task import SingleTaskLearner
-from robofb.rng import WEIGHTS_STREAM, derive_seeds
+from robofb.rng import MIXTURES_STREAM, PROBES_STREAM, WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.store.agent_logs import AgentLogs
 from robofb.train.borel_config import FIXED, BorelConfig
@@ -96,7 +96,7 @@ class BorelTraining:
         self.defects = defects_of(cfg.compat)
         self.trials = trials_of(cfg, family, histories, count, self.generator)
         self.belief = make_belief_learner(cfg, self.policy, family, histories, self.generator)
-        probed = torch.Generator().manual_seed(int(derive_seeds(cfg.seed, 4)) % 2**63)
+        probed = _generator(cfg.seed, PROBES_STREAM)
         self.candidates = Candidates.of(histories, family, NUM_PROBES, probed)
         self.learner: SingleTaskLearner | None = None
         self._learner_state: Mapping[str, Any] | None = None
@@ -161,8 +161,8 @@ class BorelTraining:
             folder = self.run.path / "hyper_states"
             made.append(hyper_transitions(self.histories, self.count, encoder, folder, self.defects))
         if self.cfg.fresh_trials:
-            mixtures = torch.Generator().manual_seed(int(derive_seeds(self.cfg.seed, 3)) % 2**63)
-            draw = mixtures_of(self.cfg, self.family, self.histories, self.count, mixtures)
+            drawn = _generator(self.cfg.seed, MIXTURES_STREAM)
+            draw = mixtures_of(self.cfg, self.family, self.histories, self.count, drawn)
             task = torch.arange(len(draw.tasks)).repeat_interleave(self.cfg.fresh_trials)
             made += [
                 HyperTransitions.of(draw.of(rows), encoder, self.defects)
@@ -286,3 +286,7 @@ class BorelTraining:
         progress = checkpoint["progress"]
         self.belief_updates, self.policy_updates = progress["belief_updates"], progress["policy_updates"]
         self.best, self.seconds = progress["best"], dict(progress["seconds"])
+
+
+def _generator(seed: int, stream: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(derive_seeds(seed, stream)) % 2**63)
