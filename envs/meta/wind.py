@@ -29,14 +29,16 @@ class Wind(PointFamily):
     Args:
         max_steps: of an episode [control steps].
         device: where the tensors live.
+        dense: pay less the distance to the goal [m], as a help for agents that learn one task alone.
+            `relabel`, and with it the logs, stay sparse.
     """
 
     moves_alike = False
 
-    def __init__(self, max_steps: int = 75, device: str = "cpu") -> None:
+    def __init__(self, max_steps: int = 75, device: str = "cpu", dense: bool = False) -> None:
         params = ArraySpec((2,), unit="m", names=("wind_w_x", "wind_w_y"))
         super().__init__("wind", params, max_steps, device)
-        self._goal = torch.tensor(GOAL_XY_M, device=self.device)
+        self._goal, self.dense = torch.tensor(GOAL_XY_M, device=self.device), dense
 
     def draw_params(self, rng: EpisodeRng) -> Tensor:
         """Draw a wind, each axis by itself and evenly."""
@@ -44,7 +46,11 @@ class Wind(PointFamily):
 
     def advance(self, state: State, action: Tensor, rng: EpisodeRng) -> Outcome:
         """Move by up to 0.1 m along each axis, and be blown."""
-        return self.arrive(state, action, moved(state["place"], action) + state[PARAMS])
+        place = moved(state["place"], action) + state[PARAMS]
+        outcome = self.arrive(state, action, place)
+        if not self.dense:
+            return outcome
+        return outcome._replace(reward=outcome.reward - (place - self._goal).norm(dim=-1))
 
     def relabel(self, params: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         """Return what any wind pays for steps that end in places `next_obs` (..., 2)."""
