@@ -41,7 +41,8 @@ TASKS: dict[str, tuple[str, ...]] = {
     "half_cheetah_vel": (),
     "ant_semi_circle_sparse": ("task.dense=true",),
 }
-_NO_MIXTURES = ("fresh_trials=0", "mixture_episodes=null", "piece=null", "early=1", "drawn_tasks=0")
+_FRESH = ("fresh_trials=0", "redraw_every=0")
+_NO_MIXTURES = (*_FRESH, "mixture_episodes=null", "piece=null", "early=1", "drawn_tasks=0")
 _LOGS_ALONE = (*_NO_MIXTURES, "own_trials=true", "common_trials=false", "asked_steps=0")
 _HALVES = ("whole=false", "mixed=0.7", *_LOGS_ALONE)
 METHODS: dict[str, tuple[str, ...]] = {

@@ -154,14 +154,15 @@ class BorelTraining:
 
     @torch.no_grad()
     def _relabel(self) -> HyperTransitions:
-        """Return the logs' transitions between hyper-states, and those of mixed trials."""
+        """Return the logs' transitions between hyper-states, and those of mixed trials, drawn for now."""
         started = time.monotonic()
         made, encoder = [], self.policy.encoder
         if self.cfg.own_trials:
             folder = self.run.path / "hyper_states"
             made.append(hyper_transitions(self.histories, self.count, encoder, folder, self.defects))
         if self.cfg.fresh_trials:
-            drawn = _generator(self.cfg.seed, MIXTURES_STREAM)
+            drawings = self.policy_updates // self.cfg.redraw_every if self.cfg.redraw_every else 0
+            drawn = _generator(int(derive_seeds(self.cfg.seed, MIXTURES_STREAM)), drawings)
             draw = mixtures_of(self.cfg, self.family, self.histories, self.count, drawn)
             task = torch.arange(len(draw.tasks)).repeat_interleave(self.cfg.fresh_trials)
             made += [
@@ -169,7 +170,8 @@ class BorelTraining:
                 for rows in task.split(_DRAWN_AT_ONCE)
             ]
         joined = HyperTransitions.joined(made)
-        self.policy.watch(joined.columns["belief"])
+        if self.policy_updates == 0:
+            self.policy.watch(joined.columns["belief"])
         self.seconds["hyper_states"] += time.monotonic() - started
         return joined
 
@@ -184,7 +186,10 @@ class BorelTraining:
             self._learner_state = None
 
         def update() -> dict[str, torch.Tensor]:
+            nonlocal transitions
             learner.set_rate(self._rate(cfg.lr, self.policy_updates, cfg.updates))
+            if cfg.redraw_every and self.policy_updates and self.policy_updates % cfg.redraw_every == 0:
+                transitions = self._relabel()
             self.policy_updates += 1
             batch = transitions.sample(cfg.batch_size, self.policy, cfg.gamma, self.generator)
             return learner.update(batch)

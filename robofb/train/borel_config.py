@@ -36,6 +36,7 @@ FIXED = (
     "asked_steps",
     "belief_updates",
     "fresh_trials",
+    "redraw_every",
     "mixture_episodes",
     "piece",
     "early",
@@ -90,6 +91,8 @@ class BorelConfig:
         latents_per_trial: that are decoded of each trial, drawn evenly; null for all.
         fresh_trials: whole mixtures of each task that the policy learns from beside the logs' own ones. They
             are exact where tasks differ in rewards alone; elsewhere leave them out, and log visitors.
+        redraw_every: updates of the policy after which these are drawn anew; 0 keeps them. A network that
+            sees the same ones for long learns by heart which task each was of, and hopes for too much.
         own_trials: let the policy learn from the logs' own trials too. Agents know their task: what they do
             before anything was found betrays it, and values that hope for as much are wrong.
         hidden: sizes of the policy's and critics' hidden layers.
@@ -149,6 +152,7 @@ class BorelConfig:
     kl_weight: float = 0.05
     latents_per_trial: int | None = None
     fresh_trials: int = 0
+    redraw_every: int = 0
     own_trials: bool = True
     hidden: list[int] = field(default_factory=lambda: [128, 128])
     gamma: float = 0.99
@@ -179,7 +183,9 @@ class BorelConfig:
         check_at_least(self, 1, "latent", "memory", "state_embedding", "action_embedding", "reward_embedding")
         check_at_least(self, 1, "belief_tasks", "belief_trials", "batch_size")
         check_at_least(self, 1, "select_every", "save_every", "log_every", "threads")
-        check_at_least(self, 0, "belief_updates", "updates", "fresh_trials")
+        check_at_least(self, 0, "belief_updates", "updates", "fresh_trials", "redraw_every")
+        if self.redraw_every and not self.fresh_trials:
+            raise UserError(f"redraw_every={self.redraw_every} fresh_trials=0: leave nothing to draw anew")
         check_at_least(self, 1, "early")
         if self.reader not in MEMORIES:
             raise UserError(f"reader={self.reader}: no such memory; valid: {', '.join(MEMORIES)}")
