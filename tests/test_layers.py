@@ -82,6 +82,7 @@ LAZY = {
     "matplotlib",
     "mujoco_warp",
     "pyarrow",
+    "ruckig",
     "viser",
     "wandb",
     "warp",

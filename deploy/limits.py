@@ -1,0 +1,62 @@
+"""What an arm may be asked to do: a box, a cone, and how fast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from robofb.deploy.pose import Vector, length
+from robofb.errors import UserError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of commands, conservative by default. Positions and directions are in the base frame.
+
+    Attributes:
+        low_m, high_m: corners of the box that the tool's centre may be in.
+        tool_axis: direction that the tool's z axis must stay around.
+        most_tilt_rad: how far from it.
+        max_speed_m_s, max_acceleration_m_s2, max_jerk_m_s3: of the tool's centre, lengths of vectors.
+        max_turn_rad_s, max_turn_acceleration_rad_s2, max_turn_jerk_rad_s3: of its orientation.
+        absurd_m, absurd_rad: an action that lies further than this outside the box or cone, or from the one
+            before it, is no slip but nonsense: the whole chunk is refused.
+        max_force_n, max_torque_nm: at the tool, where the arm reports them: beyond, it stops.
+
+    Raises:
+        UserError: names the value that no arm could work with.
+    """
+
+    low_m: Vector = (0.3, -0.3, 0.02)
+    high_m: Vector = (0.65, 0.3, 0.5)
+    tool_axis: Vector = (0.0, 0.0, -1.0)
+    most_tilt_rad: float = 0.8
+    max_speed_m_s: float = 0.25
+    max_acceleration_m_s2: float = 1.5
+    max_jerk_m_s3: float = 30.0
+    max_turn_rad_s: float = 1.0
+    max_turn_acceleration_rad_s2: float = 5.0
+    max_turn_jerk_rad_s3: float = 100.0
+    absurd_m: float = 0.5
+    absurd_rad: float = 2.0
+    max_force_n: float = 30.0
+    max_torque_nm: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("low_m", "high_m", "tool_axis"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) != 3 or not all(math.isfinite(value) for value in values):
+                raise UserError(f"limits.{name}={list(values)}: needs three finite numbers")
+            object.__setattr__(self, name, values)  # lists of a config become what can be hashed
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not 0 < value < math.inf:
+                raise UserError(f"limits.{field.name}={value}: must be positive and finite")
+        if any(low >= high for low, high in zip(self.low_m, self.high_m, strict=True)):
+            raise UserError(f"limits.low_m={list(self.low_m)}: must lie below high_m={list(self.high_m)}")
+        if self.most_tilt_rad > math.pi:
+            raise UserError(f"limits.most_tilt_rad={self.most_tilt_rad}: must be at most pi")
+        size = length(self.tool_axis)
+        if size < 1e-6:
+            raise UserError("limits.tool_axis=[0, 0, 0]: needs a direction")
+        object.__setattr__(self, "tool_axis", tuple(value / size for value in self.tool_axis))

@@ -1,0 +1,171 @@
+"""Poses of one tool in plain numbers: a controller's loop has no time for tensors of three elements.
+
+Quaternions are wxyz and of unit length, as in `robofb.geometry`, which does the same for batches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+IDENTITY: Quaternion = (1.0, 0.0, 0.0, 0.0)
+_TINY = 1e-12
+
+
+class Pose(NamedTuple):
+    """Where a tool is in the base frame of its robot.
+
+    Attributes:
+        position_m: [m].
+        turn: rotation of the tool's frame, unit quaternion.
+    """
+
+    position_m: Vector
+    turn: Quaternion
+
+
+def turn_from_columns(x: Sequence[float], y: Sequence[float], z: Sequence[float]) -> Quaternion:
+    """Return the unit quaternion of the rotation matrix with these columns."""
+    squares = (1 + x[0] + y[1] + z[2], 1 + x[0] - y[1] - z[2], 1 - x[0] + y[1] - z[2], 1 - x[0] - y[1] + z[2])
+    largest = squares.index(max(squares))  # 4 q_i squared: never near zero
+    wx, wy, wz = y[2] - z[1], z[0] - x[2], x[1] - y[0]
+    xy, xz, yz = x[1] + y[0], z[0] + x[2], z[1] + y[2]
+    rows = (
+        (squares[0], wx, wy, wz),
+        (wx, squares[1], xy, xz),
+        (wy, xy, squares[2], yz),
+        (wz, xz, yz, squares[3]),
+    )
+    return unit(rows[largest])
+
+
+def product(a: Quaternion, b: Quaternion) -> Quaternion:
+    """Return the Hamilton product a b."""
+    aw, ax, ay, az = a
+    bw, bx, by, bz = b
+    return (
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    )
+
+
+def inverse(q: Quaternion) -> Quaternion:
+    """Return the inverse of a unit quaternion."""
+    return q[0], -q[1], -q[2], -q[3]
+
+
+def unit(q: Quaternion) -> Quaternion:
+    """Return a quaternion of length 1 in the same direction; products drift by rounding."""
+    size = math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
+    return q[0] / size, q[1] / size, q[2] / size, q[3] / size
+
+
+def turn_of(rotvec: Vector) -> Quaternion:
+    """Return the quaternion of axis times angle [rad]."""
+    x, y, z = rotvec
+    angle = math.sqrt(x * x + y * y + z * z)
+    if angle < _TINY:
+        return IDENTITY
+    share = math.sin(0.5 * angle) / angle
+    return math.cos(0.5 * angle), x * share, y * share, z * share
+
+
+def rotvec_of(q: Quaternion) -> Vector:
+    """Return axis times angle [rad] of a unit quaternion, the angle in [0, pi]."""
+    w, x, y, z = q if q[0] >= 0 else (-q[0], -q[1], -q[2], -q[3])
+    sine = math.sqrt(x * x + y * y + z * z)
+    share = 2.0 * math.atan2(sine, w) / sine if sine > _TINY else 2.0
+    return x * share, y * share, z * share
+
+
+def between(a: Quaternion, b: Quaternion) -> Vector:
+    """Return the rotation vector [rad] in the base frame that turns `a` into `b`, the short way."""
+    return rotvec_of(product(b, inverse(a)))
+
+
+def angle_between(a: Quaternion, b: Quaternion) -> float:
+    """Return the angle [rad] in [0, pi] between two orientations."""
+    return length(between(a, b))
+
+
+def z_axis(q: Quaternion) -> Vector:
+    """Return the direction of the turned frame's z axis."""
+    w, x, y, z = q
+    return 2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)
+
+
+def columns_of(q: Quaternion) -> tuple[Vector, Vector, Vector]:
+    """Return the columns of the rotation matrix."""
+    w, x, y, z = q
+    first = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y))
+    second = (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x))
+    return first, second, z_axis(q)
+
+
+def dot(a: Vector, b: Vector) -> float:
+    """Return the scalar product."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def cross(a: Vector, b: Vector) -> Vector:
+    """Return the vector product."""
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def length(a: Vector) -> float:
+    """Return the Euclidean length."""
+    return math.sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2])
+
+
+def difference(a: Vector, b: Vector) -> Vector:
+    """Return a - b."""
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+def toward(start: Vector, end: Vector, furthest: float) -> Vector:
+    """Return `end`, or the point `furthest` from `start` on the way there, whichever is nearer."""
+    way = difference(end, start)
+    distance = length(way)
+    if distance <= furthest:
+        return end
+    share = furthest / distance
+    return start[0] + share * way[0], start[1] + share * way[1], start[2] + share * way[2]
+
+
+def turned_toward(start: Quaternion, end: Quaternion, furthest_rad: float) -> Quaternion:
+    """Return `end`, or the orientation `furthest_rad` from `start` on the way there, whichever is nearer."""
+    x, y, z = between(start, end)
+    angle = math.sqrt(x * x + y * y + z * z)
+    if angle <= furthest_rad:
+        return end
+    share = furthest_rad / angle
+    return unit(product(turn_of((x * share, y * share, z * share)), start))
+
+
+def tilt(q: Quaternion, axis: Vector) -> float:
+    """Return the angle [rad] in [0, pi] of the turned frame's z axis from a unit vector."""
+    pointing = z_axis(q)
+    return math.atan2(length(cross(pointing, axis)), dot(pointing, axis))
+
+
+def upright(q: Quaternion, axis: Vector, most_rad: float) -> Quaternion:
+    """Return the nearest orientation whose z axis is at most `most_rad` from the unit vector `axis`.
+
+    It turns about the axis perpendicular to both; where they are opposite, about any such.
+    """
+    angle = tilt(q, axis)
+    if angle <= most_rad:
+        return q
+    hinge = cross(z_axis(q), axis)
+    size = length(hinge)
+    if size < 1e-9:
+        hinge = cross(axis, (1.0, 0.0, 0.0) if abs(axis[0]) < 0.9 else (0.0, 1.0, 0.0))
+        size = length(hinge)
+    share = (angle - most_rad) / size
+    return unit(product(turn_of((hinge[0] * share, hinge[1] * share, hinge[2] * share)), q))
