@@ -22,6 +22,7 @@ BANK_STREAM, BANK_MAKING_STREAM = 41, 42  # of starts in a reset bank, and of ma
 
 TASKS_STREAM, HELD_OUT_TASKS_STREAM = 51, 52  # of which tasks of a family are trained and judged on
 DRAWN_TASKS_STREAM = 53  # of tasks that nobody has learnt, whose reward pays what others did
+ACTIONS_STREAM = 56  # of choices that are made by chance
 MIXTURES_STREAM, PROBES_STREAM = 54, 55  # of what a policy learns from, and of steps that tell tasks apart
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
@@ -103,6 +104,10 @@ class EpisodeRng:
         u = self.uniform(2, count)
         radius = torch.sqrt(-2.0 * torch.log1p(-u[:, 0]))
         return (radius * torch.cos(2.0 * math.pi * u[:, 1])).reshape(-1, *shape)
+
+    def gumbel(self, *shape: int) -> Tensor:
+        """Return (B, *shape) float32 standard Gumbel: log-chances + these are largest where chance has it."""
+        return -torch.log(-torch.log(self.uniform(*shape).clamp(1e-7, 1 - 1e-7)))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the streams' positions, for a checkpoint."""

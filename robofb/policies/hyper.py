@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robofb.nets.stacked import StackedMlp
 from robofb.policies.squashed import SquashedGaussian
 from robofb.rl.borel.belief import BeliefEncoder
+from robofb.rng import EpisodeRng
 from robofb.types import EnvSpec
 
 _MOST = 5.0  # largest absolute normalised number of a belief
@@ -23,6 +24,7 @@ class HyperPolicy(nn.Module):
         spec: of the environment, whose "state" is seen.
         encoder: settings of its `BeliefEncoder`.
         hidden: sizes of the hidden layers.
+        temperature: of choices: above 0 one is made with a chance that grows as exp(Q / temperature).
         generator: draws the initial weights; the global one where None.
 
     Attributes:
@@ -42,10 +44,11 @@ class HyperPolicy(nn.Module):
         encoder: dict[str, Any],
         *,
         hidden: Sequence[int] = (64, 64),
+        temperature: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.spec, self.hidden = spec.only(["state"]), tuple(hidden)
+        self.spec, self.hidden, self.temperature = spec.only(["state"]), tuple(hidden), temperature
         self.encoder = BeliefEncoder(spec, **encoder, generator=generator)
         self.num_choices, self.action_dim = self.encoder.num_choices, spec.action.shape[0]
         self.in_dim = self.encoder.place_dim + 2 * self.encoder.latent
@@ -75,9 +78,19 @@ class HyperPolicy(nn.Module):
         """Return values (1, b, n) of choices, or raw Gaussians (1, b, 2 A), of hyper-states (1, b, F)."""
         return self.net(x)
 
-    def act(self, state: Tensor, belief: Tensor) -> Tensor:
-        """Return the best actions (b, A) in environment units for states (b, D) and flat beliefs (b, 2 Z)."""
+    def act(self, state: Tensor, belief: Tensor, rng: EpisodeRng) -> Tensor:
+        """Return actions (b, A) in environment units.
+
+        The best ones; of choices at a `temperature` above 0, drawn ones.
+
+        Args:
+            state: (b, D).
+            belief: (b, 2 Z), flat.
+            rng: b rows, draws them.
+        """
         out = self.net(self.inputs(state, belief)[None])[0]
+        if self.num_choices and self.temperature:
+            out = out / self.temperature + rng.gumbel(self.num_choices)
         if self.num_choices:
             return out.argmax(-1, keepdim=True)
         return self.encoder.scale.to_env(SquashedGaussian.of(out, 1.0).mode)

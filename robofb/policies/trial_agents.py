@@ -8,7 +8,7 @@ from torch import Tensor
 from robofb.interfaces import Teacher
 from robofb.policies.hyper import HyperPolicy
 from robofb.rl.borel.belief import Belief
-from robofb.rng import SAMPLER_STREAM, EpisodeRng, derive_seeds
+from robofb.rng import ACTIONS_STREAM, SAMPLER_STREAM, EpisodeRng, derive_seeds
 from robofb.types import Obs, Step
 
 
@@ -25,19 +25,21 @@ class BeliefAgent:
 
     def __init__(self, policy: HyperPolicy, num_envs: int) -> None:
         self.policy, self.num_envs = policy, num_envs
+        self._choices = EpisodeRng(torch.zeros(num_envs, dtype=torch.int64))
         self._hidden = policy.encoder.blank(num_envs)
         self.belief: Belief = policy.encoder.read(self._hidden)
 
     @torch.no_grad()
     def begin(self, seeds: Tensor) -> None:
         """Forget everything."""
+        self._choices = EpisodeRng(derive_seeds(seeds, ACTIONS_STREAM))
         self._hidden = self.policy.encoder.blank(self.num_envs)
         self.belief = self.policy.encoder.read(self._hidden)
 
     @torch.no_grad()
     def next(self, obs: Obs) -> Tensor:
         """Return actions (B, A) in environment units."""
-        return self.policy.act(obs["state"], self.acts_on().flat())
+        return self.policy.act(obs["state"], self.acts_on().flat(), self._choices)
 
     def acts_on(self) -> Belief:
         """Return the belief that actions go by."""

@@ -76,7 +76,7 @@ class ValueGuidedPolicy(AroundNoisePolicy):
         """Return chunks drawn by their values (Gumbel's trick), and what was seen and done."""
         cond = self.encode(obs)
         chunks, values = self.propose(cond, rng)
-        gumbel = -torch.log(-torch.log(rng.uniform(self.num_samples).to(cond).clamp(1e-7, 1 - 1e-7)))
+        gumbel = rng.gumbel(self.num_samples).to(cond)
         chunk = _take(chunks, (values / self.temperature + gumbel).argmax(1))
         return chunk, {"obs": cond, "action": self.flat(chunk)}
 

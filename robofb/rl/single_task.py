@@ -66,23 +66,31 @@ class ChoiceLearner:
         policies: values of choices.
         lr: of Adam.
         tau: share of the values that their slow copies take over per update.
+        temperature: of soft Q-learning (Haarnoja et al., arXiv 1702.08165): a choice is made with a chance
+            that grows as exp(Q / temperature), and a state is worth temperature log sum exp(Q / temperature);
+            0 makes the best one.
         conservatism: weight of conservative Q-learning's regulariser (CQL(H); Kumar et al., 2006.04779),
             log sum exp Q - Q(taken), for learning from data alone.
     """
 
     def __init__(
-        self, policies: TrainedPolicies, *, lr: float, tau: float, conservatism: float = 0.0
+        self,
+        policies: TrainedPolicies,
+        *,
+        lr: float,
+        tau: float,
+        temperature: float = 0.0,
+        conservatism: float = 0.0,
     ) -> None:
         self.policies, self.tau, self.conservatism = policies, tau, conservatism
+        self.temperature = temperature
         self.target = copy.deepcopy(policies.net).requires_grad_(False)
         self._adams = Adams({"values": policies.net.parameters()}, lr=lr)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one step; see `SingleTaskLearner`."""
         with torch.no_grad():
-            wanted = self.policies(batch["next_state"]).argmax(-1, keepdim=True)
-            later = self.target(batch["next_state"]).gather(-1, wanted)[..., 0]
-            goal = batch["reward"] + batch["discount"] * later
+            goal = batch["reward"] + batch["discount"] * self._worth(batch["next_state"])
         values = self.policies(batch["state"])
         taken = values.gather(-1, batch["action"])[..., 0]
         loss = 0.5 * ((taken - goal) ** 2).mean(1).sum()
@@ -91,6 +99,14 @@ class ChoiceLearner:
         self._adams.descend("values", loss)
         follow(self.target, self.policies.net, self.tau)
         return {"critic_loss": loss.detach() / len(goal), "q": taken.detach().mean()}
+
+    def _worth(self, state: Tensor) -> Tensor:
+        """Return what states (N, b, F) are worth, (N, b), by the slow copies."""
+        values = self.target(state)
+        if self.temperature:
+            return self.temperature * (values / self.temperature).logsumexp(-1)
+        wanted = self.policies(state).argmax(-1, keepdim=True)
+        return values.gather(-1, wanted)[..., 0]
 
     def set_rate(self, lr: float) -> None:
         """Go on at a learning rate."""

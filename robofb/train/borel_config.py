@@ -28,6 +28,7 @@ FIXED = (
     "decoder_hidden",
     "state_weight",
     "hidden",
+    "choice_temperature",
     "gamma",
     "algorithm",
     "mixed",
@@ -107,6 +108,8 @@ class BorelConfig:
         conservatism: of q_learning, weight of conservative Q-learning's regulariser (CQL).
         expectile: of iql: of the data's actions' values that a state's value stands for.
         advantage_scale: of iql: how much likelier better actions become; 0 imitates.
+        choice_temperature: of q_learning: choices are made with a chance that grows as exp(Q / it), and worth
+            that (soft Q-learning); 0 makes the best one. Who chooses by chance walks to and fro not for long.
         temperature: weight of the entropy of a continuous policy, at first.
         entropy: that it is adjusted to, in nats for each dimension of the action; constant where null.
         select_every: updates of the policy between the evaluations that choose `best`.
@@ -165,6 +168,7 @@ class BorelConfig:
     conservatism: float = 0.0
     expectile: float = 0.9
     advantage_scale: float = 10.0
+    choice_temperature: float = 0.0
     temperature: float = 0.1
     entropy: float | None = None
     select_every: int = 10_000
@@ -184,8 +188,6 @@ class BorelConfig:
         check_at_least(self, 1, "belief_tasks", "belief_trials", "batch_size")
         check_at_least(self, 1, "select_every", "save_every", "log_every", "threads")
         check_at_least(self, 0, "belief_updates", "updates", "fresh_trials", "redraw_every")
-        if self.redraw_every and not self.fresh_trials:
-            raise UserError(f"redraw_every={self.redraw_every} fresh_trials=0: leave nothing to draw anew")
         check_at_least(self, 1, "early")
         if self.reader not in MEMORIES:
             raise UserError(f"reader={self.reader}: no such memory; valid: {', '.join(MEMORIES)}")
@@ -198,6 +200,9 @@ class BorelConfig:
             raise UserError(f"algorithm={self.algorithm}: no such algorithm; valid: {', '.join(ALGORITHMS)}")
         if self.algorithm == "iql" and self.conservatism:
             raise UserError(f"conservatism={self.conservatism:g}: iql has none; leave it out")
+        check_at_least(self, 0, "choice_temperature")
+        if self.algorithm == "iql" and self.choice_temperature:
+            raise UserError(f"choice_temperature={self.choice_temperature:g}: iql has none; leave it out")
         if not 0.5 <= self.expectile < 1:
             raise UserError(f"expectile={self.expectile:g}: must lie in 0.5..1, below 1")
         check_positive(self, "belief_lr", "kl_weight", "lr", "tau", "temperature")
@@ -215,6 +220,8 @@ class BorelConfig:
                 raise UserError(
                     f"{name}={value}: there are no whole mixtures; say fresh_trials=, or leave it out"
                 )
+        if self.redraw_every and not self.fresh_trials:
+            raise UserError(f"redraw_every={self.redraw_every} fresh_trials=0: leave nothing to draw anew")
         if self.waves > _MOST_WAVES:
             raise UserError(f"waves={self.waves}: may be {_MOST_WAVES} at most")
         for name in ("latents_per_trial", "mixture_episodes", "piece", "select_tasks"):

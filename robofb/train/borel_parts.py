@@ -119,8 +119,9 @@ def make_policy(
     encoder = {name: getattr(cfg, name) for name in ENCODER}
     hidden = [int(size) for size in cfg.hidden]
     target = f"{HyperPolicy.__module__}.{HyperPolicy.__qualname__}"
-    node = {"_target_": target, "_partial_": True, "encoder": encoder, "hidden": hidden}
-    return HyperPolicy(family.spec, encoder, hidden=hidden, generator=generator), node
+    sizes = {"hidden": hidden, "temperature": float(cfg.choice_temperature)}
+    node = {"_target_": target, "_partial_": True, "encoder": encoder, **sizes}
+    return HyperPolicy(family.spec, encoder, **sizes, generator=generator), node
 
 
 def make_belief_learner(
@@ -183,7 +184,13 @@ def make_policy_learner(
             advantage_scale=cfg.advantage_scale,
         )
     if policy.num_choices:
-        return ChoiceLearner(policy, lr=cfg.lr, tau=cfg.tau, conservatism=cfg.conservatism)
+        return ChoiceLearner(
+            policy,
+            lr=cfg.lr,
+            tau=cfg.tau,
+            temperature=cfg.choice_temperature,
+            conservatism=cfg.conservatism,
+        )
     return ContinuousLearner(
         policy,
         generator,

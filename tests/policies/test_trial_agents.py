@@ -15,10 +15,10 @@ SIZES = {"latent": 3, "memory": 8}
 NUM_ENVS, HORIZON = 4, 5
 
 
-def make_policy(family=None) -> HyperPolicy:
+def make_policy(family=None, temperature: float = 0.0) -> HyperPolicy:
     family = family or GridNavi(max_steps=HORIZON)
     generator = torch.Generator().manual_seed(0)
-    policy = HyperPolicy(family.spec, SIZES, hidden=(8,), generator=generator)
+    policy = HyperPolicy(family.spec, SIZES, hidden=(8,), temperature=temperature, generator=generator)
     policy.watch(torch.randn(40, 6, generator=generator))
     return policy
 
@@ -50,6 +50,31 @@ def test_a_belief_is_carried_over_the_ends_of_episodes_and_forgotten_between_tri
     blank = agent.policy.encoder.read(agent.policy.encoder.blank(NUM_ENVS)).flat()
     assert torch.equal(first[0], blank)
     assert not any(torch.equal(belief, blank) for belief in first[1:])  # not at step 5 and 10 either
+
+
+def test_choices_by_chance_come_as_often_as_their_values_say() -> None:
+    policy, count = make_policy(temperature=0.2), 20_000
+    state, belief = torch.full((count, 2), 1.0), torch.zeros(count, 6)
+    rng = EpisodeRng(torch.arange(count))
+    found = torch.bincount(policy.act(state, belief, rng)[:, 0], minlength=5) / count
+    values = policy.net(policy.inputs(state[:1], belief[:1])[None])[0, 0]
+    torch.testing.assert_close(found, (values / 0.2).softmax(-1), atol=0.02, rtol=0)
+    greedy = make_policy().act(state, belief, rng)
+    assert (greedy == values.argmax()).all()
+
+
+def test_an_envs_choices_by_chance_are_its_own() -> None:
+    """The same trial again chooses the same; as part of a larger batch too."""
+    policy, seeds = make_policy(temperature=5.0), torch.arange(NUM_ENVS)
+    one, other = BeliefAgent(policy, NUM_ENVS), BeliefAgent(policy, 2)
+    obs = {"state": torch.ones(NUM_ENVS, 2)}
+    one.begin(seeds)
+    first = [one.next(obs) for _ in range(8)]
+    one.begin(seeds)
+    assert all(torch.equal(one.next(obs), action) for action in first)
+    other.begin(seeds[:2])
+    assert all(torch.equal(other.next({"state": torch.ones(2, 2)}), action[:2]) for action in first)
+    assert len({int(action[0]) for action in first}) > 1
 
 
 def test_a_sampling_agent_draws_where_an_episode_starts_and_only_there() -> None:

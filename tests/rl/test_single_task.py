@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -46,6 +48,20 @@ def test_each_agent_learns_its_own_values() -> None:
     values = policies(torch.zeros(3, 1, 1))[:, 0]
     expected = 0.5 + 0.5 * torch.eye(3)
     torch.testing.assert_close(values, expected, atol=0.05, rtol=0)
+
+
+def test_soft_values_are_by_hand() -> None:
+    """At 0.5 a wrong choice of three is worth 0.5 V and the right one 1, where V = 0.5 log sum exp(2 Q)."""
+    policies = make(CHOICES, 3)
+    learner = ChoiceLearner(policies, lr=1e-2, tau=0.1, temperature=0.5)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(600):
+        learner.update(choices_batch(32, generator))
+    worth = 1.0
+    for _ in range(100):
+        worth = 0.5 * math.log(math.exp(2.0) + 2 * math.exp(2.0 * 0.5 * worth))
+    expected = torch.full((3, 3), 0.5 * worth).fill_diagonal_(1.0)
+    torch.testing.assert_close(policies(torch.zeros(3, 1, 1))[:, 0], expected, atol=0.05, rtol=0)
 
 
 def box_batch(count: int, generator: torch.Generator) -> dict[str, Tensor]:

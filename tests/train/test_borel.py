@@ -28,7 +28,7 @@ WHOLE = ("mixture_episodes=null", "piece=null", "drawn_tasks=0", "reader=gru", "
 ALONE = ("common_trials=false", "asked_steps=0")
 BOTH = ("own_trials=true", "mixed=0.7", *WHOLE, *ALONE)  # the logs' own trials, and mixtures
 MIXED = ("mixed=1", "own_trials=false", "piece=4", "mixture_episodes=3", "reader=pooled", "waves=2")
-AGAIN = ("redraw_every=4",)
+AGAIN = ("redraw_every=4", "choice_temperature=0.1")
 ASKED = ("common_trials=true", "asked_steps=9")
 
 
@@ -189,6 +189,7 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
         (["algorithm=iql", "conservatism=1"], "conservatism=1: iql has none"),
         (["asked_steps=5"], r"asked_steps=5 mixed=0\.7 whole=true: needs mixed=1 whole=true"),
         (["common_trials=true", "mixed=1", "whole=false"], "mixed=1 whole=false: needs mixed=1 whole=true"),
+        (["algorithm=iql", "choice_temperature=0.1"], "choice_temperature=0.1: iql has none"),
         (["redraw_every=3", "fresh_trials=0"], "redraw_every=3 fresh_trials=0: leave nothing to draw anew"),
         (["piece=3", "fresh_trials=0"], "piece=3: there are no whole mixtures; say fresh_trials="),
         (["drawn_tasks=3", "fresh_trials=0"], "drawn_tasks=3: there are no whole mixtures"),
