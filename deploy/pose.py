@@ -6,7 +6,6 @@ Quaternions are wxyz and of unit length, as in `robofb.geometry`, which does the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 Vector = tuple[float, float, float]
@@ -26,21 +25,6 @@ class Pose(NamedTuple):
 
     position_m: Vector
     turn: Quaternion
-
-
-def turn_from_columns(x: Sequence[float], y: Sequence[float], z: Sequence[float]) -> Quaternion:
-    """Return the unit quaternion of the rotation matrix with these columns."""
-    squares = (1 + x[0] + y[1] + z[2], 1 + x[0] - y[1] - z[2], 1 - x[0] + y[1] - z[2], 1 - x[0] - y[1] + z[2])
-    largest = squares.index(max(squares))  # 4 q_i squared: never near zero
-    wx, wy, wz = y[2] - z[1], z[0] - x[2], x[1] - y[0]
-    xy, xz, yz = x[1] + y[0], z[0] + x[2], z[1] + y[2]
-    rows = (
-        (squares[0], wx, wy, wz),
-        (wx, squares[1], xy, xz),
-        (wy, xy, squares[2], yz),
-        (wz, xz, yz, squares[3]),
-    )
-    return unit(rows[largest])
 
 
 def product(a: Quaternion, b: Quaternion) -> Quaternion:

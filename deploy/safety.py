@@ -19,7 +19,6 @@ from robofb.deploy.pose import (
     columns_of,
     tilt,
     toward,
-    turn_from_columns,
     turned_toward,
     upright,
 )
@@ -104,8 +103,8 @@ class ChunkGate:
             return Verdict(None, str(refused), ())
         gripper = np.clip(values[:, 9], -1.0, 1.0)
         changed[GRIPPER] = bool((gripper != values[:, 9]).any())
-        turns = [turn_from_columns(*rows) for rows in rotations.tolist()]
-        poses = [Pose(tuple(place), turn) for place, turn in zip(inside.tolist(), turns, strict=True)]
+        turns = _quaternions(rotations).tolist()
+        poses = [Pose(tuple(place), tuple(turn)) for place, turn in zip(inside.tolist(), turns, strict=True)]
         if changed[SPEED] or changed[TURN] or changed[TILT]:
             poses = self._followed(poses, start)
         clamped = tuple(what for what, happened in changed.items() if happened)
@@ -174,6 +173,23 @@ def _rotations(columns: np.ndarray) -> np.ndarray:
     out[:, 0], out[:, 1] = x, y
     out[:, 2] = x[:, _NEXT] * y[:, _LAST] - x[:, _LAST] * y[:, _NEXT]
     return out
+
+
+def _quaternions(rotations: np.ndarray) -> np.ndarray:
+    """Return unit quaternions (H, 4) of rotations (H, 3, 3), a row each column of the matrix."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotations.transpose(1, 2, 0)
+    wx, wy, wz, xy, xz, yz = yz - zy, zx - xz, xy - yx, xy + yx, zx + xz, yz + zy
+    products = np.array(
+        [
+            [1 + xx + yy + zz, wx, wy, wz],
+            [wx, 1 + xx - yy - zz, xy, xz],
+            [wy, xy, 1 - xx + yy - zz, yz],
+            [wz, xz, yz, 1 - xx - yy + zz],
+        ]
+    )  # (4, 4, H), 4 q q^T, of which the row of the largest q is exact enough
+    largest = products.diagonal().argmax(1)  # (H,)
+    q = products[largest, :, np.arange(len(largest))]
+    return q / np.sqrt(np.einsum("hj,hj->h", q, q))[:, None]
 
 
 def _steps(positions: np.ndarray, start: Pose) -> np.ndarray:

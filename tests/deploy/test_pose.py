@@ -42,10 +42,9 @@ def test_rotation_vectors(rotvec: pose.Vector) -> None:
 
 
 @given(QUATERNIONS)
-def test_columns_are_the_matrix_and_back(q: pose.Quaternion) -> None:
+def test_columns_are_the_matrix(q: pose.Quaternion) -> None:
     columns = pose.columns_of(q)
     np.testing.assert_allclose(np.array(columns).T, scipy_of(q).as_matrix(), atol=1e-12)
-    assert_same_turn(pose.turn_from_columns(*columns), scipy_of(q))
     np.testing.assert_allclose(columns[2], scipy_of(q).apply([0, 0, 1]), atol=1e-12)
 
 

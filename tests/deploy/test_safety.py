@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from chunk_fuzz import slipped_chunk, some_start, sound_chunk, violations, wild_chunk
 from scipy.spatial.transform import Rotation
 
 from robofb.deploy.limits import Limits
@@ -28,30 +34,6 @@ def still(count: int = 4) -> np.ndarray:
 
 def gate(limits: Limits = LIMITS) -> ChunkGate:
     return ChunkGate(limits, DT_S)
-
-
-def violations(plan: Plan, start: Pose, limits: Limits, dt_s: float) -> list[str]:
-    """Return what is wrong with a plan, computed by scipy and not by the gate's own code."""
-    places = np.array([start.position_m, *(pose.position_m for pose in plan.poses)])
-    turns = np.array([start.turn, *(pose.turn for pose in plan.poses)])
-    wrong = []
-    if not (np.isfinite(places).all() and np.isfinite(turns).all() and np.isfinite(plan.gripper).all()):
-        return ["not finite"]
-    if not np.allclose(np.linalg.norm(turns, axis=1), 1.0, atol=1e-9):
-        return ["no rotation"]
-    if (places < np.array(limits.low_m) - 1e-9).any() or (places > np.array(limits.high_m) + 1e-9).any():
-        wrong.append("box")
-    rotations = Rotation.from_quat(turns, scalar_first=True)
-    cosine = np.clip(rotations.apply([0, 0, 1]) @ np.array(limits.tool_axis), -1, 1)
-    if np.arccos(cosine).max() > limits.most_tilt_rad + 1e-6:
-        wrong.append("tilt")
-    if np.linalg.norm(np.diff(places, axis=0), axis=1).max() > limits.max_speed_m_s * dt_s + 1e-8:
-        wrong.append("speed")
-    if (rotations[1:] * rotations[:-1].inv()).magnitude().max() > limits.max_turn_rad_s * dt_s + 1e-6:
-        wrong.append("turn")
-    if np.abs(plan.gripper).max() > 1:
-        wrong.append("gripper")
-    return wrong
 
 
 def test_a_sound_chunk_passes_as_it_is() -> None:
@@ -146,18 +128,6 @@ def test_a_tilted_tool_is_brought_back_to_the_cone() -> None:
     np.testing.assert_allclose(tilted, [0.1, 0.2, 0.25, 0.25], atol=1e-6)
 
 
-def starts(generator: np.random.Generator, limits: Limits = LIMITS) -> Pose:
-    """Return a pose inside box and cone."""
-    place = generator.uniform(limits.low_m, limits.high_m)
-    direction = generator.uniform(0, 2 * math.pi)
-    angle = generator.uniform(0, 0.99 * limits.most_tilt_rad)
-    tilted = Rotation.from_rotvec(angle * np.array([math.cos(direction), math.sin(direction), 0.0]))
-    twist = Rotation.from_rotvec([0, 0, generator.uniform(-3, 3)])
-    turn = tilted * Rotation.from_rotvec([math.pi, 0, 0]) * twist
-    x, y, z, w = turn.as_quat().tolist()
-    return Pose(tuple(place.tolist()), (w, x, y, z))
-
-
 ANY_NUMBERS = st.one_of(
     st.floats(-1.5, 1.5),
     st.floats(allow_nan=True, allow_infinity=True),
@@ -177,7 +147,7 @@ ANY_NUMBERS = st.one_of(
     st.integers(0, 2**31),
 )
 def test_whatever_comes_nothing_unsafe_leaves(chunk: np.ndarray, seed: int) -> None:
-    start = starts(np.random.default_rng(seed))
+    start = some_start(np.random.default_rng(seed), LIMITS)
     verdict = gate().check(chunk, start)
     assert (verdict.plan is None) == bool(verdict.refused)
     if verdict.plan is not None:
@@ -187,23 +157,51 @@ def test_whatever_comes_nothing_unsafe_leaves(chunk: np.ndarray, seed: int) -> N
 @pytest.mark.parametrize("seed", range(4))
 def test_chunks_near_the_edges_leave_safe(seed: int) -> None:
     """Slips of every kind at once, which random numbers hardly ever pass: none leaves."""
-    generator = np.random.default_rng(seed)
-    judge, passed = gate(), 0
+    generator, judge = np.random.default_rng(seed), gate()
     for _ in range(1000):
-        start = starts(generator)
-        rotations = Rotation.from_quat(start.turn, scalar_first=True)
-        chunk = np.empty((8, 10))
-        sizes = 10.0 ** generator.uniform(-4, 0.3, 3)
-        chunk[:, :3] = start.position_m + sizes[0] * 0.1 * generator.normal(size=(8, 3)).cumsum(0)
-        turned = [
-            (Rotation.from_rotvec(way) * rotations).as_matrix()[:, :2].T.reshape(-1)
-            for way in sizes[1] * generator.normal(size=(8, 3)).cumsum(0)
-        ]
-        chunk[:, 3:9] = np.array(turned) * generator.uniform(0.5, 2) + 0.05 * generator.normal(size=(8, 6))
-        chunk[:, 9] = sizes[2] * generator.normal(size=8)
-        verdict = judge.check(chunk, start)
+        start = some_start(generator, LIMITS)
+        verdict = judge.check(slipped_chunk(generator, start), start)
         if verdict.plan is not None:
-            passed += 1
             assert not violations(verdict.plan, start, LIMITS, DT_S), (verdict, start)
-    assert passed > 300
+        judge.check(wild_chunk(generator, start), start)
+    assert judge.counts["passed"] > 300
     assert all(judge.counts[f"clamped: {what}"] > 20 for what in (BOX, TILT, SPEED, TURN, GRIPPER))
+
+
+def test_every_orientation_is_read_right() -> None:
+    """Those of a tool that points down have no w: the sign must not hang on rounding."""
+    turns = Rotation.random(300, random_state=0)
+    down = Rotation.from_euler("zx", [[angle, math.pi] for angle in np.linspace(-3.1, 3.1, 50)])
+    wide = Limits(most_tilt_rad=math.pi, absurd_rad=math.pi, max_turn_rad_s=40.0)
+    for turn in Rotation.concatenate([turns, down]):
+        chunk = still(1).astype(np.float64)
+        chunk[0, 3:9] = turn.as_matrix()[:, :2].T.reshape(6)
+        plan = gate(wide).check(chunk, START).plan
+        assert plan is not None
+        found = Rotation.from_quat(plan.poses[0].turn, scalar_first=True)
+        assert (found * turn.inv()).magnitude() < 1e-7
+
+
+def test_what_policies_make_passes_unclamped() -> None:
+    generator, judge = np.random.default_rng(0), gate()
+    for _ in range(100):
+        start = some_start(generator, Limits(most_tilt_rad=0.7))
+        chunk = sound_chunk(generator, start, LIMITS, DT_S)
+        verdict = judge.check(chunk, start)
+        assert verdict.plan is not None and not verdict.clamped
+        np.testing.assert_allclose([pose.position_m for pose in verdict.plan.poses], chunk[:, :3], atol=1e-6)
+    assert judge.counts == {"passed": 100}
+
+
+def test_the_checker_finds_what_is_wrong() -> None:
+    """A plan that is wrong in each way is told to be."""
+
+    def wrong(place: tuple, turn: Quaternion, gripper: float = 0.0) -> list[str]:
+        return violations(Plan((Pose(place, turn),), (gripper,)), START, LIMITS, DT_S)
+
+    assert wrong(START.position_m, DOWN) == []
+    assert wrong((math.nan, 0, 0), DOWN) == ["not finite"]
+    assert wrong(START.position_m, (0.0, 1.1, 0.0, 0.0)) == ["no rotation"]
+    assert wrong((0.48, 0.0, 0.01), DOWN) == ["box", "speed"]
+    assert wrong((0.48, 0.03, 0.22), DOWN, 1.5) == ["speed", "gripper"]
+    assert wrong(START.position_m, (1.0, 0.0, 0.0, 0.0)) == ["tilt", "turn"]
