@@ -119,7 +119,7 @@ def make_policy(
     encoder = {name: getattr(cfg, name) for name in ENCODER}
     hidden = [int(size) for size in cfg.hidden]
     target = f"{HyperPolicy.__module__}.{HyperPolicy.__qualname__}"
-    sizes = {"hidden": hidden, "temperature": float(cfg.choice_temperature)}
+    sizes: dict[str, Any] = {"hidden": hidden, "temperature": float(cfg.choice_temperature)}
     node = {"_target_": target, "_partial_": True, "encoder": encoder, **sizes}
     return HyperPolicy(family.spec, encoder, **sizes, generator=generator), node
 
