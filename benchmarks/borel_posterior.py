@@ -5,7 +5,8 @@ python benchmarks/borel_posterior.py RUN [RUN ...] [--trials 20] [--no-save]
 Runs are of `train borel task=grid_navi`. Their encoders follow mixtures of the logs they learnt from, and
 the chances that the decoders read in the beliefs, in the mean of 32 latents, are compared with the exact ones
 before the goal was seen, by how many cells were seen to be none: chances of these (0 is right), of the others
-(1 over how many there are), and how many pairs of one of each are in the right order (half, by luck).
+(1 over how many there are), and how many pairs of one of each are in the right order (half, by luck). A
+belief is blind to a cell that keeps more than half of its chance once it was seen to be no goal.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SHOWN = (
         "common_trials",
         "asked_steps",
     ),
-    *("reader", "memory", "waves", "latent", "belief_updates"),
+    *("reader", "memory", "waves", "latent", "kl_weight", "belief_updates"),
 )
 _LATENTS, _SEED = 32, 5
 
@@ -69,8 +70,8 @@ def exact_of(trials: Trials, family: GridNavi) -> Posterior:
 
 
 @torch.no_grad()
-def read(run: Run, histories: Histories, family: GridNavi, trials: int) -> list[dict[str, Any]]:
-    """Return a row for each of `BINS` that has beliefs."""
+def read(run: Run, histories: Histories, family: GridNavi, trials: int) -> dict[str, Any]:
+    """Return a row for each of `BINS` that has beliefs, and how many cells the belief is blind to."""
     generator = torch.Generator().manual_seed(_SEED)
     checkpoint = run.load_checkpoint("latest")
     policy = policy_of(checkpoint)
@@ -85,7 +86,17 @@ def read(run: Run, histories: Histories, family: GridNavi, trials: int) -> list[
     cells = family.outcome(family.all_params())
     chances = decoder.chances(belief.sample(noise)).mean(0)[..., cells]  # (M, T + 1, C)
     exact = exact_of(some, family)
-    return [row for low, high in BINS if (row := judged(chances, exact, low, high))]
+    rows = [row for low, high in BINS if (row := judged(chances, exact, low, high))]
+    return {"blind_cells": blind(chances, exact), "rows": rows}
+
+
+def blind(chances: Tensor, exact: Posterior) -> int:
+    """Return how many cells' chances (M, T + 1, C) keep more than half once seen, the goal not found."""
+    said, seen = chances[~exact.found], exact.seen[~exact.found]
+    left, before = (
+        (said * which).sum(0) / which.sum(0).clamp_min(1) for which in (seen.float(), (~seen).float())
+    )
+    return int(((left > before / 2) & seen.any(0)).sum())
 
 
 def judged(chances: Tensor, exact: Posterior, low: int, high: int) -> dict[str, Any]:
@@ -136,9 +147,9 @@ def main() -> None:
         run = Run.open(path)
         with AgentLogs(run.config["logs"]) as logs:
             histories = load_histories(logs)
-        rows = read(run, histories, family, args.trials)
-        print(table(str(path), rows))
-        results.append({"settings": {name: run.config.get(name) for name in SHOWN}, "rows": rows})
+        found = read(run, histories, family, args.trials)
+        print(table(f"{path}: blind to {found['blind_cells']} cells", found["rows"]))
+        results.append({"settings": {name: run.config.get(name) for name in SHOWN}, **found})
     if not args.no_save:
         save_result("borel_posterior", {"runs": results})
 
