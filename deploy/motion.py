@@ -20,13 +20,14 @@ from robofb.deploy.pose import (
 )
 from robofb.errors import UserError
 
-BRAKED, UNSOLVED = "braked before an edge", "braked for want of a way"
+BRAKED, UNSOLVED, NO_POSE = "braked before an edge", "braked for want of a way", "braked: no pose"
 _AXES = 6  # three of the position, three of the orientation
 _SHARE = 1.0 / math.sqrt(3.0)  # of a bound that each axis gets, so that the vector keeps it
 _EDGE_M, _EDGE_RAD = 1e-5, 0.01  # targets stay so far inside: who arrives there need not brake
 _MARGIN_RAD = 0.005  # of the cone: a brake's orientations are looked at here and there alone
 _LOOKS = 6
 _STILL = 1e-6
+_NO_UNIT = 1e-3  # by which a quaternion's length may be off
 _DUST = 1e-9  # rates and ways below are rounding, at which Ruckig gives up
 
 Rates = Sequence[float]  # of six axes
@@ -48,7 +49,8 @@ class MotionLimiter:
 
     Attributes:
         pose: the last set-point.
-        counts: how often it `BRAKED` before an edge, or because no way was found (`UNSOLVED`).
+        counts: how often it `BRAKED` before an edge, because no way was found (`UNSOLVED`), or because the
+            target was none (`NO_POSE`): not finite, or not turned by a unit quaternion.
 
     Raises:
         UserError: the package ruckig is missing, or `pose` is outside box or cone.
@@ -99,7 +101,9 @@ class MotionLimiter:
 
     def step(self, target: Pose | None) -> Pose:
         """Return the next set-point, on the way to `target`; None brakes."""
-        if target is not None:
+        if target is not None and not _is_pose(target):
+            self.counts[NO_POSE] += 1
+        elif target is not None:
             after = self._after(self._follow, self._onward, self._way_to(target))
             if after is not None and self._can_brake(*after):
                 self.pose, self._speed, self._acceleration = after
@@ -179,6 +183,10 @@ def _each(linear: float, angular: float) -> list[float]:
 
 def _without_dust(values: Rates) -> list[float]:
     return [0.0 if abs(value) < _DUST else value for value in values]
+
+
+def _is_pose(target: Pose) -> bool:
+    return all(map(math.isfinite, target.position_m)) and abs(math.hypot(*target.turn) - 1.0) < _NO_UNIT
 
 
 def _text(vector: Vector) -> str:

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from robofb.deploy.limits import Limits
-from robofb.deploy.motion import BRAKED, MotionLimiter
+from robofb.deploy.motion import BRAKED, NO_POSE, MotionLimiter
 from robofb.deploy.pose import Pose, Quaternion, tilt
 from robofb.errors import UserError
 
@@ -117,6 +117,25 @@ def test_the_brake_is_what_keeps_it_inside(monkeypatch: pytest.MonkeyPatch) -> N
     assert chase(FAST, DT_S)[0].counts[BRAKED] > 0
     monkeypatch.setattr(MotionLimiter, "_can_brake", lambda *_: True)
     assert max(tilt(pose.turn, FAST.tool_axis) for pose in chase(FAST, DT_S)[1]) > FAST.most_tilt_rad
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Pose((math.nan, 0.0, 0.2), DOWN),
+        Pose((0.48, math.inf, 0.22), DOWN),
+        Pose(START.position_m, (math.nan, 1.0, 0.0, 0.0)),
+        Pose(START.position_m, (0.0, 0.0, 0.0, 0.0)),
+        Pose((1e300, -1e300, 0.2), DOWN),
+    ],
+)
+def test_a_target_that_is_none_moves_nothing_unsafe(target: Pose) -> None:
+    limiter = MotionLimiter(Limits(), DT_S, START)
+    poses = [limiter.step(Pose((0.6, 0.2, 0.4), DOWN)) for _ in range(30)]
+    poses += [limiter.step(target) for _ in range(200)]
+    assert_within(poses, Limits(), DT_S)
+    assert limiter.at_rest or not limiter.counts
+    assert limiter.counts[NO_POSE] == (0 if target.position_m[0] > 1e200 else 200)
 
 
 def test_rounding_stops_nobody() -> None:
