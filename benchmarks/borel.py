@@ -30,7 +30,7 @@ from robofb.loading import task_node
 from robofb.report import section
 from robofb.run import Run, is_run
 
-EVALUATION_SEED, EVALUATION_TASKS = 80_000_000, 64
+EVALUATION_SEED, EVALUATION_TRIALS = 80_000_000, 128
 # Words for the agents, beside their settings.
 TASKS: dict[str, tuple[str, ...]] = {
     "grid_navi": (),
@@ -94,7 +94,7 @@ class Cell:
         words = (*shared, f"logs={agents / 'logs'}", f"out={run}", *METHODS[self.method])
         call("train", "borel", *((f"resume={run}",) if is_run(run) else words))
         seed = EVALUATION_SEED + self.seed
-        which = ("checkpoint=latest", f"episodes={EVALUATION_TASKS}", f"seed={seed}", "video=false")
+        which = ("checkpoint=latest", f"episodes={EVALUATION_TRIALS}", f"seed={seed}", "video=false")
         call("eval", f"run={run}", *which)
         done = Run.open(run).summary()
         seconds = done["borel_training"]["seconds_by_stage"]

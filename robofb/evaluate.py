@@ -107,9 +107,9 @@ class EvalConfig:
     Attributes:
         run: run folder of any `robofb train`.
         checkpoint: latest, best, or a checkpoint's path.
-        episodes: number of episodes; 256 or more for a figure to be quoted. Of a borel run, of tasks.
+        episodes: number of episodes; 256 or more for a figure to be quoted. Of a borel run, of trials.
         seed: of the episodes; choose another than training's.
-        num_envs: simulated together; changes the speed, not the result. Of a borel run, all tasks are.
+        num_envs: simulated together; changes the speed, not the result. Of a borel run, all trials are.
         execute: actions executed per chunk; null takes the policy's own.
         task: the task; null takes the one that the run was trained on.
         compare_base: also evaluate the frozen base of a residual run, on the same episodes.

@@ -64,7 +64,8 @@ def agents_of(policy: HyperPolicy, family: MetaTask, num_envs: int) -> dict[str,
 def evaluate_run(cfg: Asked, run: Run) -> TrialEvaluation:
     """Evaluate a run of `train borel` in held-out tasks, write the outcome into its folder, and print it.
 
-    `cfg.episodes` is the number of tasks, each of which has one trial; a family of finitely many has all.
+    `cfg.episodes` is the number of trials, each in a task of its own; of a finite family every task has as
+    many as make at least so many.
 
     Raises:
         UserError: the policy is of another task.
@@ -75,9 +76,7 @@ def evaluate_run(cfg: Asked, run: Run) -> TrialEvaluation:
     task = cfg.task or OmegaConf.create(run.config["task"])
     family = build_family(task)
     check_same_spec(policy.spec, family.spec.only(policy.spec.obs), f"the policy in {run.path}")
-    params = draw_tasks(
-        family, None if isinstance(family, FiniteFamily) else cfg.episodes, cfg.seed, held_out=True
-    )
+    params = _judged_in(family, cfg)
     count = int(checkpoint["episodes_per_trial"])
     with closing(make_tasks_env(task, cfg.engine, params)) as env, torch.no_grad():
         results = {
@@ -94,6 +93,14 @@ def evaluate_run(cfg: Asked, run: Run) -> TrialEvaluation:
     return results[OWN]
 
 
+def _judged_in(family: MetaTask, cfg: Asked) -> torch.Tensor:
+    """Return the tasks (N, P) of N trials."""
+    if not isinstance(family, FiniteFamily):
+        return draw_tasks(family, cfg.episodes, cfg.seed, held_out=True)
+    every = draw_tasks(family, None, cfg.seed)
+    return every.repeat(-(-cfg.episodes // len(every)), 1)
+
+
 def _refuse_others(cfg: Asked, run: Run) -> None:
     """Refuse what only other kinds of run can be asked for."""
     for key in ("execute", "compare_base", "also", "visuals"):
@@ -104,7 +111,7 @@ def _refuse_others(cfg: Asked, run: Run) -> None:
 
 
 def table(results: Mapping[str, TrialEvaluation]) -> str:
-    """Return returns by episode, mean and standard error over tasks, a line for each agent."""
+    """Return returns by episode, mean and standard error over trials, a line for each agent."""
     rows = cells(results)
     width = max(20, *(len(row[0]) for row in rows))
     return "\n".join(f"{row[0]:{width}}" + "".join(f"{cell:>16}" for cell in row[1:]) for row in rows)

@@ -35,7 +35,7 @@ def cells(results: Mapping[str, TrialEvaluation]) -> list[tuple[str, ...]]:
     first = next(iter(results.values()))
     trials, episodes = first.returns.shape
     heads = (f"episode {number + 1}" for number in range(episodes))
-    rows: list[tuple[str, ...]] = [(f"return in {trials} tasks", *heads, "together")]
+    rows: list[tuple[str, ...]] = [(f"return in {trials} trials", *heads, "together")]
     for name, each in results.items():
         facts = each.to_dict()
         pairs = [*zip(facts["returns"], facts["standard_errors"], strict=True)]
@@ -55,7 +55,7 @@ def write_trial_report(
     first = next(iter(results.values()))
     episodes = list(range(1, first.returns.shape[1] + 1))
     lines = [Line(name, episodes, each.returns.mean(0).tolist()) for name, each in results.items()]
-    note = "Mean over held-out tasks and its standard error; beliefs are kept from episode to episode."
+    note = "Mean over trials and its standard error, in held-out tasks; beliefs go on from episode to episode."
     title = f"Exploration of {first.task}"
     body = [
         page_head(title, "", {"run": str(run.path), "seed": str(first.seed)}),
