@@ -55,7 +55,7 @@ def write_trial_report(
     first = next(iter(results.values()))
     episodes = list(range(1, first.returns.shape[1] + 1))
     lines = [Line(name, episodes, each.returns.mean(0).tolist()) for name, each in results.items()]
-    note = "Mean over trials and its standard error, in held-out tasks; beliefs go on from episode to episode."
+    note = "Mean over trials and its standard error, in held-out tasks; beliefs are kept between episodes."
     title = f"Exploration of {first.task}"
     body = [
         page_head(title, "", {"run": str(run.path), "seed": str(first.seed)}),
