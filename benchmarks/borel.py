@@ -35,7 +35,7 @@ EVALUATION_SEED, EVALUATION_TRIALS = 80_000_000, 128
 TASKS: dict[str, tuple[str, ...]] = {
     "grid_navi": (),
     "point_robot_sparse": (),
-    "wind": (),
+    "wind": ("task.dense=true",),
     "hidden_holes": ("task.dense=true",),
     "arc_by_touch": (),
     "half_cheetah_vel": (),

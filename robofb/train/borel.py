@@ -126,7 +126,9 @@ class BorelTraining:
         try:
             with InterruptFlag() as interrupt:
                 self._learn_belief(interrupt)
+                started = time.monotonic()
                 transitions = self._relabel()
+                self.seconds["hyper_states"] += time.monotonic() - started
                 self._learn_policy(transitions, interrupt)
         finally:
             torch.set_num_threads(num_threads)
@@ -155,7 +157,6 @@ class BorelTraining:
     @torch.no_grad()
     def _relabel(self) -> HyperTransitions:
         """Return the logs' transitions between hyper-states, and those of mixed trials, drawn for now."""
-        started = time.monotonic()
         made, encoder = [], self.policy.encoder
         if self.cfg.own_trials:
             folder = self.run.path / "hyper_states"
@@ -172,7 +173,6 @@ class BorelTraining:
         joined = HyperTransitions.joined(made)
         if self.policy_updates == 0:
             self.policy.watch(joined.columns["belief"])
-        self.seconds["hyper_states"] += time.monotonic() - started
         return joined
 
     def _learn_policy(self, transitions: HyperTransitions, interrupt: InterruptFlag) -> None:
