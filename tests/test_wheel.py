@@ -57,7 +57,8 @@ def built(tmp_path_factory) -> dict[str, Path]:
     wheel = build("wheel", source, dist)
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(sdist) as archive:
-        archive.extractall(unpacked, filter="data")
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Debian 12's 3.11.2 has none
+        archive.extractall(unpacked, **safely)
     again = tmp_path_factory.mktemp("again")
     return {"sdist": sdist, "wheel": wheel, "again": build("wheel", next(unpacked.iterdir()), again)}
 

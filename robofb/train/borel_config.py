@@ -201,8 +201,6 @@ class BorelConfig:
         if self.algorithm == "iql" and self.conservatism:
             raise UserError(f"conservatism={self.conservatism:g}: iql has none; leave it out")
         check_at_least(self, 0, "choice_temperature")
-        if self.algorithm == "iql" and self.choice_temperature:
-            raise UserError(f"choice_temperature={self.choice_temperature:g}: iql has none; leave it out")
         if not 0.5 <= self.expectile < 1:
             raise UserError(f"expectile={self.expectile:g}: must lie in 0.5..1, below 1")
         check_positive(self, "belief_lr", "kl_weight", "lr", "tau", "temperature")

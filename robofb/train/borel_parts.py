@@ -119,7 +119,8 @@ def make_policy(
     encoder = {name: getattr(cfg, name) for name in ENCODER}
     hidden = [int(size) for size in cfg.hidden]
     target = f"{HyperPolicy.__module__}.{HyperPolicy.__qualname__}"
-    sizes: dict[str, Any] = {"hidden": hidden, "temperature": float(cfg.choice_temperature)}
+    temperature = float(cfg.choice_temperature) if cfg.algorithm == "q_learning" else 0.0
+    sizes: dict[str, Any] = {"hidden": hidden, "temperature": temperature}
     node = {"_target_": target, "_partial_": True, "encoder": encoder, **sizes}
     return HyperPolicy(family.spec, encoder, **sizes, generator=generator), node
 

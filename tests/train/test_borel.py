@@ -189,7 +189,6 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
         (["algorithm=iql", "conservatism=1"], "conservatism=1: iql has none"),
         (["asked_steps=5"], r"asked_steps=5 mixed=0\.7 whole=true: needs mixed=1 whole=true"),
         (["common_trials=true", "mixed=1", "whole=false"], "mixed=1 whole=false: needs mixed=1 whole=true"),
-        (["algorithm=iql", "choice_temperature=0.1"], "choice_temperature=0.1: iql has none"),
         (["redraw_every=3", "fresh_trials=0"], "redraw_every=3 fresh_trials=0: leave nothing to draw anew"),
         (["piece=3", "fresh_trials=0"], "piece=3: there are no whole mixtures; say fresh_trials="),
         (["drawn_tasks=3", "fresh_trials=0"], "drawn_tasks=3: there are no whole mixtures"),
