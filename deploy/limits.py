@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from robofb.deploy.pose import Vector, length
-from robofb.errors import UserError
+from robofb.errors import UserError, check_positive
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class Limits:
         max_turn_rad_s, max_turn_acceleration_rad_s2, max_turn_jerk_rad_s3: of its orientation.
         absurd_m, absurd_rad: an action that lies further than this outside the box or cone, or from the one
             before it, is no slip but nonsense: the whole chunk is refused.
-        max_force_n, max_torque_nm: at the tool, where the arm reports them: beyond, it stops.
 
     Raises:
         UserError: names the value that no arm could work with.
@@ -39,24 +38,20 @@ class Limits:
     max_turn_jerk_rad_s3: float = 100.0
     absurd_m: float = 0.5
     absurd_rad: float = 2.0
-    max_force_n: float = 30.0
-    max_torque_nm: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("low_m", "high_m", "tool_axis"):
+        vectors = ("low_m", "high_m", "tool_axis")
+        for name in vectors:
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
-                raise UserError(f"limits.{name}={list(values)}: needs three finite numbers")
+                raise UserError(f"{name}={list(values)}: needs three finite numbers")
             object.__setattr__(self, name, values)  # lists of a config become what can be hashed
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, (int, float)) and not 0 < value < math.inf:
-                raise UserError(f"limits.{field.name}={value}: must be positive and finite")
+        check_positive(self, *(field.name for field in fields(self) if field.name not in vectors))
         if any(low >= high for low, high in zip(self.low_m, self.high_m, strict=True)):
-            raise UserError(f"limits.low_m={list(self.low_m)}: must lie below high_m={list(self.high_m)}")
+            raise UserError(f"low_m={list(self.low_m)}: must lie below high_m={list(self.high_m)}")
         if self.most_tilt_rad > math.pi:
-            raise UserError(f"limits.most_tilt_rad={self.most_tilt_rad}: must be at most pi")
+            raise UserError(f"most_tilt_rad={self.most_tilt_rad}: must be at most pi")
         size = length(self.tool_axis)
         if size < 1e-6:
-            raise UserError("limits.tool_axis=[0, 0, 0]: needs a direction")
+            raise UserError("tool_axis=[0, 0, 0]: needs a direction")
         object.__setattr__(self, "tool_axis", tuple(value / size for value in self.tool_axis))

@@ -100,7 +100,11 @@ class MotionLimiter:
         return all(abs(rate) < _STILL for rate in (*self._speed, *self._acceleration))
 
     def step(self, target: Pose | None) -> Pose:
-        """Return the next set-point, on the way to `target`; None brakes."""
+        """Return the next set-point, on the way to `target`; None brakes.
+
+        Raises:
+            RuntimeError: not even a brake was found.
+        """
         if target is not None and not _is_pose(target):
             self.counts[NO_POSE] += 1
         elif target is not None:

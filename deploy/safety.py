@@ -1,7 +1,7 @@
 """The gate that every planned chunk passes before anything follows it: sound, inside, and slow enough.
 
-In this order: shape and finiteness; 6D rotations that are rotations; leaps; box and cone; speed. Slips are
-clamped and counted, nonsense is refused. What passes is followed by `motion.MotionLimiter`.
+In this order: shape and finiteness; 6D rotations that are rotations; the box; leaps and speed; the cone.
+Slips are clamped and counted, nonsense is refused. What passes is followed by `motion.MotionLimiter`.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class ChunkGate:
             rotations = _rotations(values[:, 3:9])
             inside = np.clip(values[:, :3], self._low, self._high)
             changed = {
-                BOX: self._beyond(inside - values[:, :3], 0.0, self.limits.absurd_m, "far outside the box"),
-                SPEED: self._beyond(_steps(inside, start), self._step_m, self.limits.absurd_m, "leap"),
+                BOX: _beyond(inside - values[:, :3], 0.0, self.limits.absurd_m, "far outside the box"),
+                SPEED: _beyond(_steps(inside, start), self._step_m, self.limits.absurd_m, "leap"),
                 **self._turned(rotations, start),
             }
         except _RefusedError as refused:
@@ -118,17 +118,10 @@ class ChunkGate:
             raise _RefusedError("no array of numbers")
         if chunk.ndim != 2 or chunk.shape[1] != ACTION_DIM or not 1 <= len(chunk) <= self.most_actions:
             raise _RefusedError("shape")
-        values = chunk.astype(np.float64)
+        values = np.array(chunk, np.float64)
         if not np.isfinite(values).all():
             raise _RefusedError("not finite")
         return values
-
-    def _beyond(self, ways: np.ndarray, most: float, absurd: float, why: str) -> bool:
-        """Return whether any of some ways (H, 3) is longer than `most`; refuse those beyond `absurd`."""
-        longest = float(np.sqrt(np.einsum("hj,hj->h", ways, ways).max()))
-        if not longest <= absurd:
-            raise _RefusedError(why)
-        return longest > most + _SLACK
 
     def _turned(self, rotations: np.ndarray, start: Pose) -> dict[str, bool]:
         """Return whether any of the rotations (H, 3, 3), a row each column, is tilted or turns too far."""
@@ -154,6 +147,14 @@ class ChunkGate:
             now = Pose(toward(now.position_m, pose.position_m, self._step_m), turn)
             poses.append(now)
         return poses
+
+
+def _beyond(ways: np.ndarray, most: float, absurd: float, why: str) -> bool:
+    """Return whether any of some ways (H, 3) is longer than `most`; refuse those beyond `absurd`."""
+    longest = float(np.sqrt(np.einsum("hj,hj->h", ways, ways).max()))
+    if not longest <= absurd:
+        raise _RefusedError(why)
+    return longest > most + _SLACK
 
 
 def _rotations(columns: np.ndarray) -> np.ndarray:

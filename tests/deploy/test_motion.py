@@ -158,9 +158,9 @@ def test_a_tool_outside_is_refused_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"low_m": (0.7, 0, 0)}, r"limits.low_m=\[0.7, 0.0, 0.0\]: must lie below high_m"),
-        ({"max_speed_m_s": 0.0}, "limits.max_speed_m_s=0.0: must be positive and finite"),
-        ({"max_jerk_m_s3": math.inf}, "limits.max_jerk_m_s3=inf"),
+        ({"low_m": (0.7, 0, 0)}, r"low_m=\[0.7, 0.0, 0.0\]: must lie below high_m"),
+        ({"max_speed_m_s": 0.0}, "max_speed_m_s=0.0: must be positive and finite"),
+        ({"max_jerk_m_s3": math.inf}, "max_jerk_m_s3=inf"),
         ({"tool_axis": (0, 0, 0)}, "needs a direction"),
         ({"high_m": (1, 2)}, "needs three finite numbers"),
         ({"most_tilt_rad": 4.0}, "must be at most pi"),

@@ -83,6 +83,11 @@ def test_nonsense_in_one_action_refuses_the_chunk(column: object, value: object,
     assert gate().check(chunk, START).refused == why
 
 
+def test_a_masked_array_is_read_as_its_numbers() -> None:
+    hidden = np.ma.masked_invalid(np.where(np.arange(10) == 0, math.nan, still()))
+    assert gate().check(hidden, START).refused == "not finite"
+
+
 def test_leaps_are_refused() -> None:
     chunk = still()
     chunk[2, 1], chunk[3, 1] = 0.29, -0.29
