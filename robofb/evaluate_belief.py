@@ -97,7 +97,7 @@ def _judged_in(family: MetaTask, cfg: Asked) -> torch.Tensor:
     """Return the tasks (N, P) of N trials."""
     if not isinstance(family, FiniteFamily):
         return draw_tasks(family, cfg.episodes, cfg.seed, held_out=True)
-    every = draw_tasks(family, None, cfg.seed)
+    every = family.all_params()
     return every.repeat(-(-cfg.episodes // len(every)), 1)
 
 

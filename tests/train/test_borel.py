@@ -25,7 +25,7 @@ from robofb.train import agents, borel, borel_parts
 SMALL = ("task.max_steps=6", "belief_updates=12", "updates=20", "select_every=10", "save_every=1000")
 MORE = ("log_every=5", "belief_tasks=3", "fresh_trials=4", "memory=8", "hidden=[16]", "batch_size=32")
 WHOLE = ("mixture_episodes=null", "piece=null", "drawn_tasks=0", "reader=gru", "waves=0", "latent=5")
-ALONE = ("common_trials=false", "asked_steps=0")
+ALONE = ("common_trials=false", "asked_steps=0", "redraw_every=0", "choice_temperature=0")
 BOTH = ("own_trials=true", "mixed=0.7", *WHOLE, *ALONE)  # the logs' own trials, and mixtures
 MIXED = ("mixed=1", "own_trials=false", "piece=4", "mixture_episodes=3", "reader=pooled", "waves=2")
 AGAIN = ("redraw_every=4", "choice_temperature=0.1")
