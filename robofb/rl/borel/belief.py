@@ -45,7 +45,7 @@ def _draw_weights(layer: nn.Module, size: int, generator: torch.Generator | None
 
 
 class Memory(nn.Module):
-    """What is remembered of a trial's steps.
+    """What is remembered of a trial's steps: `said` by each of them alone, then taken `through` one by one.
 
     Args:
         size_in: X, of a step.
@@ -62,12 +62,16 @@ class Memory(nn.Module):
         """Make the layers."""
         raise NotImplementedError
 
-    def through(self, steps: Tensor) -> Tensor:
-        """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
+    def said(self, steps: Tensor) -> Tensor:
+        """Return what steps (..., X) say by themselves, (..., S)."""
         raise NotImplementedError
 
-    def after(self, hidden: Tensor, step: Tensor) -> Tensor:
-        """Return what is remembered (n, size) after one more step (n, X)."""
+    def through(self, said: Tensor) -> Tensor:
+        """Return what is remembered after each of T steps that said (M, T, S), (M, T, size)."""
+        raise NotImplementedError
+
+    def after(self, hidden: Tensor, said: Tensor) -> Tensor:
+        """Return what is remembered (n, size) after one more step that said (n, S)."""
         raise NotImplementedError
 
 
@@ -79,14 +83,18 @@ class GruMemory(Memory):
         self.gru = nn.GRU(size_in, self.size, batch_first=True)
         _draw_weights(self.gru, self.size, generator)
 
-    def through(self, steps: Tensor) -> Tensor:
+    def said(self, steps: Tensor) -> Tensor:
+        """Return steps (..., X) as they are."""
+        return steps
+
+    def through(self, said: Tensor) -> Tensor:
         """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
-        hidden: Tensor = self.gru(steps)[0]
+        hidden: Tensor = self.gru(said)[0]
         return hidden
 
-    def after(self, hidden: Tensor, step: Tensor) -> Tensor:
+    def after(self, hidden: Tensor, said: Tensor) -> Tensor:
         """Return what is remembered (n, size) after one more step (n, X)."""
-        last: Tensor = self.gru(step[:, None], hidden[None])[1][0]
+        last: Tensor = self.gru(said[:, None], hidden[None])[1][0]
         return last
 
 
@@ -105,20 +113,20 @@ class PooledMemory(Memory):
         _draw_weights(self.first, size_in, generator)
         _draw_weights(self.second, self.size, generator)
 
-    def through(self, steps: Tensor) -> Tensor:
-        """Return what is remembered after each of T steps (M, T, X), (M, T, size)."""
-        return self._said(steps).cummax(1).values
-
-    def after(self, hidden: Tensor, step: Tensor) -> Tensor:
-        """Return what is remembered (n, size) after one more step (n, X)."""
-        return torch.maximum(hidden, self._said(step))
-
-    def _said(self, steps: Tensor) -> Tensor:
+    def said(self, steps: Tensor) -> Tensor:
         """Return what steps (..., X) say, (..., size), above 0, which is what is remembered of none.
 
         Nothing here is flat: units that rectify die, and six of GridNavi's 21 cells stayed unseen for good.
         """
         return F.softplus(self.second(F.silu(self.first(steps))))
+
+    def through(self, said: Tensor) -> Tensor:
+        """Return the largest of what was said after each of T steps (M, T, size), (M, T, size)."""
+        return said.transpose(1, 2).contiguous().cummax(-1).values.transpose(1, 2)
+
+    def after(self, hidden: Tensor, said: Tensor) -> Tensor:
+        """Return the larger of what is remembered and what one more step says, (n, size)."""
+        return torch.maximum(hidden, said)
 
 
 MEMORIES: dict[str, type[Memory]] = {"gru": GruMemory, "pooled": PooledMemory}
@@ -221,15 +229,35 @@ class BeliefEncoder(nn.Module):
 
     def forward(self, trials: Trials) -> Belief:
         """Return beliefs (M, T + 1, Z): before the first step, and after each; behind the last, nothing."""
-        inputs = self.steps(trials.obs, trials.action, trials.next_obs, trials.reward)
-        hidden = self.memory.through(inputs)
+        hidden = self.memory.through(self._said(trials))
         first = torch.zeros_like(hidden[:, :1])
         return self.read(torch.cat([first, hidden], 1))
 
     def after(self, hidden: Tensor, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor) -> Tensor:
         """Return memories (n, memory) after one more step of each."""
         inputs = self.steps(obs, action, next_obs, reward)
-        return self.memory.after(hidden, inputs)
+        return self.memory.after(hidden, self.memory.said(inputs))
+
+    def _said(self, trials: Trials) -> Tensor:
+        """Return what each step of trials (M, T) says, (M, T, S); of equal ones, it is computed once."""
+        parts = (trials.obs, trials.action, trials.next_obs, trials.reward[..., None])
+        rows = torch.cat([part.flatten(0, 1).float() for part in parts], -1)
+        first, which = distinct(rows)
+        obs, action, next_obs, reward = (part.flatten(0, 1).index_select(0, first) for part in parts)
+        said = self.memory.said(self.steps(obs, action, next_obs, reward[:, 0]))
+        return said.index_select(0, which).unflatten(0, trials.reward.shape)
+
+
+def distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return numbers (U,) of rows among (R, D) that all others equal, and (R,) which of these each equals.
+
+    A few of them may be equal to each other: rows are told apart by a weighted sum, which is quick.
+    """
+    weights = torch.rand(rows.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    keys, which = (rows.double() @ weights.to(rows.device)).unique(return_inverse=True)
+    number = torch.arange(len(rows), device=rows.device)
+    first = number.new_empty(len(keys)).scatter_(0, which, number)
+    return (first, which) if bool((rows[first[which]] == rows).all()) else (number, number)
 
 
 def kl_between(belief: Belief, before: Belief) -> Tensor:

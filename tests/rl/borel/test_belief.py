@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch.distributions import Independent, Normal, kl_divergence
 
 from rl.borel.examples import FAMILY, visits, walks
 from robofb.envs.meta.point_robot_sparse import PointRobotSparse
-from robofb.rl.borel.belief import Belief, BeliefEncoder, kl_between, sequential_kl
+from robofb.rl.borel.belief import Belief, BeliefEncoder, distinct, kl_between, sequential_kl
 from robofb.rl.borel.belief_learner import BeliefLearner
 from robofb.rl.borel.decoders import OutcomeDecoder, RewardDecoder, Said, StateDecoder
 from robofb.rl.histories import Trials
@@ -72,6 +76,47 @@ def test_a_pooled_memory_does_not_mind_the_order_of_steps(reader: str) -> None:
     shuffled = trials._replace(**{name: getattr(trials, name)[:, order] for name in names})
     gap = (encoder(trials).flat()[:, -1] - encoder(shuffled).flat()[:, -1]).abs().max().item()
     assert gap < 1e-5 if reader == "pooled" else gap > 1e-3
+
+
+SHAPES = st.tuples(st.integers(1, 30), st.integers(1, 3))
+
+
+@given(arrays(np.float32, SHAPES, elements=st.sampled_from([0, 1, 2.5])))
+def test_each_row_equals_the_one_that_stands_for_it(values: np.ndarray) -> None:
+    rows = torch.from_numpy(values)
+    first, which = distinct(rows)
+    torch.testing.assert_close(rows[first][which], rows, atol=0, rtol=0)
+    assert len(first) == len({tuple(row) for row in values.tolist()})
+
+
+def test_rows_that_a_weighted_sum_confuses_are_kept_apart() -> None:
+    weights = torch.rand(2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = torch.stack([torch.stack([weights[1], -weights[0]]), torch.zeros(2, dtype=torch.float64)])
+    first, which = distinct(rows)
+    assert sorted(first.tolist()) == [0, 1] and rows[first][which].equal(rows)
+
+
+def test_steps_taken_in_once_teach_as_much_as_one_by_one() -> None:
+    encoder = make_encoder(reader="pooled")
+    trials = some_trials()
+    twice = Trials(*(torch.cat([part, part]) for part in trials))
+
+    def slopes(beliefs: Belief) -> dict[str, torch.Tensor]:
+        encoder.zero_grad()
+        beliefs.flat().square().sum().backward()
+        return {name: weights.grad.clone() for name, weights in encoder.named_parameters()}
+
+    at_once = slopes(encoder(twice))
+    each = [
+        encoder.steps(*(part[:, t] for part in (twice.obs, twice.action, twice.next_obs, twice.reward)))
+        for t in range(twice.obs.shape[1])
+    ]
+    hidden = [encoder.blank(6)]
+    for step in each:
+        hidden.append(encoder.memory.after(hidden[-1], encoder.memory.said(step)))
+    one_by_one = slopes(encoder.read(torch.stack(hidden, 1)))
+    for name, slope in one_by_one.items():
+        torch.testing.assert_close(at_once[name], slope, atol=1e-4, rtol=1e-4)
 
 
 def test_waves_are_sines_and_cosines_of_6_3_and_1_5_deviations() -> None:
