@@ -64,15 +64,13 @@ class LoopedMeans(nn.Module):
 
     def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
         net, rows = self.fast.net, []
-        first = torch.cat([net.of_z.weight, net.of_x.weight], 1)
         inputs = self.fast.inputs(trials, encoder)
         for m in range(len(z)):
             shape = (z.shape[1], inputs.shape[1], -1)
-            pairs = torch.cat([z[m][:, None].expand(shape), inputs[m][None].expand(shape)], -1)
-            out = F.linear(pairs, first, net.of_z.bias)
-            for layer in net.layers:
-                out = layer(F.relu(out))
-            error = out[..., 0] - self.fast.scale * trials.reward[m]
+            latents, steps = z[m][:, None].expand(shape), inputs[m][None].expand(shape)
+            weights = (net.of_z(latents) + net.straight(latents)) / net.features**0.5
+            features, alone = net.of_x(steps).split([net.features, 1], -1)
+            error = (weights * features).sum(-1) + alone[..., 0] - self.fast.scale * trials.reward[m]
             rows.append(0.5 * (error**2 * trials.valid[m]).sum(-1))
         return torch.stack(rows)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robofb.meta_interfaces import MetaTask, OutcomeFamily
+from robofb.nets.factored import FactoredMlp
 from robofb.nets.pairwise import PairwiseMlp
 from robofb.rl.borel.belief import BeliefEncoder
 from robofb.rl.histories import Trials
@@ -129,7 +130,7 @@ class RewardDecoder(nn.Module):
         self.sees_move = sees_move
         self.register_buffer("scale", torch.tensor(float(scale)))
         size = encoder.place_dim + (encoder.place_dim + encoder.action_dim if sees_move else 0)
-        self.net = PairwiseMlp(latent, size, hidden, 1)
+        self.net = FactoredMlp(latent, size, hidden)
 
     def watch(self, rewards: Tensor) -> None:
         """Measure rewards by the deviation of these (n,) from now on."""
@@ -137,7 +138,7 @@ class RewardDecoder(nn.Module):
 
     def surprise(self, z: Tensor, trials: Trials, encoder: BeliefEncoder) -> Tensor:
         """Return (M, L), constants left out; see `Decoder`."""
-        error = self.net(z, self.inputs(trials, encoder))[..., 0] - self.scale * trials.reward[:, None]
+        error = self.net(z, self.inputs(trials, encoder)) - self.scale * trials.reward[:, None]
         return 0.5 * (error**2 * trials.valid[:, None]).sum(-1)
 
     def inputs(self, trials: Trials, encoder: BeliefEncoder) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from nets.test_factored import of_one_pair
 from torch.distributions import Independent, Normal, kl_divergence
 
 from rl.borel.examples import FAMILY, visits, walks
@@ -180,8 +181,8 @@ def test_reward_and_state_decoders_measure_each_pair_of_latent_and_step() -> Non
                 before = encoder.states(trials.obs[row, t])
                 after = encoder.states(trials.next_obs[row, t])
                 move = torch.cat([before, encoder.actions(trials.action[row, t])])
-                told = _by_hand(reward.net, z[row, latent], torch.cat([move, after]))
-                expected[0] += 0.5 * float((told[0] - 2.0 * trials.reward[row, t]) ** 2)
+                told = of_one_pair(reward.net, z[row, latent], torch.cat([move, after]))
+                expected[0] += 0.5 * (told - 2.0 * float(trials.reward[row, t])) ** 2
                 change = (after - before) / state.deviation
                 expected[1] += 0.5 * float(((_by_hand(state.net, z[row, latent], move) - change) ** 2).sum())
             assert float(reward.surprise(z, trials, encoder)[row, latent]) == pytest.approx(
