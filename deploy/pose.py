@@ -132,6 +132,19 @@ def turned_toward(start: Quaternion, end: Quaternion, furthest_rad: float) -> Qu
     return unit(product(turn_of((x * share, y * share, z * share)), start))
 
 
+def moved(pose: Pose, way: Vector, rotvec: Vector, share: float = 1.0) -> Pose:
+    """Return a pose moved by a share of `way` [m], turned by as much of `rotvec` [rad], in the base frame."""
+    x, y, z = pose.position_m
+    place = (x + share * way[0], y + share * way[1], z + share * way[2])
+    turn = turn_of((share * rotvec[0], share * rotvec[1], share * rotvec[2]))
+    return Pose(place, unit(product(turn, pose.turn)))
+
+
+def blend(start: Pose, end: Pose, share: float) -> Pose:
+    """Return the pose a share of the way from `start` to `end`: straight, and turning at an even rate."""
+    return moved(start, difference(end.position_m, start.position_m), between(start.turn, end.turn), share)
+
+
 def tilt(q: Quaternion, axis: Vector) -> float:
     """Return the angle [rad] in [0, pi] of the turned frame's z axis from a unit vector."""
     pointing = z_axis(q)
