@@ -30,7 +30,7 @@ from robofb.loading import task_node
 from robofb.report import section
 from robofb.run import Run, is_run
 
-EVALUATION_SEED, EVALUATION_TRIALS = 80_000_000, 128
+EVALUATION_SEED, EVALUATION_TRIALS = 80_000_000, 512
 # Words for the agents, beside their settings.
 TASKS: dict[str, tuple[str, ...]] = {
     "grid_navi": (),
