@@ -90,6 +90,11 @@ class Timeline:
         self._plan = self._gap = None
         return self.epoch
 
+    @property
+    def follows(self) -> bool:
+        """Whether a plan was taken in this epoch."""
+        return self._plan is not None
+
     def take(self, plan: TimedPlan, now_s: float) -> str:
         """Follow `plan` from now on; return why not, empty where it is followed."""
         refused = self._refused(plan, now_s)
