@@ -40,7 +40,7 @@ class SimCell:
             raise ValueError("a cell needs one environment without auto-reset")
         self.spec = env.spec
         self._env = env
-        self._tool = _tool_columns(env)
+        self._tool = tool_columns(env)
         self._view: ImageObserver | None = None
         if view_px is not None and env.images is None:
             model = env.engine.model
@@ -113,7 +113,7 @@ class SimCell:
         return self._state
 
 
-def _tool_columns(env: SimVecEnv) -> PoseColumns:
+def tool_columns(env: SimVecEnv) -> PoseColumns:
     """Return where the tool's pose stands in the state observation."""
     poses = find_poses(env.spec.obs["state"]) if "state" in env.spec.obs else []
     tool = [pose for pose in poses if (pose.body, pose.frame) == (EE, "base") and pose.rotation]

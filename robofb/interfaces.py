@@ -118,6 +118,16 @@ class ScriptedTask(Task, Protocol):
         ...
 
 
+@runtime_checkable
+class SteeredTask(Task, Protocol):
+    """A task whose arm can be sent set-points more often than once in a control step."""
+
+    def steer(self, engine: Engine, action: Tensor, share: float = 1.0) -> None:
+        """Turn actions (B, A) into controls that bring the arm there within a share of a control step."""
+        ...
+
+
+@runtime_checkable
 class PerturbingTask(Task, Protocol):
     """A task that may disturb what it shows while an episode runs."""
 

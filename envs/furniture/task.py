@@ -181,24 +181,30 @@ class FurnitureTask(ABC):
         return spec.compile()
 
     def apply(self, engine: Engine, action: Tensor) -> None:
-        """Command an absolute TCP pose and the gripper for one control step.
+        """Command an absolute TCP pose and the gripper for one control step; see `steer`."""
+        self.steer(engine, action)
+
+    def steer(self, engine: Engine, action: Tensor, share: float = 1.0) -> None:
+        """Command a TCP pose and the gripper, to be reached within a share of a control step.
 
         Args:
+            engine: simulates.
             action: (B, 10) TCP position in the base frame [m], 6D rotation, gripper (> 0 closes).
+            share: above 0, 1 at most.
         """
         action = action.to(engine.device, torch.float64)
         position = torch.minimum(torch.maximum(action[:, :3], self._low), self._high)
-        self.command_pose(engine, position, rot6d_to_matrix(action[:, 3:9]))
+        self.command_pose(engine, position, rot6d_to_matrix(action[:, 3:9]), share)
         gripper = torch.where(action[:, 9] > 0, -GRIPPER_SPEED_M_S, GRIPPER_SPEED_M_S)
         engine.field("ctrl")[:, franka.NUM_JOINTS] = gripper.to(engine.field("ctrl").dtype)
 
-    def command_pose(self, engine: Engine, position: Tensor, rotation: Tensor) -> None:
-        """Command a TCP pose, (B, 3) [m] and (B, 3, 3) in the base frame, for one control step."""
+    def command_pose(self, engine: Engine, position: Tensor, rotation: Tensor, share: float = 1.0) -> None:
+        """Command a TCP pose, (B, 3) [m] and (B, 3, 3) in the base frame, for a share of a control step."""
         commanded = engine.field("act")[:, : franka.NUM_JOINTS].double()  # angles, integrated by actuators
         posture = self._home.to(engine.device) if self.keeps_posture else None
         joints = solve_differential_ik(self._arm, commanded, position, rotation, posture=posture)
         control = engine.field("ctrl")
-        control[:, : franka.NUM_JOINTS] = ((joints - commanded) / CONTROL_DT_S).to(control.dtype)
+        control[:, : franka.NUM_JOINTS] = ((joints - commanded) / (share * CONTROL_DT_S)).to(control.dtype)
 
     def perturb(self, engine: Engine, rng: EpisodeRng) -> None:
         """Push every part with the chance `perturbation`; for the start of a control step.

@@ -10,7 +10,7 @@ import mujoco
 import torch
 from torch import Tensor
 
-from robofb.interfaces import Engine, PerturbingTask, Task
+from robofb.interfaces import Engine, PerturbingTask, SteeredTask, Task
 from robofb.rng import DOMAIN_STREAM, PERTURBATION_STREAM, RESET_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.pose_noise import PoseNoise
@@ -102,6 +102,28 @@ class SimVecEnv:
         self._perturb()
         self.task.apply(self.engine, action)
         self.engine.step(self.task.num_substeps)
+        return self._judge()
+
+    def step_part(self, action: Tensor, number: int, parts: int) -> Step | None:
+        """Do part `number`, 0 .. parts - 1, of a control step under actions of its own.
+
+        What happens once in a control step happens in the first part; the last one returns what `step` does.
+
+        Raises:
+            ValueError: see `step`; or the physics of a control step cannot be cut into so many parts.
+        """
+        if self.task.num_substeps % parts:
+            raise ValueError(f"parts={parts}: must divide the {self.task.num_substeps} steps of physics")
+        check_action(action, (self.num_envs, *self.spec.action.shape))
+        if number == 0:
+            self._perturb()
+            self.task.apply(self.engine, action)
+        cast(SteeredTask, self.task).steer(self.engine, action, 1 / parts)
+        self.engine.step(self.task.num_substeps // parts)
+        return self._judge() if number == parts - 1 else None
+
+    def _judge(self) -> Step:
+        """Return what a control step came to; begin anew where an episode ended."""
         score, diverged = self.task.score(self.engine), self.engine.diverged()
         if diverged.any():
             score = _without(score, diverged)

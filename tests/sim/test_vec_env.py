@@ -63,6 +63,36 @@ def test_seed_fixes_the_start_and_another_seed_changes_it():
     assert not torch.isclose(first, other).all(-1).any()
 
 
+def test_a_control_step_in_one_part_is_a_control_step():
+    one, other = (SimVecEnv(OneLegInsert(perturbation=0.5), 2) for _ in range(2))
+    one.reset(3)
+    other.reset(3)
+    for action in actions(2, 4):
+        step, part = one.step(action), other.step_part(action, 0, 1)
+        assert part is not None
+        assert torch.equal(step.obs["state"], part.obs["state"]) and torch.equal(step.reward, part.reward)
+
+
+def test_parts_towards_the_same_pose_end_where_a_step_does():
+    """The command of a step is a ramp in joint space; its parts go the straight way, a little beside it."""
+    one, other = (SimVecEnv(OneLegInsert(), 1) for _ in range(2))
+    pose, _ = one.reset(0)["state"][:, :9].clone(), other.reset(0)
+    start = pose[:, :3]
+    goal = torch.cat([start + torch.tensor([0.01, 0.005, -0.01]), pose[:, 3:], -torch.ones(1, 1)], 1)
+    for _ in range(5):
+        step = one.step(goal)
+        for number in range(6):
+            target = goal.clone()
+            target[:, :3] = start + (goal[:, :3] - start) * (number + 1) / 6
+            part = other.step_part(target, number, 6)
+            assert (part is None) == (number < 5)
+        start = goal[:, :3]
+    torch.testing.assert_close(part.obs["state"][:, :9], step.obs["state"][:, :9], atol=2e-4, rtol=0)
+    assert other.elapsed.tolist() == [5]
+    with pytest.raises(ValueError, match="parts=5: must divide the 12"):
+        other.step_part(goal, 0, 5)
+
+
 def test_time_limit_truncates_and_keeps_the_last_observation():
     env = SimVecEnv(OneLegInsert(max_steps=3), 2)
     env.reset(0)

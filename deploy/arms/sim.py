@@ -1,0 +1,97 @@
+"""A simulated task as an arm: a policy goes the whole way that it goes on a real one."""
+
+from __future__ import annotations
+
+import torch
+
+from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget
+from robofb.deploy.pose import Pose, columns_of
+from robofb.deploy.sim_cell import tool_columns
+from robofb.errors import UserError
+from robofb.geometry import matrix_to_quat
+from robofb.interfaces import SteeredTask
+from robofb.sim.vec_env import SimVecEnv
+from robofb.types import Obs, Step
+
+
+class SimArm:
+    """Move one simulated world by set-points, `parts` of them a control step. Satisfies `arms.arm.RobotArm`.
+
+    Its time is simulated, and passes where it is commanded.
+
+    Args:
+        env: of one world, without auto-reset; the arm closes it.
+        parts: set-points in a control step.
+
+    Attributes:
+        obs: the newest observations of the task, of the last whole control step.
+        step: what the last whole control step came to; None before the first.
+        time_s: simulated since the episode began.
+
+    Raises:
+        UserError: the task has no arm that is steered by tool poses, or its physics has no such parts.
+    """
+
+    def __init__(self, env: SimVecEnv, parts: int) -> None:
+        if env.num_envs != 1 or env.autoreset:
+            raise ValueError("an arm needs one environment without auto-reset")
+        if not isinstance(env.task, SteeredTask):
+            raise UserError(f"task {env.spec.task} has no arm that takes set-points within a control step")
+        if parts < 1 or env.task.num_substeps % parts:
+            raise UserError(f"parts={parts}: must divide the {env.task.num_substeps} steps of physics")
+        self.env, self.parts = env, parts
+        self.dt_s = env.spec.control_dt / parts
+        self._tool = tool_columns(env)
+        self._done = 0  # parts
+        self._gripper = -1.0
+        self.obs: Obs = {}
+        self.step: Step | None = None
+        self.home = Pose((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the episode began."""
+        return self._done * self.dt_s
+
+    def begin(self, seed: int) -> None:
+        """Start the episode that `seed` gives; where the tool is then is home."""
+        self.obs, self.step, self._done, self._gripper = self.env.reset(seed), None, 0, -1.0
+        self.home = self._pose(self.obs)
+
+    def connect(self) -> None:
+        """Nothing is to be opened."""
+
+    def state(self) -> ArmState:
+        """Return where the tool is now, within a control step as well."""
+        pose = self._pose(self.env.task.observe(self.env.engine))
+        return ArmState(self.time_s, float(self._done), pose, gripper=self._gripper)
+
+    def command(self, target: ArmTarget) -> ArmTarget:
+        """Simulate until the next set-point is due."""
+        if self.step is not None and bool(self.step.terminated[0] | self.step.truncated[0]):
+            raise ArmError("the episode is over")
+        x, y, _ = columns_of(target.pose.turn)
+        action = torch.tensor([[*target.pose.position_m, *x, *y, target.gripper]], dtype=torch.float32)
+        step = self.env.step_part(action, self._done % self.parts, self.parts)
+        self._done += 1
+        self._gripper = target.gripper
+        if step is not None:
+            self.step, self.obs = step, step.final_obs
+        return target
+
+    def stop(self) -> None:
+        """Stand: nothing moves while nobody commands."""
+
+    def recover(self) -> None:
+        """Nothing is to be cleared."""
+
+    def close(self) -> None:
+        """Release the simulator; safe twice."""
+        self.env.close()
+
+    def _pose(self, obs: Obs) -> Pose:
+        state = obs["state"][0].double()
+        turn = matrix_to_quat(self._tool.matrix(state))
+        x, y, z = state[..., self._tool.position].tolist()
+        w, i, j, k = turn.tolist()
+        return Pose((x, y, z), (w, i, j, k))
