@@ -34,7 +34,7 @@ class TimedPlan(NamedTuple):
         epoch: in which it was asked for; see `Timeline.bump`.
         observed_s: when what it was made from was seen.
         dt_s: between its actions: the first ends its step at `observed_s + dt_s`.
-        start: the commanded pose at `observed_s`.
+        start: the commanded pose at `observed_s`. The plan that follows another gets one from `Timeline`.
         plan: poses and gripper.
     """
 
@@ -100,6 +100,8 @@ class Timeline:
         refused = self._refused(plan, now_s)
         self.counts[f"refused: {refused}" if refused else "taken"] += 1
         if not refused:
+            if self._plan is not None:
+                plan = plan._replace(start=_as_parallel(plan, self._plan))
             before, ahead = self.target(now_s), plan.at(now_s)
             self._gap = None if before is None else _gap(ahead.pose, before.pose)
             self._plan, self._since_s = plan, now_s
@@ -126,6 +128,15 @@ class Timeline:
         if self._plan is not None and plan.observed_s <= self._plan.observed_s:
             return OUTRUN
         return LATE if now_s >= plan.ends_s else ""
+
+
+def _as_parallel(plan: TimedPlan, before: TimedPlan) -> Pose:
+    """Return where `plan` must start for its first step to be that of the plan before it, beside which it is.
+
+    Plans that agree are then one way, however far the arm lags behind them.
+    """
+    step = _gap(*(before.at(time_s).pose for time_s in (plan.observed_s, plan.observed_s + plan.dt_s)))
+    return moved(plan.plan.poses[0], *step, -1.0)
 
 
 def _gap(start: Pose, end: Pose) -> tuple[Vector, Vector]:

@@ -65,6 +65,23 @@ def test_one_plan_fades_into_the_next() -> None:
     assert x == pytest.approx([0.40, 0.405, 0.41, 0.42, 0.42])
 
 
+def test_plans_that_agree_are_one_way() -> None:
+    """A chunk told anew at every action, each time without its past, is followed as if it were told once."""
+    once, often = Timeline(execute=4), Timeline(execute=4)
+    whole = plan(0.4, 10.0)
+    once.take(whole, 10.0)
+    for k in range(4):
+        rest = Plan(whole.plan.poses[k:], whole.plan.gripper[k:])
+        lagging = Pose((0.3, 0.0, 0.2), DOWN)  # where a slow arm was commanded to be
+        start = whole.start if k == 0 else lagging
+        assert often.take(TimedPlan(0, 10.0 + k * DT_S, DT_S, start, rest), 10.0 + k * DT_S + 0.03) == ""
+        for now_s in np.arange(10.0 + k * DT_S + 0.03, 10.13 + k * DT_S, 0.01):
+            a, b = once.target(now_s), often.target(now_s)
+            assert a is not None and b is not None
+            assert a.pose.position_m == pytest.approx(b.pose.position_m, abs=1e-9)
+            assert angle_between(a.pose.turn, b.pose.turn) < 1e-7 and a.gripper == b.gripper
+
+
 @given(st.lists(st.tuples(st.floats(0.02, 0.3), st.floats(0.3, 0.6)), min_size=2, max_size=8))
 def test_nothing_jumps_however_plans_come(arrivals: list[tuple[float, float]]) -> None:
     """Within 1 ms a target moves by no more than its plan and the fade of all gaps so far can."""
