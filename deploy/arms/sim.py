@@ -53,9 +53,10 @@ class SimArm:
         """Simulated time since the episode began."""
         return self._done * self.dt_s
 
-    def begin(self, seed: int) -> None:
-        """Start the episode that `seed` gives; where the tool is then is home."""
-        self.obs, self.step, self._done, self._gripper = self.env.reset(seed), None, 0, -1.0
+    def begin(self, episode_seed: int) -> None:
+        """Start the episode of a seed, see `SimVecEnv.repeat`; where the tool is then is home."""
+        self.obs = self.env.repeat(torch.tensor([episode_seed]))
+        self.step, self._done, self._gripper = None, 0, -1.0
         self.home = self._pose(self.obs)
 
     def connect(self) -> None:

@@ -1,0 +1,39 @@
+"""What a policy plans from here on, for a controller that needs more than the next action."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from robofb.interfaces import Agent
+from robofb.policies.executor import ChunkExecutor
+from robofb.policies.residual_agent import ResidualAgent
+from robofb.types import Obs
+
+
+class Planner:
+    """Ask an agent of one world for its next action, and say what is left of its chunk as well.
+
+    Of a residual, the next action is corrected; the ones after it are the base policy's, and are followed
+    only where the next plan is late.
+
+    Args:
+        agent: of one env.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        executor = agent.executor if isinstance(agent, ResidualAgent) else agent
+        self._executor = executor if isinstance(executor, ChunkExecutor) else None
+
+    def begin(self, seed: int) -> None:
+        """Start an episode."""
+        self.agent.reset(torch.ones(1, dtype=torch.bool), torch.tensor([seed]))
+
+    def plan(self, obs: Obs) -> np.ndarray:
+        """Return actions (n, A) from observations (1, ...); the first is for this control step."""
+        action = self.agent.next(obs)
+        if self._executor is None:
+            return action.cpu().numpy()
+        taken = round(float(self._executor.phase[0]) * self._executor.execute) + 1
+        return torch.cat([action, self._executor.chunk[0, taken:]]).cpu().numpy()
