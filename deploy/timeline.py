@@ -76,7 +76,7 @@ class Timeline:
         counts: plans "taken", and "refused: <why>".
     """
 
-    def __init__(self, execute: int, *, fade_s: float = 0.2, patience_s: float = 0.5) -> None:
+    def __init__(self, execute: int, *, fade_s: float = 0.1, patience_s: float = 0.5) -> None:
         self.execute, self.fade_s, self.patience_s = execute, fade_s, patience_s
         self.epoch = 0
         self.counts: Counter[str] = Counter()

@@ -100,6 +100,12 @@ VERBS = {
             "robofb.train.dagger:train",
         ),
         Verb(
+            "deploy",
+            "Let a policy drive an arm, through safety gate, controller and limiter.",
+            "robofb.deploy.run_policy:DeployConfig",
+            "robofb.deploy.run_policy:deploy",
+        ),
+        Verb(
             "eval",
             "Evaluate a run: success with its interval, failures by stage, video, report.",
             "robofb.evaluate:EvalConfig",

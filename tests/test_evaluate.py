@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import PointEnv
+from residual_example import DENOISER, TASK, diffusion_policy, save_residual_run
 from torch import Tensor
 
 from robofb import evaluate as evaluation
@@ -12,10 +13,7 @@ from robofb.envs import make_task
 from robofb.errors import UserError
 from robofb.evaluate import Evaluation, evaluate, main
 from robofb.loading import load_agent, load_policy, load_residual
-from robofb.nets.mlp import MlpDenoiser
-from robofb.policies.diffusion import DiffusionPolicy
 from robofb.policies.executor import ChunkExecutor
-from robofb.policies.residual import ResidualPolicy
 from robofb.run import Run
 from robofb.sim.vec_env import SimVecEnv
 
@@ -79,22 +77,6 @@ def test_no_episodes_are_refused():
         evaluate(ToGoal(torch.zeros(2)), PointEnv(1), 0, seed=0)
 
 
-def diffusion_policy(env: SimVecEnv) -> DiffusionPolicy:
-    torch.manual_seed(0)
-    policy = DiffusionPolicy(
-        env.spec, lambda **sizes: MlpDenoiser(**sizes, width=64, num_blocks=2), horizon=16, execute=8
-    )
-    low, high = torch.tensor(env.spec.action.low), torch.tensor(env.spec.action.high)
-    ones = torch.ones(env.spec.obs["state"].shape)
-    policy.set_stats(
-        {
-            "state": {"min": -ones, "max": ones, "mean": 0 * ones, "std": ones},
-            "action": {"min": low, "max": high, "mean": low, "std": high},
-        }
-    )
-    return policy.eval()
-
-
 def test_real_evaluation_repeats_bit_for_bit_whatever_the_batch():
     """A diffusion policy in contact simulation: 5 or 12 envs, the same episodes."""
     outcomes = []
@@ -154,22 +136,7 @@ def test_divergence_is_the_mean_over_the_steps_of_counted_episodes():
 
 @pytest.fixture
 def residual_run(tmp_path):
-    """Save a residual run on one_leg_insert whose correction is not zero."""
-    env = SimVecEnv(make_task("one_leg_insert", max_steps=10), 1)
-    base, policy_node = diffusion_policy(env), {"_target_": "robofb.policies.diffusion.DiffusionPolicy"}
-    policy_node |= {"_partial_": True, "horizon": 16, "execute": 8, "denoiser": DENOISER}
-    policy = ResidualPolicy(base, hidden=[8], init_log_std=-1.0, correction=[0.0] * 10)
-    torch.nn.init.constant_(policy.actor_critic.actor.mean[0].bias, 1.0)
-    torch.nn.init.constant_(policy.actor_critic.actor.mean[-1].weight, 0.01)
-    with Run.create(tmp_path / "run", {"task": TASK}, "residual") as run:
-        state = {"spec": policy.spec.to_dict(), "policy": policy.state_dict()}
-        state |= {"residual": policy.settings, "base_policy": policy_node}
-        run.save_checkpoint(state, step=1, best=True)
-    return run
-
-
-TASK = {"_target_": "robofb.envs.furniture.one_leg_insert.OneLegInsert", "max_steps": 10}
-DENOISER = {"_target_": "robofb.nets.mlp.MlpDenoiser", "_partial_": True, "width": 64, "num_blocks": 2}
+    return save_residual_run(tmp_path / "run")
 
 
 def test_reports_rates_divergence_base_and_other_tasks(residual_run, monkeypatch, capsys):

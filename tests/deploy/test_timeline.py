@@ -58,7 +58,7 @@ def test_a_late_plan_is_entered_where_it_is_by_now() -> None:
 
 def test_one_plan_fades_into_the_next() -> None:
     """2 cm lie between them; half of that is left after half of the 0.2 s."""
-    timeline = Timeline(execute=4)
+    timeline = Timeline(execute=4, fade_s=0.2)
     timeline.take(plan(0.4, 10.0, step=0.0), 10.0)
     timeline.take(plan(0.42, 10.1, step=0.0), 10.2)
     x = [timeline.target(now_s).pose.position_m[0] for now_s in (10.2, 10.25, 10.3, 10.4, 10.45)]
@@ -85,7 +85,7 @@ def test_plans_that_agree_are_one_way() -> None:
 @given(st.lists(st.tuples(st.floats(0.02, 0.3), st.floats(0.3, 0.6)), min_size=2, max_size=8))
 def test_nothing_jumps_however_plans_come(arrivals: list[tuple[float, float]]) -> None:
     """Within 1 ms a target moves by no more than its plan and the fade of all gaps so far can."""
-    timeline, now_s, times = Timeline(execute=4), 10.0, []
+    timeline, now_s, times = Timeline(execute=4, fade_s=0.2), 10.0, []
     for wait_s, x in arrivals:
         now_s += wait_s
         times.append((now_s, x))

@@ -1,0 +1,66 @@
+"""`robofb deploy`, with the task itself as the arm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from residual_example import save_residual_run
+
+from robofb.config import compose
+from robofb.deploy.run_policy import deploy
+from robofb.errors import UserError
+from robofb.run import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return save_residual_run(tmp_path_factory.mktemp("deployed") / "run")
+
+
+def test_it_tells_what_became_of_every_episode(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody trained this policy: its 6D rotations are none, and the third chunk of them ends an episode."""
+    found = deploy(compose("deploy", [f"run={run.path}", "episodes=2", "arm.parts=4"]))
+    facts = run.summary()["deploy"]
+    assert (facts["successes"], facts["episodes"]) == (0, 2) == (sum(found.success), len(found.success))
+    assert facts["task"] == "one_leg_insert" and facts["mean_steps"] == sum(found.steps) / 2
+    assert facts["counts"]["stop"] == 2 and "passed" not in facts["counts"]
+    assert all(why.startswith("fault: 3 chunks in a row refused: 6D rotation") for why in facts["gave_up"])
+    lines = (run.path / "deployments.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1]) == facts
+    said = capsys.readouterr().out
+    assert said.startswith("success 0.0 % (0/2")
+    assert all(f"{name}: {count}" in said for name, count in facts["counts"].items())
+
+
+def test_narrow_limits_are_kept(run: Run) -> None:
+    """Whoever starts outside the box is not armed; the run is told so for each episode."""
+    words = [f"run={run.path}", "episodes=2", "limits.low_m=[0.2,-0.45,0.5]"]
+    found = deploy(compose("deploy", words))
+    assert found.steps == [0, 0] and all("bring it inside by hand" in why for why in found.ended)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["limits.low_m=[0.9,0,0]"], "must lie below high_m"),
+        (["limits.low_n=[0,0,0]"], "limits has no key 'low_n'"),
+        (["arm=robot"], "robot"),
+        (["arm.parts=5"], "parts=5: must divide the 12 steps of physics"),
+        (["latency_s=-1"], "latency_s"),
+        (["task=grid_navi"], "brings its own simulator"),
+        (["task=peg_hole"], "one_leg_insert"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(run: Run, words: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        deploy(compose("deploy", [f"run={run.path}", *words]))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_only_arms_are_driven(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "run", {"task": {}}, "agents") as other:
+        pass
+    with pytest.raises(UserError, match="is a agents run; those that can be evaluated"):
+        deploy(compose("deploy", [f"run={other.path}"]))
