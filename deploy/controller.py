@@ -100,7 +100,7 @@ class Controller:
             self._fail(ArmError(wrong))
         return state
 
-    def _fail(self, error: ArmError) -> None:
+    def _fail(self, error: Exception) -> None:
         """Stop by the arm's own means, until a person acknowledges it, or arms anew after a lost link."""
         lost = isinstance(error, LinkLostError)
         if self.modes.ask(Ask.LOSE if lost else Ask.FAIL, str(error)):
@@ -215,10 +215,10 @@ class Controller:
             return None
         if wanted is not None:
             self._gripper = wanted.gripper
-        pose = self._limiter.step(None if wanted is None else wanted.pose)
         try:
+            pose = self._limiter.step(None if wanted is None else wanted.pose)
             sent = self.arm.command(ArmTarget(pose, self._gripper))
-        except ArmError as error:
+        except (ArmError, RuntimeError) as error:  # the limiter's: not even a brake was found
             self._fail(error)
             return None
         self._sent.append((now_s, pose))

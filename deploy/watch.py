@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from robofb.deploy.arms.arm import ArmState
@@ -57,6 +58,9 @@ class ArmWatch:
             self._stamp = (state.stamp, now_s)
         if state.fault:
             return f"the arm says {state.fault}"
+        numbers = (*state.pose.position_m, *state.pose.turn, *(state.force_n or ()))
+        if not all(map(math.isfinite, numbers)):
+            return "the arm's state is not finite"
         if (old_s := now_s - self._stamp[1]) > watch.stale_s:
             return f"the arm said nothing new for {old_s:.2f} s"
         if state.force_n is not None and length(state.force_n) > watch.most_force_n:

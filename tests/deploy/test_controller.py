@@ -174,6 +174,7 @@ FAULTS: dict[str, Callable[[IdealArm], None]] = {
     "a reflex": lambda arm: setattr(arm, "fault", "a reflex"),
     "said nothing new": lambda arm: setattr(arm, "frozen", True),
     "from its set-point": lambda arm: setattr(arm, "pose", Pose((0.6, -0.1, 0.3), HOME.turn)),
+    "state is not finite": lambda arm: setattr(arm, "pose", Pose((math.nan, 0.0, 0.2), HOME.turn)),
     "feels 60 N": lambda arm: setattr(arm, "force_n", (0.0, 36.0, 48.0)),
     "rad from": lambda arm: setattr(arm, "pose", Pose(arm.pose.position_m, (0.0, 0.8, 0.6, 0.0))),
 }
@@ -191,12 +192,27 @@ def test_what_is_wrong_with_the_arm_is_a_fault_until_somebody_acknowledges_it(wh
     world.ticks(1.0)
     assert len(world.arm.commands) == sent and world.controller.mode is Mode.FAULT  # never cleared by itself
     world.arm.frozen = world.arm.stuck = False
+    if what == "state is not finite":
+        assert world.tick(Ask.ACKNOWLEDGE).mode is Mode.FAULT  # nobody knows where it is
+        world.arm.pose = HOME
     world.arm.force_n = None
     world.tick()
     before = world.arm.pose
     assert world.tick(Ask.ACKNOWLEDGE).mode is Mode.READY
     assert world.arm.commands[-1].pose == before  # from where it is, not from where it was sent
     assert world.ticks(0.2).mode is Mode.READY
+
+
+def test_a_limiter_that_finds_no_brake_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World().running()
+
+    def step(target: Pose | None) -> Pose:
+        raise RuntimeError("no brake was found")
+
+    monkeypatch.setattr(world.controller._limiter, "step", step)
+    tick = world.tick()
+    assert (tick.mode, tick.reason, tick.sent) == (Mode.FAULT, "no brake was found", None)
+    assert world.arm.stops == 1
 
 
 def test_an_error_that_stays_is_not_acknowledged_away() -> None:
