@@ -116,7 +116,7 @@ def _rehearsed(cfg: DeployConfig, arm: SimArm, agent: Any) -> Rehearsed:
     limits, watch = build(cfg.limits), build(cfg.watch)
 
     def controller() -> Controller:
-        timeline = Timeline(agent.execute, fade_s=cfg.fade_s, patience_s=cfg.patience_s)
+        timeline = Timeline(1, fade_s=cfg.fade_s, patience_s=cfg.patience_s)  # a planner plans at every step
         return Controller(arm, limits, arm.dt_s, arm.env.spec.control_dt, timeline, watch)
 
     late = round(cfg.latency_s / arm.dt_s)
