@@ -10,13 +10,12 @@ goal was found, where it has to tell where the goal is not, and after. Last line
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from results import save_result
+from borel_logs import compare_runs
 from torch import Tensor
 
 from robofb.envs.meta.point_robot_sparse import REACH_M, PointRobotSparse
@@ -24,9 +23,8 @@ from robofb.evaluate_belief import decoders_of
 from robofb.loading import policy_of
 from robofb.rl.borel.decoders import RewardDecoder
 from robofb.rl.borel.mixtures import Mixing, MixtureDraw
-from robofb.rl.histories import Histories, Trials, load_histories
+from robofb.rl.histories import Histories, Trials
 from robofb.run import Run
-from robofb.store.agent_logs import AgentLogs
 from robofb.store.checks import check_same_spec
 
 SHOWN = (
@@ -59,9 +57,9 @@ def expected_pay(left: Tensor, where: Tensor, places: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def read(run: Run, histories: Histories, family: PointRobotSparse, trials: int) -> dict[str, Any]:
+def read(run: Run, histories: Histories, trials: int) -> dict[str, Any]:
     """Return how a run's belief compares, before the goal was found and after."""
-    generator = torch.Generator().manual_seed(_SEED)
+    family, generator = PointRobotSparse(), torch.Generator().manual_seed(_SEED)
     checkpoint = run.load_checkpoint("latest")
     policy = policy_of(checkpoint)
     check_same_spec(policy.spec, family.spec.only(policy.spec.obs), f"the policy in {run.path}")
@@ -92,30 +90,14 @@ def compared(told: Tensor, exact: Tensor, which: Tensor) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Print a line for each run, and save all."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def text(path: Path, found: dict[str, Any]) -> str:
+    """Return a line for before the goal was found, and one for after."""
+    return "\n".join(
+        f"{path}: {when} the goal was found, correlation {row['correlation']:.2f}, error"
+        f" {row['rms_error']:.3f} of {row['exact_deviation']:.3f}, {row['beliefs']} beliefs"
+        for when, row in found.items()
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--trials", type=int, default=6, help="of each task")
-    parser.add_argument("--no-save", action="store_true", help="leave results as they are")
-    args = parser.parse_args()
-    family, results = PointRobotSparse(), []
-    for path in args.runs:
-        run = Run.open(path)
-        with AgentLogs(run.config["logs"]) as logs:
-            histories = load_histories(logs)
-        found = read(run, histories, family, args.trials)
-        for when, row in found.items():
-            print(
-                f"{path}: {when} the goal was found, correlation {row['correlation']:.2f}, error"
-                f" {row['rms_error']:.3f} of {row['exact_deviation']:.3f}, {row['beliefs']} beliefs"
-            )
-        results.append({"settings": {name: run.config.get(name) for name in SHOWN}, **found})
-    if not args.no_save:
-        save_result("borel_arc", {"runs": results})
 
 
 if __name__ == "__main__":
-    main()
+    compare_runs("borel_arc", __doc__, 6, SHOWN, read, text)

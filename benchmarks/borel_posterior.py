@@ -11,12 +11,11 @@ belief is blind to a cell that keeps more than half of its chance once it was se
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from results import save_result
+from borel_logs import compare_runs
 from torch import Tensor
 
 from robofb.envs.meta.grid_navi import GridNavi
@@ -24,9 +23,8 @@ from robofb.evaluate_belief import decoders_of
 from robofb.loading import policy_of
 from robofb.rl.borel.decoders import OutcomeDecoder
 from robofb.rl.borel.relabel import TrialDraw
-from robofb.rl.histories import Histories, Trials, load_histories
+from robofb.rl.histories import Histories, Trials
 from robofb.run import Run
-from robofb.store.agent_logs import AgentLogs
 from robofb.store.checks import check_same_spec
 
 BINS = ((0, 1), (1, 4), (4, 8), (8, 12), (12, 16), (16, 20))  # cells seen to be no goal: from, below
@@ -70,9 +68,9 @@ def exact_of(trials: Trials, family: GridNavi) -> Posterior:
 
 
 @torch.no_grad()
-def read(run: Run, histories: Histories, family: GridNavi, trials: int) -> dict[str, Any]:
+def read(run: Run, histories: Histories, trials: int) -> dict[str, Any]:
     """Return a row for each of `BINS` that has beliefs, and how many cells the belief is blind to."""
-    generator = torch.Generator().manual_seed(_SEED)
+    family, generator = GridNavi(), torch.Generator().manual_seed(_SEED)
     checkpoint = run.load_checkpoint("latest")
     policy = policy_of(checkpoint)
     check_same_spec(policy.spec, family.spec.only(policy.spec.obs), f"the policy in {run.path}")
@@ -133,26 +131,10 @@ def table(name: str, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Print a table for each run, and save all."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--trials", type=int, default=20, help="of each task")
-    parser.add_argument("--no-save", action="store_true", help="leave results as they are")
-    args = parser.parse_args()
-    family, results = GridNavi(), []
-    for path in args.runs:
-        run = Run.open(path)
-        with AgentLogs(run.config["logs"]) as logs:
-            histories = load_histories(logs)
-        found = read(run, histories, family, args.trials)
-        print(table(f"{path}: blind to {found['blind_cells']} cells", found["rows"]))
-        results.append({"settings": {name: run.config.get(name) for name in SHOWN}, **found})
-    if not args.no_save:
-        save_result("borel_posterior", {"runs": results})
+def text(path: Path, found: dict[str, Any]) -> str:
+    """Return a run's table."""
+    return table(f"{path}: blind to {found['blind_cells']} cells", found["rows"])
 
 
 if __name__ == "__main__":
-    main()
+    compare_runs("borel_posterior", __doc__, 20, SHOWN, read, text)
