@@ -41,7 +41,8 @@ class DeployConfig:
         engine: the simulator of a simulated arm.
         episodes: number of episodes; 256 or more for a figure to be quoted.
         seed: of the episodes of a simulated arm; choose another than training's.
-        latency_s: of a simulated arm: how much later a plan is there than what it was made from was seen.
+        latency_s: of a simulated arm: how much later a plan is there than what it was made from was seen, to
+            the nearest set-point.
         fade_s: in which the gap between one plan and the next is worked off. More than a control step delays
             what a policy corrects at each step.
         patience_s: how long after a plan was due the one before it is still followed.
