@@ -14,7 +14,7 @@ from robofb.deploy.arms.ideal import HOME, IdealArm
 from robofb.deploy.controller import Controller
 from robofb.deploy.limits import Limits
 from robofb.deploy.modes import Ask, Mode
-from robofb.deploy.pose import Pose, difference, length
+from robofb.deploy.pose import Pose, angle_between, difference, length
 from robofb.deploy.tick import Arrived, Chunk, Tick
 from robofb.deploy.timeline import OLD_EPOCH, Timeline
 from robofb.types import TeleopCommand
@@ -277,6 +277,30 @@ def test_what_a_tool_cannot_follow_is_not_worked_off_later() -> None:
     world.ticks(0.8, command=twist(0.0, -0.1))
     assert world.arm.pose.position_m[1] < there - 0.01
     world.assert_sound()
+
+
+def test_what_a_tool_cannot_turn_after_is_not_worked_off_either() -> None:
+    """It may turn 1 rad/s; after half a second of 5 rad/s about z it turns back soon, not 2 rad later."""
+    world = World()
+    world.tick(Ask.ARM)
+    world.ticks(0.5, command=twist(0.0, 0.0, 0.0, 0.0, 0.0, 5.0))
+    there = angle_between(world.arm.pose.turn, HOME.turn)
+    world.ticks(1.5, command=twist(0.0, 0.0, 0.0, 0.0, 0.0, -0.5))
+    assert angle_between(world.arm.pose.turn, HOME.turn) < there - 0.05
+    world.assert_sound()
+
+
+def test_who_takes_over_again_starts_from_where_the_tool_is_by_then() -> None:
+    world = World()
+    world.tick(Ask.ARM)
+    world.ticks(0.5, command=twist(0.1))
+    world.tick(command=twist(0.0, engaged=False))
+    world.tick(Ask.HOME)
+    assert world.ticks(2.0).mode is Mode.READY
+    before = world.arm.pose
+    world.ticks(0.5, command=twist(0.0))
+    assert world.controller.mode is Mode.HUMAN
+    assert length(difference(world.arm.pose.position_m, before.position_m)) < 1e-6
 
 
 @pytest.mark.parametrize("command", [None, twist(math.nan, 0.0, 0.0)])

@@ -62,8 +62,10 @@ def test_an_expert_succeeds_as_it_does_in_simulation(arm: SimArm) -> None:
 
 
 def test_plans_that_come_half_a_step_late_are_good_enough(arm: SimArm) -> None:
-    found = rehearsed(arm, episodes=2, late_parts=3)
+    ticks: list[Tick] = []
+    found = rehearsed(arm, episodes=2, late_parts=3, watch=ticks.append)
     assert found.success == [True, True]
+    assert [tick.wanted is not None for tick in ticks[:5]] == [False, False, False, True, True]
 
 
 def test_the_same_seed_moves_alike(arm: SimArm) -> None:
