@@ -1,0 +1,55 @@
+"""An arm of each config, ready to be held to the contract: against a peer that speaks its protocol, where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from robofb.build import build
+from robofb.config import compose
+from robofb.deploy.arms.arm import RobotArm
+from robofb.deploy.arms.ideal import IdealArm
+from robofb.deploy.limits import Limits
+from robofb.envs import make_task
+from robofb.sim.vec_env import SimVecEnv
+
+
+class Made(NamedTuple):
+    """An arm to be tested.
+
+    Attributes:
+        arm: connected.
+        limits: of its config.
+        dt_s: wall time between set-points; 0 where its time is simulated.
+    """
+
+    arm: RobotArm
+    limits: Limits
+    dt_s: float = 0.0
+
+
+def config_of(name: str) -> DictConfig:
+    """Return what `robofb deploy` reads with this arm."""
+    return compose("deploy", ["run=x", f"arm={name}"])
+
+
+@contextmanager
+def _sim() -> Iterator[Made]:
+    cfg = config_of("sim")
+    with closing(build(cfg.arm, SimVecEnv(make_task("one_leg_insert"), 1, autoreset=False))) as arm:
+        arm.connect()
+        arm.begin(3)
+        yield Made(arm, build(cfg.limits))
+
+
+@contextmanager
+def _ideal() -> Iterator[Made]:
+    with closing(IdealArm()) as arm:
+        arm.connect()
+        yield Made(arm, Limits())
+
+
+MAKERS: dict[str, Callable[[], AbstractContextManager[Made]]] = {"ideal": _ideal, "sim": _sim}
