@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import NamedTuple
 
 from omegaconf import DictConfig
+from ur_peer import ur_peer
 
 from robofb.build import build
 from robofb.config import compose
@@ -52,4 +53,14 @@ def _ideal() -> Iterator[Made]:
         yield Made(arm, Limits())
 
 
-MAKERS: dict[str, Callable[[], AbstractContextManager[Made]]] = {"ideal": _ideal, "sim": _sim}
+@contextmanager
+def _ur() -> Iterator[Made]:
+    cfg = config_of("ur")
+    with ur_peer() as peer:
+        cfg.arm.host = peer.host
+        with closing(build(cfg.arm)) as arm:
+            arm.connect()
+            yield Made(arm, build(cfg.limits), cfg.arm.period_s)
+
+
+MAKERS: dict[str, Callable[[], AbstractContextManager[Made]]] = {"ideal": _ideal, "sim": _sim, "ur": _ur}

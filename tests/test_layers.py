@@ -70,7 +70,13 @@ ALLOWED = {  # third-party package: modules of the core that may import it
     "typer": {"cli", "data_verbs", "asset_verbs"},
     "viser": {"viewer"},
 }
-IMPORT_NAMES = {"hydra-core": "hydra", "pyyaml": "yaml", "warp-lang": "warp", "pillow": "PIL"}
+IMPORT_NAMES = {
+    "hydra-core": "hydra",
+    "pyyaml": "yaml",
+    "warp-lang": "warp",
+    "pillow": "PIL",
+}
+SEVERAL_MODULES = {"ur_rtde": {"rtde_control", "rtde_receive"}}  # under other names than its own
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
 LAZY = {
     "PIL",
@@ -82,6 +88,8 @@ LAZY = {
     "matplotlib",
     "mujoco_warp",
     "pyarrow",
+    "rtde_control",
+    "rtde_receive",
     "ruckig",
     "viser",
     "wandb",
@@ -198,6 +206,7 @@ def test_every_package_that_is_imported_is_declared():
     extras = project["optional-dependencies"]
     core = {importable(text) for text in project["dependencies"]}
     optional = {importable(text) for name in extras if name != "dev" for text in extras[name]}
+    optional |= {module for name in optional for module in SEVERAL_MODULES.get(name, ())}
     for module, file in MODULES.items():
         known = core | {"robofb", *sys.stdlib_module_names}
         missing = {name.split(".")[0] for name in imports(file, top_level_only=True)} - known

@@ -1,0 +1,279 @@
+"""A fake control box of a UR arm, as a process: RTDE v2, dashboard, script and gripper ports on one address.
+
+The parent writes one JSON object of attributes to set on the robot per line, and reads one of facts for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import struct
+import sys
+import time
+
+from robotiq_socket import PORT_GRIPPER, Fingers
+
+TICK_S = 0.004
+FOLLOW_S = 0.02  # time constant with which the tool follows its set-point
+STOPPED, PLAYING, PAUSED = 1, 2, 4
+NORMAL, PROTECTIVE_STOP, ROBOT_EMERGENCY_STOP = 1, 3, 7
+POWER_OFF, RUNNING = 3, 7
+SAFETY_BITS = {NORMAL: 1 << 0, PROTECTIVE_STOP: 1 << 2, ROBOT_EMERGENCY_STOP: 1 << 6 | 1 << 7}
+SERVO_L, SPEED_STOP, SERVO_STOP, STOP_SCRIPT = 24, 15, 16, 255
+READY, DONE = 1, 2
+FORMATS = {"DOUBLE": "d", "VECTOR6D": "6d", "INT32": "i", "UINT32": "I"}
+OUTPUTS = {
+    "timestamp": "DOUBLE",
+    "actual_q": "VECTOR6D",
+    "actual_TCP_pose": "VECTOR6D",
+    "actual_TCP_force": "VECTOR6D",
+    "robot_mode": "INT32",
+    "safety_mode": "INT32",
+    "runtime_state": "UINT32",
+    "robot_status_bits": "UINT32",
+    "safety_status_bits": "UINT32",
+    **{f"output_int_register_{i}": "INT32" for i in range(3)},
+    **{f"output_double_register_{i}": "DOUBLE" for i in range(6)},
+}
+INPUTS = {
+    "external_force_torque": "VECTOR6D",
+    **{f"input_int_register_{i}": "INT32" for i in range(24)},
+    **{f"input_double_register_{i}": "DOUBLE" for i in range(24)},
+}
+FACTS = "pose safety mode runtime uploads set_points servo_stops dashboard_stops servo"
+PORT_RTDE, PORT_DASHBOARD, PORTS_SCRIPT = 30004, 29999, (30001, 30002, 30003)
+
+
+class Robot:
+    """What the ports show; attributes without an underscore are for the parent to set."""
+
+    def __init__(self) -> None:
+        self.pose = [0.4, 0.0, 0.25, math.pi, 0.0, 0.0]
+        self.force = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+        self.safety, self.mode, self.runtime = NORMAL, RUNNING, STOPPED
+        self.frozen = False  # its stream stands still
+        self.stuck = False  # the tool goes nowhere
+        self.remote = True  # it takes scripts
+        self.unlocks = True  # its protective stop can be released
+        self.drops = False  # it closes its RTDE connections
+        self.uploads = self.set_points = self.servo_stops = self.dashboard_stops = 0
+        self.servo: list[float] = []  # gains of the last set-point: time, lookahead, gain
+        self.inputs: dict[str, float] = {}
+        self.reply = READY
+        self._target: list[float] | None = None
+        self._executing = False
+        self.clients: set[Rtde] = set()
+        self.fingers = Fingers()
+
+    def facts(self) -> dict:
+        """Return what the parent may want to know."""
+        facts = {name: getattr(self, name) for name in FACTS.split()}
+        facts |= {"clients": len(self.clients), "gripper": self.fingers.values, "sets": self.fingers.sets}
+        return facts
+
+    def obey(self, values: dict) -> None:
+        """Become what the parent wants; a stop of the safety system pauses the script, or ends it."""
+        self.fingers.values |= values.pop("gripper", {})
+        for name, value in values.items():
+            assert hasattr(self, name), name
+            setattr(self, name, value)
+        if values.get("safety") == PROTECTIVE_STOP and self.runtime == PLAYING:
+            self.runtime = PAUSED
+        if values.get("safety") == ROBOT_EMERGENCY_STOP:
+            self.mode, self.runtime, self._target = POWER_OFF, STOPPED, None
+        if self.drops:
+            self.drops = False
+            for client in list(self.clients):
+                client.transport.abort()
+
+    def play(self) -> None:
+        """Start a script that was uploaded, where it may run."""
+        if self.safety == NORMAL and self.mode == RUNNING and self.remote:
+            self.uploads += 1
+            self.runtime, self.reply, self._target, self._executing = PLAYING, READY, None, False
+
+    def answer(self, line: str) -> str:
+        """Return the dashboard's answer."""
+        if line == "PolyscopeVersion":
+            return "URSoftware 5.11.0.108249 (Dec 09 2021)"
+        if line == "get serial number":
+            return "20225500001"
+        if line == "is in remote control":
+            return str(self.remote).lower()
+        if line == "stop":
+            self.runtime, self._target = STOPPED, None
+            self.dashboard_stops += 1
+            return "Stopped"
+        if line == "unlock protective stop":
+            if not self.unlocks:
+                return "Cannot unlock protective stop until 5s after occurrence."
+            self.safety = NORMAL
+            return "Protective stop releasing"
+        return "could not understand: " + line
+
+    def tick(self, dt_s: float) -> None:
+        """Run one cycle of the control script, then follow its set-point."""
+        if self.runtime != PLAYING:
+            return
+        self._script(int(self.inputs.get("input_int_register_0", 0)))
+        if self._target is not None and not self.stuck:
+            share = 1.0 - math.exp(-dt_s / FOLLOW_S)
+            self.pose = [a + share * (b - a) for a, b in zip(self.pose, self._target, strict=True)]
+
+    def _script(self, command: int) -> None:
+        numbers = [self.inputs.get(f"input_double_register_{i}", 0.0) for i in range(11)]
+        if command == SERVO_L:
+            self._target = numbers[:3] + nearest(numbers[3:6], self.pose[3:])
+            self.servo, self.reply = numbers[8:11], READY
+        elif command == 0:
+            self._executing, self.reply = False, READY
+        elif not self._executing:
+            self._executing, self.reply = True, DONE
+            if command in (SERVO_STOP, SPEED_STOP):
+                self._target = None
+                self.servo_stops += 1
+            if command == STOP_SCRIPT:
+                self.runtime, self._target = STOPPED, None
+
+    def value(self, name: str, time_s: float) -> list:
+        """Return the numbers of one output."""
+        if name.startswith("output_"):
+            return [self.reply if name == "output_int_register_0" else 0]
+        return {
+            "timestamp": [time_s],
+            "actual_q": [0.1, -1.2, 1.3, -1.7, -1.5, 0.2],
+            "actual_TCP_pose": self.pose,
+            "actual_TCP_force": self.force,
+            "robot_mode": [self.mode],
+            "safety_mode": [self.safety],
+            "runtime_state": [self.runtime],
+            "robot_status_bits": [0b11 if self.mode == RUNNING else 0],
+            "safety_status_bits": [SAFETY_BITS.get(self.safety, 0)],
+        }[name]
+
+
+def nearest(rotvec: list[float], other: list[float]) -> list[float]:
+    """Return which of the two rotation vectors of the same rotation lies nearer to another."""
+    angle = math.hypot(*rotvec)
+    if angle < 1e-9:
+        return rotvec
+    long_way = [value * (1.0 - 2.0 * math.pi / angle) for value in rotvec]
+    return min((rotvec, long_way), key=lambda each: math.dist(each, other))
+
+
+class Rtde(asyncio.Protocol):
+    """One connection of port 30004."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot, self.buffer = robot, b""
+        self.outputs: list[str] = []
+        self.recipes: list[list[str]] = []
+        self.hz, self.due_s, self.started = 125.0, 0.0, False
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        self.robot.clients.add(self)
+
+    def connection_lost(self, error) -> None:
+        self.robot.clients.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while len(self.buffer) >= 3 and len(self.buffer) >= (size := struct.unpack(">H", self.buffer[:2])[0]):
+            kind, body, self.buffer = self.buffer[2:3], self.buffer[3:size], self.buffer[size:]
+            if kind == b"U":
+                self.take(body)
+            else:
+                self.send(kind, self.answer(kind, body))
+
+    def send(self, kind: bytes, body: bytes) -> None:
+        self.transport.write(struct.pack(">H", len(body) + 3) + kind + body)
+
+    def answer(self, kind: bytes, body: bytes) -> bytes:
+        """Return the body of the answer to a request."""
+        if kind == b"v":
+            return struct.pack(">4I", 5, 11, 0, 108249)
+        if kind == b"O":
+            self.hz = struct.unpack(">d", body[:8])[0]
+            self.outputs = names_of(body[8:])
+            return b"\x01" + ",".join(OUTPUTS.get(name, "NOT_FOUND") for name in self.outputs).encode()
+        if kind == b"I":
+            if any(client.recipes for client in self.robot.clients if client is not self):
+                return b"\x00IN_USE"  # one client alone may command
+            self.recipes.append(names_of(body))
+            types = ",".join(INPUTS.get(name, "NOT_FOUND") for name in self.recipes[-1])
+            return bytes([len(self.recipes)]) + types.encode()
+        if kind in (b"S", b"P"):
+            self.started = kind == b"S"
+        return b"\x01"
+
+    def take(self, body: bytes) -> None:
+        """Write what the client sends into the registers."""
+        names = self.recipes[body[0] - 1]
+        values = struct.unpack(">" + "".join(FORMATS[INPUTS[name]] for name in names), body[1:])
+        self.robot.inputs.update(zip(names, values, strict=False))
+        self.robot.set_points += self.robot.inputs.get("input_int_register_0") == SERVO_L
+
+    def stream(self, now_s: float) -> None:
+        """Send the outputs, where they are due."""
+        if not self.started or self.robot.frozen or now_s < self.due_s:
+            return
+        self.due_s = max(self.due_s + 1.0 / self.hz, now_s - 1.0 / self.hz)
+        body = b"\x01"
+        for name in self.outputs:
+            body += struct.pack(">" + FORMATS[OUTPUTS[name]], *self.robot.value(name, now_s))
+        self.send(b"U", body)
+
+
+def names_of(body: bytes) -> list[str]:
+    """Return the names in a list of RTDE."""
+    return [name for name in body.decode().split(",") if name]
+
+
+async def dashboard(robot: Robot, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer line by line."""
+    writer.write(b"Connected: Universal Robots Dashboard Server\n")
+    while line := await reader.readline():
+        writer.write(robot.answer(line.decode().strip()).encode() + b"\n")
+    writer.close()
+
+
+async def script(robot: Robot, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Take scripts; each ends with a line "end" of its own."""
+    while line := await reader.readline():
+        if line == b"end\n":
+            robot.play()
+    writer.close()
+
+
+async def serve(host: str) -> None:
+    """Be the controller until stdin ends."""
+    robot, loop = Robot(), asyncio.get_running_loop()
+    await loop.create_server(lambda: Rtde(robot), host, PORT_RTDE)
+    await asyncio.start_server(lambda *streams: dashboard(robot, *streams), host, PORT_DASHBOARD)
+    await asyncio.start_server(robot.fingers.serve, host, PORT_GRIPPER)
+    for port in PORTS_SCRIPT:
+        await asyncio.start_server(lambda *streams: script(robot, *streams), host, port)
+
+    def hear() -> None:
+        if not (line := sys.stdin.readline()):
+            os._exit(0)
+        robot.obey(json.loads(line))
+        print(json.dumps(robot.facts()), flush=True)
+
+    loop.add_reader(sys.stdin, hear)
+    print("ready", flush=True)
+    before_s = time.monotonic()
+    while True:
+        await asyncio.sleep(TICK_S)
+        now_s = time.monotonic()
+        robot.tick(now_s - before_s)
+        before_s = now_s
+        for client in list(robot.clients):
+            client.stream(now_s)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))
