@@ -17,6 +17,7 @@ from robotiq_socket import PORT_GRIPPER, Fingers
 
 TICK_S = 0.004
 FOLLOW_S = 0.02  # time constant with which the tool follows its set-point
+UNLOCK_S = 0.1  # that the release of a protective stop takes
 STOPPED, PLAYING, PAUSED = 1, 2, 4
 NORMAL, PROTECTIVE_STOP, ROBOT_EMERGENCY_STOP = 1, 3, 7
 POWER_OFF, RUNNING = 3, 7
@@ -64,6 +65,7 @@ class Robot:
         self.reply = READY
         self._target: list[float] | None = None
         self._executing = False
+        self._unlocked_s = 0.0  # until a protective stop is released
         self.clients: set[Rtde] = set()
         self.fingers = Fingers()
 
@@ -109,12 +111,15 @@ class Robot:
         if line == "unlock protective stop":
             if not self.unlocks:
                 return "Cannot unlock protective stop until 5s after occurrence."
-            self.safety = NORMAL
+            self._unlocked_s = UNLOCK_S
             return "Protective stop releasing"
         return "could not understand: " + line
 
     def tick(self, dt_s: float) -> None:
         """Run one cycle of the control script, then follow its set-point."""
+        if self._unlocked_s > 0:
+            self._unlocked_s -= dt_s
+            self.safety = self.safety if self._unlocked_s > 0 else NORMAL
         if self.runtime != PLAYING:
             return
         self._script(int(self.inputs.get("input_int_register_0", 0)))

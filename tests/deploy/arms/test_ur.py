@@ -301,6 +301,7 @@ def test_a_connection_that_the_robot_closes_is_not_mended_by_itself(world: World
     world.moving()
     world.peer.tell(drops=True)
     world.until(Mode.DISARMED)
+    assert not world.arm._servo.alive
     until(lambda: world.peer.tell()["clients"] == 0)
     uploads = world.peer.tell()["uploads"]
     time.sleep(0.5)
