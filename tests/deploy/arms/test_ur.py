@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -323,6 +324,14 @@ def test_set_points_go_on_though_the_robot_takes_none(peer: UrPeer, arm: UrArm) 
     arm.stop()  # ur_rtde waits for its end, here in vain
     for _ in range(20):
         assert arm.command(ArmTarget(arm.home, -1.0)).pose == arm.home
+
+
+def test_a_process_that_hangs_is_a_lost_link(arm: UrArm) -> None:
+    """Its pipe takes some hundred set-points; who waited for it to take more would hang too."""
+    os.kill(arm._servo._process.pid, signal.SIGSTOP)
+    with pytest.raises(LinkLostError, match="gone or stuck"):
+        for _ in range(100_000):
+            arm.command(ArmTarget(arm.home, -1.0))
 
 
 def test_nobody_there_and_a_robot_at_fault_are_the_users_to_mend(peer: UrPeer) -> None:
