@@ -1,4 +1,4 @@
-"""An arm of each config, ready to be held to the contract: against a peer that speaks its protocol, where it has one."""
+"""An arm of each config, ready to be held to the contract, against a peer where it speaks a protocol."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import NamedTuple
 
 from omegaconf import DictConfig
+from so101_bench import PERIOD_S, so101
 from ur_peer import ur_peer
 
 from robofb.build import build
@@ -63,4 +64,15 @@ def _ur() -> Iterator[Made]:
             yield Made(arm, build(cfg.limits), cfg.arm.period_s)
 
 
-MAKERS: dict[str, Callable[[], AbstractContextManager[Made]]] = {"ideal": _ideal, "sim": _sim, "ur": _ur}
+@contextmanager
+def _so101() -> Iterator[Made]:
+    with so101() as bench:
+        yield Made(bench.arm, build(bench.cfg.limits), PERIOD_S)
+
+
+MAKERS: dict[str, Callable[[], AbstractContextManager[Made]]] = {
+    "ideal": _ideal,
+    "sim": _sim,
+    "so101": _so101,
+    "ur": _ur,
+}

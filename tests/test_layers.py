@@ -75,6 +75,7 @@ IMPORT_NAMES = {
     "pyyaml": "yaml",
     "warp-lang": "warp",
     "pillow": "PIL",
+    "feetech-servo-sdk": "scservo_sdk",
 }
 SEVERAL_MODULES = {"ur_rtde": {"rtde_control", "rtde_receive"}}  # under other names than its own
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
@@ -91,6 +92,7 @@ LAZY = {
     "rtde_control",
     "rtde_receive",
     "ruckig",
+    "scservo_sdk",
     "viser",
     "wandb",
     "warp",
