@@ -31,6 +31,7 @@ class Servo:
         self.dead = self.stubborn = False
         self.corrupt = self.errors = 0
         self.slowness = 1.0
+        self.late_s = 0.0  # with its next answer
         self.jumps: list[float] = []  # from the shaft to the goal, whenever its torque was switched on
         self.most_speed = 0
         self.put(MODEL, model)
@@ -64,6 +65,15 @@ class Servo:
             self.jumps.append(self.word(GOAL) - self.position)
         if address == TORQUE and not data[0] and not self.stubborn:
             self.errors = 0
+
+    @property
+    def off(self) -> bool:
+        """Whether its torque is off."""
+        return not self.memory[TORQUE]
+
+    @off.setter
+    def off(self, off: bool) -> None:
+        self.memory[TORQUE] = not off
 
     def report(self) -> dict[str, Any]:
         self.advance()
@@ -146,6 +156,8 @@ class Bus:
     def answer(self, servo: int, data: bytes) -> None:
         if (found := self.living(servo)) is None:
             return
+        time.sleep(found.late_s)
+        found.late_s = 0.0
         body = bytes((servo, len(data) + 2, found.errors)) + data
         wrong = found.corrupt > 0
         found.corrupt -= wrong

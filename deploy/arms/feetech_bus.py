@@ -148,13 +148,16 @@ class FeetechBus:
             return {servo: self._reply(port, servo, size) for servo in servos}
 
     def _reply(self, port: Any, servo: int, size: int) -> Reply:
-        """Return the next answer of a servo; what others say meanwhile is passed over."""
-        data, result, bits = self._packets.readRx(port, servo, size)
-        if result == self._sdk.COMM_RX_TIMEOUT:
-            raise _BadAnswerError(f"{self.name_of(servo)} does not answer")
-        if result != self._sdk.COMM_SUCCESS or len(data) != size:
-            raise _BadAnswerError(f"{self.name_of(servo)} sends bad packets")
-        return Reply(bytes(data), tuple(text for bit, text in _ERRORS.items() if bits & bit))
+        """Return a servo's next answer of that size; what others say, or say too late, is passed over."""
+        while True:
+            packet, result = self._packets.rxPacket(port)
+            if result == self._sdk.COMM_RX_TIMEOUT:
+                raise _BadAnswerError(f"{self.name_of(servo)} does not answer")
+            if result != self._sdk.COMM_SUCCESS:
+                raise _BadAnswerError(f"{self.name_of(servo)} sends bad packets")
+            _, _, speaker, length, bits, *data, _ = packet
+            if speaker == servo and length == size + 2:
+                return Reply(bytes(data), tuple(text for bit, text in _ERRORS.items() if bits & bit))
 
     def _retried(self, ask: Callable[[], _Got]) -> _Got:
         for _ in range(self.retries + 1):

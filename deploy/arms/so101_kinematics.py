@@ -120,7 +120,7 @@ class So101Kinematics:
         stuck = ((joints <= self.lower_rad) & (pull < 0)) | ((joints >= self.upper_rad) & (pull > 0))
         squared = jacobian.T @ jacobian
         squared[stuck, :] = squared[:, stuck] = 0.0
-        squared[np.diag_indices_from(squared)] += np.where(stuck, 1.0, damping)
+        squared[np.diag_indices_from(squared)] += damping
         return np.asarray(np.linalg.solve(squared, np.where(stuck, 0.0, pull)), np.float64)
 
     def _linearised(self, joints: Joints, pose: Pose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

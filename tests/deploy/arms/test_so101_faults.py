@@ -15,6 +15,7 @@ from so101_bench import PATIENCE_S, PERIOD_S, Bench, so101
 from robofb.build import build
 from robofb.deploy.arms.arm import ArmError, ArmTarget, LinkLostError
 from robofb.deploy.arms.so101 import So101Arm
+from robofb.deploy.arms.so101_servo import Servo
 from robofb.deploy.controller import Controller
 from robofb.deploy.modes import Ask, Mode
 from robofb.deploy.pose import difference, length
@@ -56,6 +57,17 @@ def test_bad_packets_are_asked_for_again(bench: Bench) -> None:
     assert arm.state().stamp == 2.0
 
 
+def test_a_late_answer_is_not_taken_for_the_next_one() -> None:
+    """The first question is answered after the second was put; the second's answer is nobody's."""
+    with so101(answer_s=0.5, retries=20) as (arm, peer, cfg):
+        peer.servo(1, late_s=0.8)
+        arm.state()
+        report = peer.servo(1, position=cfg.arm.joints.shoulder_pan.range_min)
+        time.sleep(0.2)
+        lowest = Servo.of("shoulder_pan", cfg.arm.joints.shoulder_pan).angle_rad(report["position"])
+        assert arm.state().joints_rad[0] == pytest.approx(lowest)
+
+
 def test_dead_servos_are_named() -> None:
     with so101(**QUICK) as (arm, peer, _):
         arm.command(ArmTarget(arm.state().pose, -1.0))
@@ -78,6 +90,24 @@ def test_an_arm_without_power_is_lost() -> None:
         arm.stop()
 
 
+def test_an_arm_whose_power_returns_is_held_again_from_where_it_fell() -> None:
+    with so101(**QUICK) as (arm, peer, _):
+        arm.command(ArmTarget(arm.state().pose, -1.0))
+        for number, report in peer.reports().items():
+            peer.servo(number, off=True, position=report["position"] + 40)
+        arm.connect()
+        assert not any(report["torque"] for report in peer.reports().values())
+        arm.command(ArmTarget(arm.state().pose, -1.0))
+        for report in peer.reports().values():
+            assert report["torque"] == 1 and len(report["jumps"]) == 2
+            assert all(abs(jump) <= 1 for jump in report["jumps"])
+
+
+def command_often(arm: So101Arm, target: ArmTarget) -> None:
+    for _ in range(10_000):
+        arm.command(target)
+
+
 def test_an_adapter_that_hangs_is_lost() -> None:
     with so101(**QUICK) as (arm, peer, _):
         os.kill(peer.pid, signal.SIGSTOP)
@@ -85,7 +115,16 @@ def test_an_adapter_that_hangs_is_lost() -> None:
             arm.state()
         os.kill(peer.pid, signal.SIGCONT)
         arm.connect()
-        assert arm.state().stamp == 1.0
+        target = ArmTarget(arm.state().pose, -1.0)
+        arm.command(target)
+        os.kill(peer.pid, signal.SIGSTOP)
+        with pytest.raises(LinkLostError, match="is gone"):  # a full wire blocks nobody
+            command_often(arm, target)
+        os.kill(peer.pid, signal.SIGCONT)
+        for _ in range(20):
+            peer.reports()  # takes 4 KB off the wire
+        arm.connect()
+        assert arm.state().fault == ""
 
 
 def test_an_unplugged_arm_is_lost_until_it_is_connected_anew(bench: Bench) -> None:
@@ -111,7 +150,8 @@ def test_an_overload_is_a_fault_until_it_is_cleared(bench: Bench) -> None:
     arm, peer, _ = bench
     pose = arm.state().pose
     arm.command(ArmTarget(pose, -1.0))
-    peer.servo(ELBOW, errors=32)
+    goal = peer.reports()[ELBOW]["goal"]
+    peer.servo(ELBOW, errors=32, slowness=1e6, position=goal + 60)  # pushed away
     fault = arm.state().fault
     assert fault == "servo 3 (elbow_flex): overload (0 % load, 12.0 V, 31 °C)"
     with pytest.raises(ArmError, match="overload"):
@@ -121,7 +161,9 @@ def test_an_overload_is_a_fault_until_it_is_cleared(bench: Bench) -> None:
     reports = peer.reports()
     assert reports[ELBOW]["torque"] == 1 and len(reports[ELBOW]["jumps"]) == 2
     assert all(abs(jump) <= 1 for jump in reports[ELBOW]["jumps"])
+    assert reports[ELBOW]["goal"] == goal + 60
     assert len(reports[1]["jumps"]) == 1  # the others held it meanwhile
+    pose = arm.state().pose
     assert arm.command(ArmTarget(pose, -1.0)) == ArmTarget(pose, -1.0)
 
 
