@@ -76,6 +76,7 @@ IMPORT_NAMES = {
     "warp-lang": "warp",
     "pillow": "PIL",
     "feetech-servo-sdk": "scservo_sdk",
+    "opencv-python-headless": "cv2",
 }
 SEVERAL_MODULES = {"ur_rtde": {"rtde_control", "rtde_receive"}}  # under other names than its own
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
@@ -83,6 +84,7 @@ LAZY = {
     "PIL",
     "aiohttp",
     "av",
+    "cv2",
     "diffusers",
     "h5py",
     "imagecodecs",
@@ -91,6 +93,7 @@ LAZY = {
     "pyarrow",
     "rtde_control",
     "rtde_receive",
+    "pyrealsense2",
     "ruckig",
     "scservo_sdk",
     "viser",
