@@ -9,12 +9,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 FOR_TESTS := $(VENV)/.installed-for-tests
 
-.PHONY: quickstart test lint browser format clean
+.PHONY: quickstart test lint browser libusb format clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/robofb quickstart $(ARGS)
 
-test: lint browser
+test: lint browser libusb
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(FOR_TESTS)
@@ -23,11 +23,19 @@ lint: $(FOR_TESTS)
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks/*.py
 
+# Installs a Debian package where that may be done.
+APT_INSTALL = test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	  && apt-get install -qq -y --no-install-recommends $(1) >/dev/null
+
 # The tests of the web pages need Chromium; where it cannot be had they are skipped.
 browser:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	  && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { $(call APT_INSTALL,chromium); } \
 	  || echo "no Chromium: the tests of the web pages will be skipped"
+
+# Those of RealSense cameras need libusb; where it cannot be had they are skipped.
+libusb:
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libusb-1.0.so.0")' 2>/dev/null || { $(call APT_INSTALL,libusb-1.0-0); } \
+	  || echo "no libusb: the tests of RealSense cameras will be skipped"
 
 format: $(FOR_TESTS)
 	$(BIN)/ruff check --fix .
