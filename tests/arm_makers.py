@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import NamedTuple
 
+from franka_peer import franky_sim
 from omegaconf import DictConfig
 from so101_bench import PERIOD_S, so101
 from ur_peer import ur_peer
@@ -70,7 +71,18 @@ def _so101() -> Iterator[Made]:
         yield Made(bench.arm, build(bench.cfg.limits), PERIOD_S)
 
 
+@contextmanager
+def _franka() -> Iterator[Made]:
+    cfg = config_of("franka")
+    with franky_sim() as peer:
+        cfg.arm.host = peer.host
+        with closing(build(cfg.arm)) as arm:
+            arm.connect()
+            yield Made(arm, build(cfg.limits), 0.01)
+
+
 MAKERS: dict[str, Callable[[], AbstractContextManager[Made]]] = {
+    "franka": _franka,
     "ideal": _ideal,
     "sim": _sim,
     "so101": _so101,

@@ -77,6 +77,7 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "feetech-servo-sdk": "scservo_sdk",
     "opencv-python-headless": "cv2",
+    "franky-control": "franky",
 }
 SEVERAL_MODULES = {"ur_rtde": {"rtde_control", "rtde_receive"}}  # under other names than its own
 DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
@@ -86,6 +87,7 @@ LAZY = {
     "av",
     "cv2",
     "diffusers",
+    "franky",
     "h5py",
     "imagecodecs",
     "matplotlib",

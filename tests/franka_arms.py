@@ -1,0 +1,50 @@
+"""The Franka of its config, for tests: with settings of their own, and connected to a peer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from arm_makers import config_of
+from driven import DT_S, PATIENCE_S
+from franka_peer import Peer
+from omegaconf import OmegaConf
+
+from robofb.build import build
+from robofb.deploy.arms.arm import ArmState
+from robofb.deploy.arms.franka import FrankaArm
+
+
+def arm_with(*settings: str) -> FrankaArm:
+    """Return the arm of its config, but for some settings, such as "load_kg=0.1"."""
+    return build(OmegaConf.merge(config_of("franka").arm, OmegaConf.from_dotlist(list(settings))))
+
+
+@contextmanager
+def connected(peer: Peer, *settings: str) -> Iterator[FrankaArm]:
+    """Connect such an arm to a peer."""
+    with closing(arm_with(f"host={peer.host}", *settings)) as arm:
+        arm.connect()
+        yield arm
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(DT_S)
+
+
+def until_state(arm: FrankaArm, holds: Callable[[ArmState], bool]) -> ArmState:
+    """Wait for such a state, and return it."""
+    state = arm.state()
+
+    def held() -> bool:
+        nonlocal state
+        state = arm.state()
+        return holds(state)
+
+    until(held)
+    return state
