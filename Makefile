@@ -8,13 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 FOR_TESTS := $(VENV)/.installed-for-tests
+FRANKA_SIM := .venv-franka-sim
 
-.PHONY: quickstart test lint browser libusb format clean
+.PHONY: quickstart test lint browser libusb franka-sim format clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/robofb quickstart $(ARGS)
 
-test: lint browser libusb
+test: lint browser libusb franka-sim
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(FOR_TESTS)
@@ -37,6 +38,13 @@ libusb:
 	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libusb-1.0.so.0")' 2>/dev/null || { $(call APT_INSTALL,libusb-1.0-0); } \
 	  || echo "no libusb: the tests of RealSense cameras will be skipped"
 
+# A simulated Franka with a real one's reflexes, for tests. It needs packages older than ours, so it lives apart.
+franka-sim: $(FRANKA_SIM)/.installed
+
+$(FRANKA_SIM)/.installed: tests/franka_sim_requirements.txt
+	@{ $(PYTHON) -m venv $(FRANKA_SIM) && $(FRANKA_SIM)/bin/python -m pip install --quiet --only-binary=:all: -r $< && touch $@; } \
+	  || echo "no franka-sim: the tests of a Franka's reflexes will be skipped"
+
 format: $(FOR_TESTS)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -53,4 +61,4 @@ $(FOR_TESTS): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(FRANKA_SIM) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
