@@ -13,7 +13,7 @@ from franka_arms import connected, until, until_state
 from franka_peer import Peer, franky_sim
 
 from robofb.build import build
-from robofb.deploy.arms.arm import ArmError, ArmTarget
+from robofb.deploy.arms.arm import ArmError, ArmTarget, LinkLostError
 from robofb.deploy.arms.franka import FrankaArm
 from robofb.deploy.modes import Ask, Mode
 from robofb.deploy.pose import difference, length
@@ -172,6 +172,8 @@ def test_a_lost_link_comes_back_disarmed(driven: Driven, peer: Peer) -> None:
     peer.signal(signal.SIGKILL)
     driven.until(lambda tick: tick.mode is Mode.DISARMED)
     assert "is gone" in driven.reason and driven.tick(Ask.ARM).mode is Mode.DISARMED
+    with pytest.raises(LinkLostError, match="not connected"):  # nobody waits for it again
+        driven.arm.state()
     with pytest.raises(UserError, match=peer.host):
         driven.arm.connect()
     peer.close()
