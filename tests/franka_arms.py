@@ -15,6 +15,8 @@ from robofb.build import build
 from robofb.deploy.arms.arm import ArmState
 from robofb.deploy.arms.franka import FrankaArm
 
+PATIENT = ("answer_s=60", "recover_s=60", "hand.timeout_s=120")
+
 
 def arm_with(*settings: str) -> FrankaArm:
     """Return the arm of its config, but for some settings, such as "load_kg=0.1"."""
@@ -23,8 +25,8 @@ def arm_with(*settings: str) -> FrankaArm:
 
 @contextmanager
 def connected(peer: Peer, *settings: str) -> Iterator[FrankaArm]:
-    """Connect such an arm to a peer."""
-    with closing(arm_with(f"host={peer.host}", *settings)) as arm:
+    """Connect such an arm to a peer, patiently: a simulator may have little time."""
+    with closing(arm_with(f"host={peer.host}", *PATIENT, *settings)) as arm:
         arm.connect()
         yield arm
 

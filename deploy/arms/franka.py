@@ -91,6 +91,7 @@ class FrankaArm:
         self._franky: Any = None
         self._robot: Any = None
         self._motion: Any = None  # that takes set-points; None from the moment it is stopped
+        self._lost = f"{self._name} is not connected"
         self._cut_off = ""  # why it ended unasked; kept until a person has acknowledged it
         self._gripper = -1.0  # commanded
         self._news = (-1.0, 0.0)  # the newest stamp, and when it came
@@ -105,13 +106,16 @@ class FrankaArm:
         self._franky = franky = load_franky()
         kernel = franky.RealtimeConfig.Enforce if self.realtime else franky.RealtimeConfig.Ignore
         self._robot = open_within(
-            lambda: franky.Robot(self.host, realtime_config=kernel),
-            self.answer_s,
-            f"the Franka at {self.host}",
+            lambda: franky.Robot(self.host, realtime_config=kernel), self.answer_s, self._name
         )
         self._cut_off = ""
-        if self.hand is not None:
+        if self.hand is None:
+            return
+        try:
             self.hand.connect(self.host, self.answer_s)
+        except UserError:
+            self.close()
+            raise
 
     def state(self) -> ArmState:
         """Return what it last said."""
@@ -186,6 +190,7 @@ class FrankaArm:
         self.stop()
         robot, self._robot = self._robot, None
         if robot is not None:
+            self._lost = f"{self._name} is not connected"
             with suppress(self._franky.Exception, RuntimeError):  # however it ended, it has ended
                 robot.join_motion(self.recover_s)
         if self.hand is not None:
@@ -200,15 +205,13 @@ class FrankaArm:
             ArmError: it refused.
         """
         if self._robot is None:
-            raise LinkLostError(f"{self._name} is not connected")
+            raise LinkLostError(self._lost)
         try:
             yield self._robot
-        except (
-            self._franky.NetworkException,
-            RuntimeError,
-        ) as error:  # the latter from a socket broken before
+        except (self._franky.NetworkException, RuntimeError) as error:  # the latter: it was broken before
             self._robot = self._motion = None
-            raise LinkLostError(f"the Franka at {self.host} is gone: {error}") from error
+            self._lost = f"{self._name} is gone: {error}"
+            raise LinkLostError(self._lost) from error
         except self._franky.Exception as error:
             raise ArmError(f"the Franka refused: {error}") from error
 

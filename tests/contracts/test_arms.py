@@ -38,10 +38,10 @@ def made(request: pytest.FixtureRequest) -> Iterator[Made]:
         made.arm.close()  # safe twice
 
 
-def newer(arm: RobotArm, before: ArmState) -> ArmState:
-    """Return the arm's next state: a stamp that stands still is a dead stream."""
+def newer(made: Made, before: ArmState) -> ArmState:
+    """Return its state a set-point later, by its own time: a stamp that stands still is a dead stream."""
     deadline = time.monotonic() + PATIENCE_S
-    while (state := arm.state()).stamp == before.stamp:
+    while (gone := (state := made.arm.state()).stamp - before.stamp) < made.dt_s or gone == 0:
         assert time.monotonic() < deadline, "the arm said nothing new"
     return state
 
@@ -57,7 +57,7 @@ def test_it_goes_where_it_is_sent_and_says_so(made: Made) -> None:
         target = ArmTarget(pose._replace(position_m=(x, y, z + min(step, WAY) * STEP_M)), -1.0)
         assert arm.command(target) == target
         time.sleep(made.dt_s)
-        before = newer(arm, before)
+        before = newer(made, before)
     assert length(difference(before.pose.position_m, target.pose.position_m)) < 0.003  # of 24 mm
     assert angle_between(before.pose.turn, pose.turn) < 0.05
     arm.stop()

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import franky
 import pytest
-from driven import DT_S
+from driven import DT_S, wait_for
 from franka_arms import arm_with, connected, until, until_state
 from franka_peer import Peer, franky_sim
 
@@ -29,7 +29,7 @@ def lead(
     for step in range(1, steps + 1):
         goal = moved(start, way, rotvec, step / steps)
         arm.command(ArmTarget(goal, -1.0))
-        time.sleep(DT_S)
+        wait_for(arm, arm.state())
     return goal
 
 

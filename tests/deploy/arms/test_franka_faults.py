@@ -115,7 +115,7 @@ def test_a_reflex_stays_until_a_person_acknowledges_it(driven: Driven, peer: Pee
     driven.going_home()
     peer.tell("fail", ERRORS.index("cartesian_reflex"), ERRORS.index("power_limit_violation"))
     driven.until(lambda tick: tick.mode is Mode.FAULT)
-    assert driven.reason == "the arm says reflex: cartesian reflex, power limit violation"
+    assert "reflex: cartesian reflex, power limit violation" in driven.reason
     ticks = driven.ticks(50)
     assert all(tick.mode is Mode.FAULT and tick.sent is None for tick in ticks)
     assert all(tick.state is not None and tick.state.fault for tick in ticks)  # nobody cleared it
@@ -142,7 +142,7 @@ def test_a_user_stop_must_be_released_and_acknowledged(driven: Driven, peer: Pee
     driven.going_home()
     peer.tell("mode", "kUserStopped")
     driven.until(lambda tick: tick.mode is Mode.FAULT)
-    assert driven.reason == "the arm says user stop"
+    assert "user stop" in driven.reason
     assert driven.tick(Ask.ACKNOWLEDGE).mode is Mode.FAULT
     assert driven.reason == "user stop: end it at the arm first"
     peer.tell("mode")
@@ -171,9 +171,11 @@ def test_a_lost_link_comes_back_disarmed(driven: Driven, peer: Peer) -> None:
     driven.going_home()
     peer.signal(signal.SIGKILL)
     driven.until(lambda tick: tick.mode is Mode.DISARMED)
-    assert "is gone" in driven.reason and driven.tick(Ask.ARM).mode is Mode.DISARMED
-    with pytest.raises(LinkLostError, match="not connected"):  # nobody waits for it again
+    lost = driven.reason
+    assert "is gone" in lost and driven.tick(Ask.ARM).mode is Mode.DISARMED
+    with pytest.raises(LinkLostError) as caught:
         driven.arm.state()
+    assert str(caught.value) == lost  # the link was not tried, and not waited for, again
     with pytest.raises(UserError, match=peer.host):
         driven.arm.connect()
     peer.close()
