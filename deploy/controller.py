@@ -56,6 +56,7 @@ class Controller:
         self._own: Counter[str] = Counter()
         self._limiter: MotionLimiter | None = None
         self._gripper = -1.0
+        self._taken: Pose | None = None  # the last set-point, as the arm says it took it
         self._arm_watch = ArmWatch(self.watch)
         self._clutch = Clutch(self.watch.lead_m, self.watch.lead_rad)
         self._sent: deque[tuple[float, Pose]] = deque(maxlen=max(2, round(_REMEMBERED_S / dt_s)))
@@ -66,6 +67,16 @@ class Controller:
     def mode(self) -> Mode:
         """The present one."""
         return self.modes.mode
+
+    @property
+    def is_home(self) -> bool:
+        """Whether the set-point is where the arm goes before an episode."""
+        return self._limiter is not None and self._is_home(self._limiter.pose)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the set-points stand still, or there are none yet."""
+        return self._limiter is None or self._limiter.at_rest
 
     @property
     def counts(self) -> Counter[str]:
@@ -94,8 +105,7 @@ class Controller:
         except ArmError as error:
             self._fail(error)
             return None
-        set_point = self._limiter.pose if self._limiter is not None else None
-        wrong = self._arm_watch.wrong(state, now_s, set_point)
+        wrong = self._arm_watch.wrong(state, now_s, self._taken)
         if wrong and self.mode in COMMANDING:
             self._fail(ArmError(wrong))
         return state
@@ -121,6 +131,8 @@ class Controller:
             return
         self.timeline.bump()
         self._refused_in_a_row, self._ran_s = 0, now_s
+        if ask is Ask.DISARM:
+            self.arm.stop()  # else one whose motion is the arm's own would hold its last set-point by force
 
     def _start_anew(self, ask: Ask, state: ArmState | None) -> None:
         """Begin at rest where the arm is now.
@@ -139,6 +151,7 @@ class Controller:
             self._limiter.reset(state.pose)
         self._gripper = 1.0 if state.gripper > 0 else -1.0
         self._sent.clear()
+        self._taken = state.pose
 
     def _take(self, chunk: Chunk, now_s: float) -> None:
         """Let the gate judge a chunk, and follow it."""
@@ -221,6 +234,7 @@ class Controller:
         except (ArmError, RuntimeError) as error:  # the limiter's: not even a brake was found
             self._fail(error)
             return None
+        self._taken = sent.pose
         self._sent.append((now_s, pose))
         if self._limiter.at_rest:
             self._arrive(pose)
@@ -231,6 +245,9 @@ class Controller:
         if self.mode is Mode.STOPPING:
             self.modes.ask(Ask.AT_REST, self.modes.reason)
             self.arm.stop()
-        away = length(difference(pose.position_m, self.arm.home.position_m))
-        if away < _ARRIVED_M and angle_between(pose.turn, self.arm.home.turn) < _ARRIVED_RAD:
+        if self._is_home(pose):
             self.modes.ask(Ask.ARRIVED)
+
+    def _is_home(self, pose: Pose) -> bool:
+        away = length(difference(pose.position_m, self.arm.home.position_m))
+        return away < _ARRIVED_M and angle_between(pose.turn, self.arm.home.turn) < _ARRIVED_RAD

@@ -30,6 +30,11 @@ class Planner:
         """Start an episode."""
         self.agent.reset(torch.ones(1, dtype=torch.bool), torch.tensor([seed]))
 
+    def skip(self) -> None:
+        """Plan anew next time: control steps passed for which nobody asked."""
+        if self._executor is not None:
+            self._executor.replan()
+
     def plan(self, obs: Obs) -> np.ndarray:
         """Return actions (n, A) from observations (1, ...); the first is for this control step."""
         action = self.agent.next(obs)

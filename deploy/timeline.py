@@ -6,6 +6,7 @@ were meant for: what lies in the past is never done, and the arm goes on where t
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import NamedTuple
 
@@ -94,6 +95,11 @@ class Timeline:
     def follows(self) -> bool:
         """Whether a plan was taken in this epoch."""
         return self._plan is not None
+
+    @property
+    def observed_s(self) -> float:
+        """When what the plan was made from was seen; NaN where none is followed."""
+        return math.nan if self._plan is None else self._plan.observed_s
 
     def take(self, plan: TimedPlan, now_s: float) -> str:
         """Follow `plan` from now on; return why not, empty where it is followed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget
+from robofb.deploy.arms.arm import ArmState, ArmTarget
 from robofb.deploy.pose import Pose, columns_of
 from robofb.deploy.sim_cell import tool_columns
 from robofb.errors import UserError
@@ -68,9 +68,9 @@ class SimArm:
         return ArmState(self.time_s, float(self._done), pose, gripper=self._gripper)
 
     def command(self, target: ArmTarget) -> ArmTarget:
-        """Simulate until the next set-point is due."""
-        if self.step is not None and bool(self.step.terminated[0] | self.step.truncated[0]):
-            raise ArmError("the episode is over")
+        """Simulate until the next set-point is due. Once the episode is over, no time passes any more."""
+        if self.step is not None and bool(self.step.done[0]):
+            return target
         x, y, _ = columns_of(target.pose.turn)
         action = torch.tensor([[*target.pose.position_m, *x, *y, target.gripper]], dtype=torch.float32)
         step = self.env.step_part(action, self._done % self.parts, self.parts)

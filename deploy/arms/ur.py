@@ -102,7 +102,7 @@ class UrArm:
         host: str,
         home_pos_m: Sequence[float],
         home_rotvec_rad: Sequence[float],
-        period_s: float = 0.008,
+        period_s: float = 0.01,
         lookahead_s: float = 0.1,
         gain: float = 300.0,
         stop_m_s2: float = 2.0,
