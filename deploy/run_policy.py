@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +20,7 @@ from robofb.deploy.planner import Planner
 from robofb.deploy.rehearsal import Rehearsed, rehearse
 from robofb.deploy.timeline import Timeline
 from robofb.deploy.tool_target import ACTION_NAMES
-from robofb.errors import UserError, check_at_least, check_seeds, check_threads
+from robofb.errors import UserError, check_at_least, check_positive, check_seeds, check_threads
 from robofb.files import append_line
 from robofb.loading import cameras_of, load_agent, make_sim_env
 from robofb.run import Run
@@ -39,6 +41,16 @@ class DeployConfig:
         execute: actions executed per chunk; null takes the policy's own.
         task: of a simulated arm; null takes the one that the run was trained on.
         engine: the simulator of a simulated arm.
+        simulated: the arm is a task in a simulator.
+        realtime: in processes of their own, by the clock on the wall. A simulated arm can do without.
+        control_hz: set-points a second of a real arm: a whole number of them in a control step.
+        cameras: by name, one for each `image_<name>` that the policy sees; see configs/camera.
+        teleop: device by which a person takes over, such as teleop=gamepad.
+        data: dataset folder that every episode is added to; null records nothing. In real time alone.
+        attended: a person at the terminal starts, judges and ends episodes; null: with a real arm.
+        dry: compute everything, command nothing: the arm stays where it is.
+        max_steps: control steps of an episode; null takes the task's.
+        abort_s: an episode is aborted where a camera shows nothing new for longer.
         episodes: number of episodes; 256 or more for a figure to be quoted.
         seed: of the episodes of a simulated arm; choose another than training's.
         latency_s: of a simulated arm: how much later a plan is there than what it was made from was seen, to
@@ -57,6 +69,16 @@ class DeployConfig:
     execute: int | None = None
     task: Any = None
     engine: Any = field(default_factory=dict)
+    simulated: bool = False
+    realtime: bool = True
+    control_hz: float = 100.0
+    cameras: Any = field(default_factory=dict)
+    teleop: Any = None
+    data: str | None = None
+    attended: bool | None = None
+    dry: bool = False
+    max_steps: int | None = None
+    abort_s: float = 1.0
     episodes: int = 16
     seed: int = 20_000
     latency_s: float = 0.0
@@ -67,55 +89,107 @@ class DeployConfig:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "episodes", "threads")
         check_at_least(self, 0, "latency_s", "fade_s", "patience_s")
+        check_positive(self, "control_hz", "abort_s")
         check_threads(self.threads)
         check_seeds(self, "seed")
+        if self.max_steps is not None:
+            check_at_least(self, 1, "max_steps")
 
 
-def deploy(cfg: DeployConfig) -> Rehearsed:
+@dataclass
+class Deployed:
+    """What became of all episodes.
+
+    Attributes:
+        success: of each.
+        steps: control steps of each.
+        ended: why some were given up.
+        counts: of clamps, refusals and so on.
+    """
+
+    success: list[bool]
+    steps: list[int]
+    ended: list[str]
+    counts: Mapping[str, int]
+
+
+def deploy(cfg: DeployConfig) -> Deployed:
     """Run episodes, print what became of them, and add them to the run's summary and `deployments.jsonl`.
 
     Raises:
-        UserError: the run holds no policy of tool poses, or the task is another one than it knows.
+        UserError: the run holds no policy of tool poses, the task is another one than it knows, or the arm
+            or a device cannot be had.
     """
+    _check(cfg)
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
     agent: Any = load_agent(run, 1, cfg.checkpoint, cfg.execute)
     spec = agent.policy.spec
     if spec.action.names != ACTION_NAMES:
         raise UserError(f"{run.path} does not drive an arm: its action is not {', '.join(ACTION_NAMES)}")
-    task = cfg.task or OmegaConf.create(run.config.get("task"))
-    if not task:
-        raise UserError(f"{run.path} was trained on data alone: say which task=... its arm is in")
-    env = make_sim_env(task, cfg.engine, 1, cameras_of(spec), autoreset=False)
-    with closing(build(cfg.arm, env)) as arm:
-        check_same_spec(spec, env.spec.only(spec.obs), f"the policy in {run.path}")
-        started = time.monotonic()
-        found = _rehearsed(cfg, arm, agent)
+    if cfg.simulated and not cfg.task:
+        cfg.task = OmegaConf.create(run.config.get("task"))
+        if not cfg.task:
+            raise UserError(f"{run.path} was trained on data alone: say which task=... its arm is in")
+    started = time.monotonic()
+    if cfg.realtime:
+        from robofb.deploy.live.deployment import run_live  # needs more than simulated time does
+
+        found = Deployed(*run_live(cfg, run.path, spec))
+    else:
+        found = _rehearsed(cfg, run, agent)
+    _tell(cfg, run, spec.task, found, time.monotonic() - started)
+    return found
+
+
+def _check(cfg: DeployConfig) -> None:
+    """Refuse settings that do not go together."""
+    if not (cfg.realtime or cfg.simulated):
+        raise UserError("realtime=false: only a simulated arm waits for a policy")
+    for name in ("data", "cameras", "teleop", "attended", "dry"):
+        if getattr(cfg, name) and not cfg.realtime:
+            raise UserError(f"{name}={getattr(cfg, name)}: needs realtime=true")
+    if cfg.realtime and cfg.latency_s:
+        raise UserError(f"latency_s={cfg.latency_s:g}: only simulated time has one; leave it out")
+    if cfg.simulated and cfg.dry:
+        raise UserError("dry=true: a simulated arm needs no protection")
+
+
+def _tell(cfg: DeployConfig, run: Run, task: str, found: Deployed, seconds: float) -> None:
+    """Print what became of a deployment, and keep it in the run."""
     rate = SuccessRate(sum(found.success), len(found.success))
     facts = {
         **rate.to_dict(),
-        "task": env.spec.task,
+        "task": task,
         "seed": cfg.seed,
+        "realtime": cfg.realtime,
         "latency_s": cfg.latency_s,
-        "mean_steps": sum(found.steps) / len(found.steps),
+        "mean_steps": sum(found.steps) / max(1, len(found.steps)),
         "gave_up": found.ended,
         "counts": dict(found.counts),
-        "seconds": time.monotonic() - started,
+        "seconds": seconds,
     }
     append_line(run.path / "deployments.jsonl", json.dumps(facts))
     run.write_summary({"deploy": facts})
     print(f"success {rate}")
     for name, count in sorted(found.counts.items()):
         print(f"{name}: {count}")
-    for why in dict.fromkeys(found.ended):
-        print(f"gave up {found.ended.count(why)} times, {why}")
-    return found
+    for why, count in Counter(found.ended).items():
+        print(f"gave up {count} times, {why}")
 
 
-def _rehearsed(cfg: DeployConfig, arm: SimArm, agent: Any) -> Rehearsed:
+def _rehearsed(cfg: DeployConfig, run: Run, agent: Any) -> Deployed:
     """Run the episodes in simulated time."""
+    spec = agent.policy.spec
+    env = make_sim_env(cfg.task, cfg.engine, 1, cameras_of(spec), autoreset=False)
     limits, watch = build(cfg.limits), build(cfg.watch)
+    with closing(build(cfg.arm, env)) as arm:
+        check_same_spec(spec, env.spec.only(spec.obs), f"the policy in {run.path}")
+        found = _in_simulated_time(cfg, arm, agent, limits, watch)
+    return Deployed(found.success, found.steps, found.ended, found.counts)
 
+
+def _in_simulated_time(cfg: DeployConfig, arm: SimArm, agent: Any, limits: Any, watch: Any) -> Rehearsed:
     def controller() -> Controller:
         timeline = Timeline(1, fade_s=cfg.fade_s, patience_s=cfg.patience_s)  # a planner plans at every step
         return Controller(arm, limits, arm.dt_s, arm.env.spec.control_dt, timeline, watch)

@@ -80,7 +80,7 @@ IMPORT_NAMES = {
     "franky-control": "franky",
 }
 SEVERAL_MODULES = {"ur_rtde": {"rtde_control", "rtde_receive"}}  # under other names than its own
-DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy"}
+DEPLOY_ENTRY_POINTS = {"deploy.collect", "deploy.run_policy", "deploy.live.deployment"}
 LAZY = {
     "PIL",
     "aiohttp",

@@ -1,0 +1,267 @@
+"""The process that alone owns the arm: it runs the controller at its rate, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from robofb.deploy.arms.arm import ArmError
+from robofb.deploy.cameras.camera import Frame
+from robofb.deploy.cameras.freshness import Freshness
+from robofb.deploy.controller import Controller
+from robofb.deploy.limits import Limits
+from robofb.deploy.live.bench import Bench
+from robofb.deploy.live.process import Life, Pace, attacher
+from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, row_of, text
+from robofb.deploy.modes import Ask, Mode
+from robofb.deploy.ring import Ring
+from robofb.deploy.tick import Arrived, Chunk, Tick
+from robofb.deploy.timeline import Timeline
+from robofb.deploy.watch import Watch
+from robofb.errors import UserError
+from robofb.types import TeleopCommand
+
+BRAKE_S = 3.0  # in which the arm must have come to rest when all ends
+RECONNECT_S = 1.0
+_COUNTS_EVERY = 10  # ticks
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
+
+
+class Place(Protocol):
+    """Makes a bench, in the process that will own its arm."""
+
+    def make(self) -> Bench:
+        """Return it, its arm not connected."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArmSetup:
+    """What the arm's process makes its parts from.
+
+    Attributes:
+        place: of the arm.
+        limits, watch: of what it may be asked, and when something is wrong.
+        action_dt_s: a control step: between the actions of a policy.
+        fade_s, patience_s: see `Timeline`.
+    """
+
+    place: Place
+    limits: Limits
+    watch: Watch
+    action_dt_s: float
+    fade_s: float = 0.1
+    patience_s: float = 0.5
+
+    def controller(self, bench: Bench) -> Controller:
+        """Return a controller of the bench's arm."""
+        timeline = Timeline(1, fade_s=self.fade_s, patience_s=self.patience_s)  # one plan each control step
+        return Controller(bench.arm, self.limits, bench.dt_s, self.action_dt_s, timeline, self.watch)
+
+
+def run_arm(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
+    """Own the arm until told to quit, or the parent is gone; the process's main function."""
+    with ExitStack() as stack:
+        life = Life(stack.enter_context(closing(Ring.attach(addresses.beats["arm"]))), parent)
+        life.begin()
+        try:
+            bench = setup.place.make()
+            stack.enter_context(closing(bench.arm))
+            bench.arm.connect()
+            loop = ArmLoop(bench, setup, addresses, stack)
+        except (ArmError, UserError) as error:
+            life.last_word(str(error))
+            return
+        pace = Pace(bench.dt_s)
+        while not (life.over or loop.quit):
+            loop.tick()
+            life.beat()
+            pace.wait()
+        loop.stop()
+
+
+def run_rescue(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
+    """Stop an arm whose own process is gone, and say what came of it; a process's main function."""
+    with closing(Ring.attach(addresses.beats["arm"])) as beats:
+        life = Life(beats, parent)
+        life.begin()
+        try:
+            with closing(setup.place.make().arm) as arm:
+                arm.connect()
+                arm.stop()
+            life.last_word("the arm was stopped")
+        except (ArmError, UserError) as error:
+            life.last_word(f"the arm could not be stopped: {error}")
+
+
+class ArmLoop:
+    """Run a bench's controller between the rings.
+
+    Args:
+        bench: whose arm is connected.
+        setup: see there.
+        addresses: of all rings.
+        stack: lets them go.
+
+    Raises:
+        UserError: the control step is no whole number of set-points.
+    """
+
+    def __init__(self, bench: Bench, setup: ArmSetup, addresses: Addresses, stack: ExitStack) -> None:
+        self.bench, self.controller, self.setup = bench, setup.controller(bench), setup
+        self._steps_every = round(setup.action_dt_s / bench.dt_s)
+        if abs(self._steps_every * bench.dt_s - setup.action_dt_s) > 1e-6 or self._steps_every < 1:
+            raise UserError(
+                f"{1 / bench.dt_s:g} set-points a second: a control step of {setup.action_dt_s:g} s "
+                "needs a whole number of them"
+            )
+        attach = attacher(stack)
+        self._ticks, self._counts = attach(addresses.ticks), attach(addresses.counts)
+        self._plans, self._commands = attach(addresses.plans), attach(addresses.commands)
+        self._orders = attach(addresses.orders)
+        self._glances = {name: attach(address) for name, address in addresses.glances.items()}
+        self._freshness = {name: Freshness(name) for name in addresses.glances}
+        self._plan_number = self._order_number = self._sent = self._ticked = self._steps = 0
+        self._episode = -1
+        self._state: np.ndarray | None = None
+        self._connected_s = float("-inf")
+        self.quit = False
+
+    def tick(self) -> Tick:
+        """Do one control period."""
+        began_s = time.monotonic()
+        asks = self._obey()
+        if self.controller.mode is Mode.DISARMED:
+            self._reconnect(began_s)
+        now_s = self.bench.now_s()
+        is_step = self._sent % self._steps_every == 0
+        arrived = self._arrived(asks, began_s)
+        tick = self.controller.tick(now_s, arrived)
+        is_step = is_step and tick.sent is not None
+        self._sent += tick.sent is not None
+        self._steps += is_step and tick.mode in (Mode.POLICY, Mode.HUMAN)
+        self._publish(tick, arrived, is_step, began_s)
+        return tick
+
+    def stop(self) -> None:
+        """Brake to rest, then leave the arm to itself."""
+        pace, until_s = Pace(self.bench.dt_s), time.monotonic() + BRAKE_S
+        asks: tuple[Ask, ...] = (Ask.STOP,)
+        while time.monotonic() < until_s:
+            tick = self.controller.tick(self.bench.now_s(), Arrived(asks=asks))
+            asks = ()
+            if tick.mode in (Mode.FAULT, Mode.DISARMED):
+                break
+            pace.wait()
+        self.bench.arm.stop()
+
+    def _obey(self) -> list[Ask]:
+        """Return what is asked of the controller; begin and end episodes."""
+        asks = []
+        for number, order in self._orders.since(self._order_number):
+            self._order_number = number
+            kind, what = order["kind"].decode(), order["what"].decode()
+            if kind == "ask":
+                asks.append(Ask(what))
+            elif kind == "begin":
+                self._episode, self._sent, self._steps = int(order["episode"]), 0, 0
+                self.bench.begin(int(order["seed"]))
+            elif kind == "end":
+                self._episode = -1
+            elif kind == "quit":
+                self.quit = True
+        return asks
+
+    def _reconnect(self, now_s: float) -> None:
+        """Open a lost link again; nobody arms the arm but a person."""
+        if now_s - self._connected_s < RECONNECT_S:
+            return
+        self._connected_s = now_s
+        try:
+            self.bench.arm.state()
+        except ArmError:
+            try:
+                self.bench.arm.connect()
+            except (ArmError, UserError) as error:
+                self.controller.modes.reason = str(error)
+
+    def _arrived(self, asks: list[Ask], now_s: float) -> Arrived:
+        """Return what came since the last tick."""
+        chunks = []
+        for number, plan in self._plans.since(self._plan_number):
+            self._plan_number = number
+            count = int(plan["count"])
+            actions = plan["actions"][:count].astype(np.float64) if count >= 0 else None
+            chunks.append(Chunk(int(plan["epoch"]), float(plan["observed_s"]), actions))
+        return Arrived(asks, chunks, self._command(now_s), self._frames_age_s(now_s))
+
+    def _command(self, now_s: float) -> TeleopCommand | None:
+        """Return what the person says now; None where their device is lost or says nothing."""
+        record = self._commands.latest()
+        if record is None or now_s - float(record.value["at_s"]) > self.setup.watch.silent_s:
+            return None
+        value = record.value
+        return TeleopCommand(value["twist"].copy(), float(value["gripper"]), bool(value["engaged"]))
+
+    def _frames_age_s(self, now_s: float) -> float:
+        """Return the age of the newest picture of the camera that is furthest behind."""
+        ages = []
+        for name, freshness in self._freshness.items():
+            record = self._glances[name].latest()
+            if record is not None:
+                glance = record.value
+                captured_s, sequence = float(glance["captured_s"]), int(glance["sequence"])
+                freshness.see(Frame(_NO_IMAGE, captured_s, sequence, int(glance["digest"])), now_s)
+            ages.append(freshness.age_s(now_s))
+        return max(ages, default=0.0)
+
+    def _publish(self, tick: Tick, arrived: Arrived, is_step: bool, began_s: float) -> None:
+        """Say what happened."""
+        state = tick.state
+        if state is not None and (is_step or self._state is None):
+            self._state = self.bench.observe(state)
+        num_state = self._ticks.dtype["state"].shape[0]
+        seen = self._state if self._state is not None else np.zeros(num_state, np.float32)
+        sent = tick.sent
+        self._ticks.write(
+            time_s=tick.time_s,
+            wall_s=began_s,
+            compute_s=time.monotonic() - began_s,
+            mode=MODES.index(tick.mode),
+            verdict=VERDICTS.index(self.bench.verdict() if self._episode >= 0 else ""),
+            is_step=is_step,
+            linked=state is not None,
+            at_home=self.controller.is_home,
+            at_rest=self.controller.at_rest,
+            epoch=tick.epoch,
+            episode=self._episode,
+            steps=self._steps,
+            gate=_tally(self.controller.gate.counts),
+            frames_age_s=arrived.frames_age_s,
+            observed_s=self.controller.timeline.observed_s,
+            state=seen,
+            pose=row_of(None, 0.0) if state is None else row_of(state.pose, state.gripper),
+            joints=_padded(() if state is None else state.joints_rad),
+            force=(state.force_n if state is not None else None) or (0.0, 0.0, 0.0),
+            sent=row_of(None, 0.0) if sent is None else row_of(sent.pose, sent.gripper),
+            reason=text(tick.reason),
+        )
+        self._ticked += 1
+        if self._ticked % _COUNTS_EVERY == 1:
+            self._counts.write(json=json.dumps(self.controller.counts).encode()[:4000])
+
+
+def _padded(joints: tuple[float, ...]) -> list[float]:
+    return [*joints[:MOST_JOINTS], *([0.0] * (MOST_JOINTS - len(joints)))]
+
+
+def _tally(counts: Counter[str]) -> list[int]:
+    """Return how many chunks passed, how often something was clamped, and how many were refused."""
+    parts = [(name.partition(":")[0], count) for name, count in counts.items()]
+    return [sum(count for part, count in parts if part == kind) for kind in ("passed", "clamped", "refused")]

@@ -1,0 +1,140 @@
+"""An arm at its workplace: what a policy sees there, when an episode begins and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from robofb.deploy.arms.arm import ArmState, RobotArm
+from robofb.deploy.arms.sim import SimArm
+from robofb.deploy.pose import columns_of
+from robofb.errors import UserError
+
+
+class Bench(Protocol):
+    """What a controller's process drives.
+
+    Attributes:
+        arm: itself.
+        dt_s: between set-points.
+    """
+
+    arm: RobotArm
+    dt_s: float
+
+    def now_s(self) -> float:
+        """Return the time of the arm's clock."""
+        ...
+
+    def begin(self, seed: int) -> None:
+        """Begin an episode; a simulation draws its start from `seed`."""
+        ...
+
+    def observe(self, state: ArmState) -> np.ndarray:
+        """Return what a policy sees beside pictures, (D,) float32."""
+        ...
+
+    def verdict(self) -> str:
+        """Return "success" or "failure" where the task itself says that the episode is over; else ""."""
+        ...
+
+
+class RealBench:
+    """A real arm: a policy sees what the arm says of itself, and persons say what became of an episode.
+
+    Args:
+        arm: the caller closes it.
+        hz: set-points a second.
+        names: of what a policy sees; see `SEEN`.
+
+    Raises:
+        UserError: an arm cannot say one of them.
+    """
+
+    def __init__(self, arm: RobotArm, hz: float, names: Sequence[str]) -> None:
+        self.arm, self.dt_s = arm, 1.0 / hz
+        check_names(names)
+        self._names = tuple(names)
+
+    def now_s(self) -> float:
+        """Return the time of this machine."""
+        return time.monotonic()
+
+    def begin(self, seed: int) -> None:
+        """Nothing: a person has set the scene up."""
+
+    def observe(self, state: ArmState) -> np.ndarray:
+        """Return what the arm says of itself, in the order of the names; 0 for what it does not say."""
+        x, y, _ = columns_of(state.pose.turn)
+        force = state.force_n or (0.0, 0.0, 0.0)
+        seen = dict(zip(SEEN, (*state.pose.position_m, *x, *y, state.gripper, *force), strict=True))
+        seen |= {f"joint_pos_{number}": angle for number, angle in enumerate(state.joints_rad)}
+        return np.array([seen.get(name, 0.0) for name in self._names], np.float32)
+
+    def verdict(self) -> str:
+        """Return nothing: a person says it."""
+        return ""
+
+
+class SimBench:
+    """A simulated task, which goes by its own clock: it stands still while nobody commands.
+
+    Args:
+        arm: the caller closes it.
+    """
+
+    def __init__(self, arm: SimArm) -> None:
+        self.arm: RobotArm = arm
+        self.dt_s, self._sim = arm.dt_s, arm
+        self._before_s = 0.0
+
+    def now_s(self) -> float:
+        """Return the simulated time of all episodes together, so that it never goes back."""
+        return self._before_s + self._sim.time_s
+
+    def begin(self, seed: int) -> None:
+        """Start the episode of a seed."""
+        self._before_s = self.now_s() + self.dt_s
+        self._sim.begin(seed)
+
+    def observe(self, state: ArmState) -> np.ndarray:
+        """Return the task's state after its last whole control step."""
+        return self._sim.obs["state"][0].numpy()
+
+    def verdict(self) -> str:
+        """Return what the task says."""
+        step = self._sim.step
+        if step is None or not bool(step.done[0]):
+            return ""
+        return "success" if bool(step.info["success"][0]) else "failure"
+
+
+SEEN = (
+    *(f"ee_pos_base_{axis}" for axis in "xyz"),
+    *(f"ee_rot6d_base_{index}" for index in range(6)),
+    "gripper",
+    *(f"ee_force_base_{axis}" for axis in "xyz"),
+)
+"""Names of what an arm says: pose of its tool, gripper (-1 open .. 1 closed), force on the tool [N]."""
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of what a policy sees that no real arm says.
+
+    Raises:
+        UserError: names the first of them.
+    """
+    strange = [name for name in names if name not in SEEN and not _is_joint(name)]
+    if strange or not names:
+        raise UserError(
+            f"the policy wants to see {', '.join(strange[:3]) or 'what has no name'}, which no arm says; "
+            f"it says {', '.join(SEEN)} and joint_pos_0 .. joint_pos_6"
+        )
+
+
+def _is_joint(name: str) -> bool:
+    head, _, number = name.rpartition("_")
+    return head == "joint_pos" and number.isdecimal() and int(number) < 7

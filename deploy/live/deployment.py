@@ -1,0 +1,109 @@
+"""From what `robofb deploy` reads to processes, and from what became of them to figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from robofb.build import build
+from robofb.deploy.live.arm_process import ArmSetup, Place
+from robofb.deploy.live.bench import check_names
+from robofb.deploy.live.conductor import Conductor
+from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
+from robofb.deploy.live.draft import recorded_spec
+from robofb.deploy.live.operators import Console, Nobody
+from robofb.deploy.live.places import RealPlace, SimPlace
+from robofb.deploy.live.policy_process import PolicySetup, RunPolicy
+from robofb.deploy.live.recorder_process import RecordSetup
+from robofb.deploy.live.session import LiveSession, Outcome, Parts
+from robofb.errors import UserError
+from robofb.loading import cameras_of
+from robofb.types import EnvSpec
+
+Figures = tuple[list[bool], list[int], list[str], Mapping[str, int]]
+
+
+def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
+    """Deploy in real time; return success and steps of each episode, why some were given up, and counts.
+
+    Args:
+        cfg: `run_policy.DeployConfig`.
+        run: folder of the policy.
+        spec: that it was made for.
+
+    Raises:
+        UserError: a part does not fit the policy or cannot begin.
+    """
+    attended = not cfg.simulated if cfg.attended is None else cfg.attended
+    if attended and not sys.stdin.isatty() and cfg.teleop is None:
+        raise UserError("attended=true: needs a terminal to say so at; attended=false lets nobody stop it")
+    parts = parts_of(cfg, run, spec)
+    conductor = Conductor(
+        cfg.episodes,
+        cfg.seed,
+        attended=attended,
+        max_steps=cfg.max_steps or spec.max_steps,
+        abort_s=cfg.abort_s,
+    )
+    operator = Console() if attended and sys.stdin.isatty() else Nobody()
+    with closing(operator):
+        operator.open()
+        outcome = LiveSession(parts, conductor, operator).run()
+    return _figures(outcome)
+
+
+def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
+    """Return the processes' setups.
+
+    Raises:
+        UserError: cameras or state do not fit the policy.
+    """
+    sizes = cameras_of(spec)
+    if set(sizes) != set(cfg.cameras):
+        raise UserError(
+            f"the policy sees cameras {', '.join(sorted(sizes)) or 'none'}; here are "
+            f"{', '.join(sorted(cfg.cameras)) or 'none'}: say camera=... and cameras.<name>"
+        )
+    cameras = {name: CameraSetup(name, plain(cfg.cameras[name]), *size) for name, size in sizes.items()}
+    recorder = None
+    if cfg.data is not None:
+        facts = {"run": str(run), "checkpoint": cfg.checkpoint, "execute": cfg.execute}
+        recorder = RecordSetup(Path(cfg.data), recorded_spec(spec), {"recorded_by": "deploy"}, facts)
+    arm = ArmSetup(
+        _place(cfg, spec), build(cfg.limits), build(cfg.watch), spec.control_dt, cfg.fade_s, cfg.patience_s
+    )
+    source = RunPolicy(run, cfg.checkpoint, cfg.execute, cfg.threads)
+    return Parts(
+        arm,
+        PolicySetup(source, spec.control_dt, tuple(sizes)),
+        spec.obs["state"].shape[0],
+        cameras,
+        None if cfg.teleop is None else TeleopSetup(plain(cfg.teleop)),
+        recorder,
+    )
+
+
+def _place(cfg: Any, spec: EnvSpec) -> Place:
+    if cfg.simulated:
+        return SimPlace(plain(cfg.arm), plain(cfg.task), plain(cfg.engine))
+    names = spec.obs["state"].names
+    check_names(names)
+    return RealPlace(plain(cfg.arm), cfg.control_hz, names, cfg.dry)
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """Return a config node as what can travel to a process."""
+    plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    return dict(plain)
+
+
+def _figures(outcome: Outcome) -> Figures:
+    judged = [each for each in outcome.ended if each.label != "discarded"]
+    gave_up = [f"{each.label}: {each.why}" for each in judged if each.label == "aborted"]
+    success = [each.label == "success" for each in judged]
+    return success, [each.steps for each in judged], gave_up, outcome.counts

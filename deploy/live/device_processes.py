@@ -1,0 +1,139 @@
+"""The processes of cameras and of a person's device: each waits for its own, so that nobody else does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robofb.build import build
+from robofb.deploy.cameras.camera import Camera, CameraLostError
+from robofb.deploy.cameras.fitting import fitted
+from robofb.deploy.live.process import Life, Pace, attacher
+from robofb.deploy.live.records import MODES, Addresses, said
+from robofb.deploy.ring import Ring
+from robofb.errors import DeviceLostError, UserError
+from robofb.interfaces import Teleop
+
+TELEOP_S = 0.02
+RETRY_S = 1.0
+SHOW_EVERY = 5  # reads of a device
+
+
+@dataclass(frozen=True)
+class CameraSetup:
+    """What a camera's process makes its camera from.
+
+    Attributes:
+        name: by which others know it.
+        camera: config node.
+        height, width: of its pictures as a policy sees them.
+    """
+
+    name: str
+    camera: Mapping[str, Any]
+    height: int
+    width: int
+
+    def make(self) -> Camera:
+        """Return the camera, not connected."""
+        camera: Camera = build(self.camera, self.name)
+        return camera
+
+
+def run_camera(setup: CameraSetup, addresses: Addresses, parent: int) -> None:
+    """Show pictures until told to quit, or the parent is gone; the process's main function."""
+    with ExitStack() as stack:
+        attach = attacher(stack)
+        life = Life(attach(addresses.beats[f"camera {setup.name}"]), parent)
+        life.begin()
+        frames, glances = attach(addresses.frames[setup.name]), attach(addresses.glances[setup.name])
+        try:
+            camera = stack.enter_context(closing(setup.make()))
+            camera.connect()
+        except UserError as error:
+            life.last_word(str(error))
+            return
+        while not life.over:
+            life.beat()
+            try:
+                frame = camera.read()
+            except CameraLostError as error:
+                life.last_word(str(error))
+                time.sleep(RETRY_S)
+                continue
+            facts = {"sequence": frame.sequence, "captured_s": frame.captured_s, "digest": frame.digest}
+            frames.write(**facts, image=fitted(frame.image, setup.height, setup.width))
+            glances.write(**facts)
+
+
+@dataclass(frozen=True)
+class TeleopSetup:
+    """What the process of a person's device makes it from.
+
+    Attributes:
+        teleop: config node.
+    """
+
+    teleop: Mapping[str, Any]
+
+    def make(self) -> Teleop:
+        """Return the device, not connected."""
+        teleop: Teleop = build(self.teleop)
+        return teleop
+
+
+def run_teleop(setup: TeleopSetup, addresses: Addresses, parent: int) -> None:
+    """Pass on what the person says until told to quit, or the parent is gone; the process's main function."""
+    with ExitStack() as stack:
+        attach = attacher(stack)
+        life = Life(attach(addresses.beats["teleop"]), parent)
+        life.begin()
+        commands, ticks = attach(addresses.commands), attach(addresses.ticks)
+        frames = {name: attach(address) for name, address in addresses.frames.items()}
+        try:
+            teleop = stack.enter_context(closing(setup.make()))
+            teleop.connect()
+        except UserError as error:
+            life.last_word(str(error))
+            return
+        pace, count = Pace(TELEOP_S), 0
+        while not life.over:
+            life.beat()
+            pace.wait()
+            try:
+                command = teleop.read()
+            except DeviceLostError:
+                continue  # what is not said for long is lost: the controller sees that
+            commands.write(
+                at_s=time.monotonic(),
+                twist=np.asarray(command.twist, np.float64),
+                gripper=command.gripper,
+                engaged=command.engaged,
+                event=command.event.encode(),
+            )
+            count += 1
+            if count % SHOW_EVERY == 0:
+                teleop.show(*_shown(ticks, frames))
+
+
+def _shown(ticks: Ring, frames: Mapping[str, Ring]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the newest pictures, and what the arm does."""
+    pictures = {
+        name: newest.value["image"].transpose(1, 2, 0)
+        for name, ring in frames.items()
+        if (newest := ring.latest())
+    }
+    tick = ticks.latest()
+    if tick is None:
+        return pictures, {"state": "starting"}
+    mode = MODES[int(tick.value["mode"])].value
+    return pictures, {
+        "state": mode,
+        "message": said(tick.value["reason"]),
+        "episode": str(int(tick.value["episode"])),
+    }

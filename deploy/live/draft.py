@@ -1,0 +1,156 @@
+"""An episode while it is being recorded: control steps as they were seen, planned, judged and commanded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from robofb.deploy.live.records import MODES, MOST_JOINTS, pose_of
+from robofb.deploy.modes import Mode
+from robofb.deploy.pose import columns_of
+from robofb.deploy.safety import ACTION_DIM
+from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY, ArraySpec, EnvSpec, Episode
+
+PLAN, FACTS = "deploy_plan", "deploy_facts"
+PLAN_ROWS = 32
+FACT_NAMES = (
+    "mode",
+    "epoch",
+    "followed_plan_age_s",  # -1 where none is
+    "plan_took_s",
+    "plan_count",  # actions of the plan that was made from this row; 0 where none was
+    "longest_compute_s",
+    "longest_period_s",
+    "frames_age_s",
+    "chunks_passed",
+    "chunks_clamped",
+    "chunks_refused",
+    *(f"measured_{name}" for name in ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper")),
+    *(f"joint_{number}" for number in range(MOST_JOINTS)),
+    *(f"force_{axis}" for axis in "xyz"),
+)
+_POLICY = MODES.index(Mode.POLICY)
+
+
+def recorded_spec(spec: EnvSpec) -> EnvSpec:
+    """Return the spec of a dataset of deployments: what a policy sees, what it planned and what happened."""
+    more = {
+        PLAN: ArraySpec((PLAN_ROWS, ACTION_DIM), unit="as the action; the last one repeated behind its end"),
+        FACTS: ArraySpec((len(FACT_NAMES),), "float64", unit="s, m, rad, N or counts", names=FACT_NAMES),
+    }
+    return spec.with_obs({**spec.obs, **more})
+
+
+class Draft:
+    """Rows of an episode, one a control step in which the arm was driven.
+
+    Where it stood in between, the row that nobody acted on gives way to the one on which somebody did.
+
+    Args:
+        spec: see `recorded_spec`.
+
+    Attributes:
+        broken: why it cannot be kept; empty where it can.
+    """
+
+    def __init__(self, spec: EnvSpec) -> None:
+        self.spec = spec
+        self.broken = ""
+        self._rows: list[dict[str, np.ndarray]] = []
+        self._times: list[float] = []
+        self._actions: list[np.ndarray] = []
+        self._sources: list[int] = []
+        self._source = SOURCE_POLICY
+        self._sent: np.ndarray | None = None
+        self._plans: dict[float, np.void] = {}  # by the time of the row they were made from
+        self._live = self._over = False
+        self._longest = [0.0, 0.0]  # compute, period
+        self._wall_s: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    def plan(self, plan: np.void) -> None:
+        """Take in what the policy planned from some row."""
+        self._plans[float(plan["observed_s"])] = plan
+
+    def add(self, tick: np.void, acting: bool, pictures: Mapping[str, np.ndarray]) -> None:
+        """Take in a tick; `pictures` where a control step begins with it and the arm is driven."""
+        if self._over:
+            return
+        wall_s = float(tick["wall_s"])
+        period_s = 0.0 if self._wall_s is None else wall_s - self._wall_s
+        self._longest = [max(self._longest[0], float(tick["compute_s"])), max(self._longest[1], period_s)]
+        self._wall_s = wall_s
+        if not acting:
+            self._live = False
+        elif tick["is_step"]:
+            self._begin_step(tick, pictures)
+            self._over = bool(tick["verdict"])
+        if np.isfinite(tick["sent"]).all():
+            self._sent = tick["sent"].copy()
+
+    def made(self, success: bool, facts: Mapping[str, Any]) -> Episode:
+        """Return the episode; its last action is paid where it succeeded."""
+        steps = len(self)
+        for row, time_s in zip(self._rows, self._times, strict=True):
+            if time_s in self._plans:
+                _add_plan(row, self._plans[time_s])
+        reward = np.zeros(steps, np.float32)
+        reward[-1] = float(success)
+        return Episode(
+            obs={key: np.stack([row[key] for row in self._rows[: steps + 1]]) for key in self.spec.obs},
+            action=np.stack(self._actions).astype(self.spec.action.dtype),
+            reward=reward,
+            terminated=True,
+            success=success,
+            timestamps=np.array(self._times[: steps + 1]),
+            source=np.array(self._sources, np.uint8),
+            meta=dict(facts),
+        )
+
+    def _begin_step(self, tick: np.void, pictures: Mapping[str, np.ndarray]) -> None:
+        """Close the step before this one, and begin a row."""
+        row = self._row(tick, pictures)
+        if self._live and self._sent is not None:
+            self._actions.append(_action(self._sent))
+            self._sources.append(self._source)
+        elif self._rows:
+            self._rows.pop()
+            self._times.pop()
+        self._rows.append(row)
+        self._times.append(float(tick["time_s"]))
+        self._source = SOURCE_POLICY if int(tick["mode"]) == _POLICY else SOURCE_INTERVENTION
+        self._live, self._longest = True, [0.0, 0.0]
+
+    def _row(self, tick: np.void, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what was seen at a tick, and what happened in the step before it."""
+        row = {"state": tick["state"].copy(), **pictures}
+        row[PLAN] = np.zeros((PLAN_ROWS, ACTION_DIM), np.float32)
+        followed_s = float(tick["observed_s"])
+        age_s = float(tick["time_s"]) - followed_s if math.isfinite(followed_s) else -1.0
+        facts = [tick["mode"], tick["epoch"], age_s, 0.0, 0.0, *self._longest, tick["frames_age_s"]]
+        row[FACTS] = np.array(
+            [*facts, *tick["gate"], *tick["pose"], *tick["joints"], *tick["force"]], np.float64
+        )
+        return row
+
+
+def _add_plan(row: dict[str, np.ndarray], plan: np.void) -> None:
+    """Write into a row what was planned from it; what is not finite becomes 0, and its count is -1."""
+    count = int(plan["count"])
+    kept = plan["actions"][: max(0, min(count, PLAN_ROWS))]
+    finite = np.isfinite(kept).all()
+    if len(kept):
+        row[PLAN][: len(kept)], row[PLAN][len(kept) :] = np.nan_to_num(kept), np.nan_to_num(kept[-1])
+    row[FACTS][FACT_NAMES.index("plan_took_s")] = plan["took_s"]
+    row[FACTS][FACT_NAMES.index("plan_count")] = count if finite else -1
+
+
+def _action(sent: np.ndarray) -> np.ndarray:
+    """Return a set-point as an action (10,): xyz [m], 6D rotation, gripper."""
+    x, y, _ = columns_of(pose_of(sent.tolist()).turn)
+    return np.array([*sent[:3], *x, *y, sent[7]])

@@ -1,0 +1,84 @@
+"""Who stands at the supervisor: a person at a terminal, or nobody."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+KEYS = {
+    "g": "start",
+    " ": "stop",
+    "p": "pause",
+    "s": "success",
+    "f": "failure",
+    "d": "discard",
+    "q": "quit",
+}
+HELP = (
+    "keys: g go (acknowledges what is wrong), SPACE stop, p hold, s success, f failure, d discard, q quit; "
+    "the stop of this program is no safety function: keep the arm's emergency stop at hand"
+)
+
+
+class Nobody:
+    """Say nothing, and print what changes. Satisfies `session.Operator`."""
+
+    def __init__(self) -> None:
+        self._shown: tuple[str, ...] = ()
+
+    def events(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def show(self, status: Mapping[str, str]) -> None:
+        """Print a line where more changed than a count of steps."""
+        told = tuple(status[name] for name in ("session", "episode", "arm", "why"))
+        if told != self._shown:
+            self._shown = told
+            print(" | ".join(word for word in told if word), flush=True)
+
+    def open(self) -> None:
+        """Take nothing over."""
+
+    def close(self) -> None:
+        """Let nothing go."""
+
+
+class Console(Nobody):
+    """Read single keys of a terminal: `KEYS`. Satisfies `session.Operator`.
+
+    Args:
+        terminal: from which; it is put into a mode without lines until `close`.
+    """
+
+    def __init__(self, terminal: TextIO | None = None) -> None:
+        super().__init__()
+        self._file = (terminal or sys.stdin).fileno()
+        self._settings: Any = None
+
+    def open(self) -> None:
+        """Take the terminal over, and say what the keys do."""
+        self._settings = termios.tcgetattr(self._file)
+        tty.setcbreak(self._file)
+        print(HELP, flush=True)
+
+    def events(self) -> list[str]:
+        """Return what was typed since the last call."""
+        typed = ""
+        while select.select([self._file], [], [], 0.0)[0]:
+            part = os.read(self._file, 64).decode("utf-8", "ignore")
+            if not part:
+                break
+            typed += part
+        return [KEYS[key] for key in typed if key in KEYS]
+
+    def close(self) -> None:
+        """Give the terminal back; safe twice."""
+        if self._settings is not None:
+            termios.tcsetattr(self._file, termios.TCSADRAIN, self._settings)
+            self._settings = None

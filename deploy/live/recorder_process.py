@@ -1,0 +1,180 @@
+"""The process that keeps deployments as episodes. What it cannot keep is dropped: nothing waits for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robofb.deploy.live.draft import Draft
+from robofb.deploy.live.policy_process import seen_at
+from robofb.deploy.live.process import Life, attacher
+from robofb.deploy.live.records import MODES, Addresses, said, text
+from robofb.deploy.modes import Mode
+from robofb.deploy.ring import Ring
+from robofb.errors import UserError
+from robofb.store.continuation import open_or_create
+from robofb.store.episodes import EpisodeStore
+from robofb.types import EnvSpec, Episode
+
+LOOK_S = 0.01
+WAITING = 4  # episodes that may wait for a slow disk
+LINGER_S = 1.0  # how long an ended episode waits for its last ticks
+_ACTING = tuple(MODES.index(mode) for mode in (Mode.POLICY, Mode.HUMAN))
+
+
+@dataclass(frozen=True)
+class RecordSetup:
+    """What a recorder keeps, and where.
+
+    Attributes:
+        path: of the dataset.
+        spec: of it; see `draft.recorded_spec`.
+        meta: of a new one.
+        facts: of every episode.
+    """
+
+    path: Path
+    spec: EnvSpec
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def opened(self) -> None:
+        """Go on from the open dataset; nothing is to be done."""
+
+
+def run_recorder(setup: RecordSetup, addresses: Addresses, parent: int) -> None:
+    """Record until told to quit, or the parent is gone; what has ended by then is saved. A main function."""
+    with ExitStack() as stack:
+        life = Life(stack.enter_context(closing(Ring.attach(addresses.beats["recorder"]))), parent)
+        life.begin()
+        try:
+            store = stack.enter_context(open_or_create(setup.path, setup.spec, setup.meta))
+        except UserError as error:
+            life.last_word(str(error))
+            return
+        setup.opened()
+        recorder = Recorder(setup, store, addresses, stack)
+        while not (life.over or recorder.quit):
+            recorder.look()
+            life.beat()
+            time.sleep(LOOK_S)
+        recorder.close()
+
+
+class Recorder:
+    """Follow ticks and orders, and hand whole episodes to a thread that writes them.
+
+    Args:
+        setup: see there.
+        store: open for append.
+        addresses: of all rings.
+        stack: lets them go.
+    """
+
+    def __init__(
+        self, setup: RecordSetup, store: EpisodeStore, addresses: Addresses, stack: ExitStack
+    ) -> None:
+        attach = attacher(stack)
+        self._setup, self._store = setup, store
+        self._ticks, self._orders = attach(addresses.ticks), attach(addresses.orders)
+        self._plans, self._recorded = attach(addresses.plans), attach(addresses.recorded)
+        self._frames = {
+            f"image_{name}": attach(address)
+            for name, address in addresses.frames.items()
+            if f"image_{name}" in setup.spec.obs
+        }
+        newest = self._ticks.latest()
+        self._number = newest.number if newest is not None else 0
+        self._order_number = self._plan_number = 0
+        self._drafts: dict[int, Draft] = {}  # by episode
+        self._seeds: dict[int, int] = {}
+        self._ends: dict[int, tuple[str, str, float]] = {}  # label, why, when
+        self._queue: queue.Queue[tuple[int, Episode] | None] = queue.Queue(WAITING)
+        self._writer = threading.Thread(target=self._write, name="writer")
+        self._writer.start()
+        self.quit = False
+
+    def look(self) -> None:
+        """Take in what happened since the last look."""
+        for number, order in self._orders.since(self._order_number):
+            self._order_number = number
+            kind, episode = order["kind"].decode(), int(order["episode"])
+            if kind == "begin":
+                self._seeds[episode] = int(order["seed"])
+            elif kind == "end":
+                self._ends[episode] = (order["what"].decode(), said(bytes(order["reason"])), time.monotonic())
+            self.quit = self.quit or kind == "quit"
+        for record in self._ticks.since(self._number):
+            missed, self._number = record.number - self._number - 1, record.number
+            for draft in self._drafts.values():
+                draft.broken = draft.broken or (f"{missed} ticks were missed" if missed else "")
+            self._follow(record.value)
+        for record in self._plans.since(self._plan_number):
+            self._plan_number = record.number
+            for draft in self._drafts.values():
+                draft.plan(record.value)
+        for episode, (*_, ended_s) in list(self._ends.items()):
+            if time.monotonic() - ended_s > LINGER_S:
+                self._finish(episode)
+
+    def close(self) -> None:
+        """Save what has ended, and wait until it is written."""
+        for episode in list(self._ends):
+            self._finish(episode)
+        self._queue.put(None)
+        self._writer.join()
+
+    def _follow(self, tick: np.void) -> None:
+        """Add a tick to its episode's draft; finish those before it."""
+        episode = int(tick["episode"])
+        for other in list(self._drafts):
+            if other != episode and other in self._ends:
+                self._finish(other)
+        if episode < 0:
+            return
+        draft = self._drafts.setdefault(episode, Draft(self._setup.spec))
+        acting = int(tick["mode"]) in _ACTING
+        pictures = {}
+        if tick["is_step"] and acting:
+            for key, ring in self._frames.items():
+                image = seen_at(ring, float(tick["wall_s"]))
+                if image is None:
+                    draft.broken = f"no picture for {key}"
+                    return
+                pictures[key] = image
+        draft.add(tick, acting, pictures)
+
+    def _finish(self, episode: int) -> None:
+        """Hand a draft to the writer, where it is whole."""
+        label, why, _ = self._ends.pop(episode)
+        draft, seed = self._drafts.pop(episode, None), self._seeds.pop(episode)
+        if label == "discarded":
+            self._say(episode, False, "discarded")
+        elif draft is None or draft.broken or not len(draft):
+            self._say(episode, False, (draft and draft.broken) or "nothing was done in it")
+        else:
+            facts = {**self._setup.facts, "label": label, "reason": why, "episode_seed": seed}
+            try:
+                self._queue.put_nowait((episode, draft.made(label == "success", facts)))
+            except queue.Full:
+                self._say(episode, False, "the disk is too slow")
+
+    def _write(self) -> None:
+        """Append what comes; the writer's thread."""
+        while (item := self._queue.get()) is not None:
+            episode, made = item
+            try:
+                self._say(episode, True, f"episode {self._store.append(made)}")
+            except (UserError, OSError) as error:
+                self._say(episode, False, str(error))
+
+    def _say(self, episode: int, saved: bool, word: str) -> None:
+        self._recorded.write(episode=episode, saved=saved, word=text(word))

@@ -1,0 +1,182 @@
+"""What the processes of a deployment tell one another, as plain numbers in shared memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from robofb.deploy.modes import Mode
+from robofb.deploy.pose import Pose
+from robofb.deploy.ring import Ring
+from robofb.deploy.safety import ACTION_DIM
+
+MOST_ACTIONS = 64
+MOST_JOINTS = 8
+TEXT = 160  # bytes of a reason
+MODES = tuple(Mode)
+VERDICTS = ("", "success", "failure")  # of the task itself
+
+BEAT = np.dtype([("at_s", "f8"), ("word", f"S{TEXT}")])
+"""A process lives: when by `time.monotonic`, and its last word where it gives up."""
+
+PLAN = np.dtype(
+    [
+        ("epoch", "i8"),
+        ("observed_s", "f8"),
+        ("took_s", "f8"),
+        ("count", "i4"),
+        ("actions", "f4", (MOST_ACTIONS, ACTION_DIM)),
+    ]
+)
+"""A chunk of a policy: `count` of the `actions` are some; -1 where it sent what is no such array."""
+
+COMMAND = np.dtype(
+    [("at_s", "f8"), ("twist", "f8", (6,)), ("gripper", "f8"), ("engaged", "u1"), ("event", "S16")]
+)
+"""What a person's device said."""
+
+ORDER = np.dtype([("kind", "S8"), ("what", "S16"), ("episode", "i8"), ("seed", "i8"), ("reason", f"S{TEXT}")])
+"""What the supervisor wants done: kind "ask" (what: an `Ask`), "begin", "end" (what: a label), "quit"."""
+
+GLANCE = np.dtype([("sequence", "i8"), ("captured_s", "f8"), ("digest", "u8")])
+"""What a controller must know of a picture."""
+
+RECORDED = np.dtype([("episode", "i8"), ("saved", "u1"), ("word", f"S{TEXT}")])
+"""What became of an episode's recording: why it was not saved, else where."""
+
+COUNTS = np.dtype([("json", "S4000")])
+"""What was clamped, refused and so on so far, as JSON."""
+
+
+def tick_dtype(num_state: int) -> np.dtype:
+    """Return the type of what a controller says at each tick.
+
+    Args:
+        num_state: numbers that a policy sees beside pictures.
+    """
+    return np.dtype(
+        [
+            ("time_s", "f8"),  # of the arm's clock
+            ("wall_s", "f8"),  # by time.monotonic
+            ("compute_s", "f8"),
+            ("mode", "u1"),  # index in MODES
+            ("verdict", "u1"),  # index in VERDICTS
+            ("is_step", "u1"),  # a control step begins here
+            ("linked", "u1"),  # the arm said where it is
+            ("at_home", "u1"),
+            ("at_rest", "u1"),
+            ("epoch", "i8"),
+            ("episode", "i8"),
+            ("steps", "i8"),  # control steps of the episode in which the arm was driven
+            ("gate", "i8", (3,)),  # chunks passed, clamped, refused so far
+            ("frames_age_s", "f8"),
+            ("observed_s", "f8"),  # of the plan that is followed; NaN where there is none
+            ("state", "f4", (num_state,)),
+            ("pose", "f8", (8,)),  # measured: position, quaternion, gripper
+            ("joints", "f8", (MOST_JOINTS,)),
+            ("force", "f8", (3,)),
+            ("sent", "f8", (8,)),  # as `pose`; NaN where nothing was
+            ("reason", f"S{TEXT}"),
+        ]
+    )
+
+
+def frame_dtype(height: int, width: int) -> np.dtype:
+    """Return the type of a picture, as a policy sees it, with what is known of it."""
+    return np.dtype(
+        [*((name, GLANCE[name]) for name in GLANCE.names or ()), ("image", "u1", (3, height, width))]
+    )
+
+
+def text(value: str) -> bytes:
+    """Return what fits into a record of a reason."""
+    return value.encode("utf-8", "replace")[:TEXT]
+
+
+def said(value: bytes) -> str:
+    """Return a record's text; a character cut in two at its end is left out."""
+    return value.decode("utf-8", "ignore")
+
+
+def row_of(pose: Pose | None, gripper: float) -> list[float]:
+    """Return a pose with its gripper as a record holds it; NaN for none."""
+    return [math.nan] * 8 if pose is None else [*pose.position_m, *pose.turn, gripper]
+
+
+def pose_of(row: Sequence[float]) -> Pose:
+    """Return the pose in what `row_of` made."""
+    x, y, z, w, i, j, k = (float(value) for value in row[:7])
+    return Pose((x, y, z), (w, i, j, k))
+
+
+class Addresses(NamedTuple):
+    """Of all rings of a deployment, for `Ring.attach`; a camera's by its name.
+
+    Attributes:
+        ticks, counts: the controller writes.
+        plans: the policy's process.
+        commands: the person's device's.
+        orders: the supervisor.
+        recorded: the recorder.
+        glances, frames: each camera's own process.
+        beats: by the name of the process.
+    """
+
+    ticks: Any
+    counts: Any
+    plans: Any
+    commands: Any
+    orders: Any
+    recorded: Any
+    glances: dict[str, Any]
+    frames: dict[str, Any]
+    beats: dict[str, Any]
+
+
+class Rings:
+    """All rings of a deployment. The supervisor makes them and takes them away again.
+
+    Args:
+        num_state: see `tick_dtype`.
+        cameras: (height, width) of each camera's pictures, by name.
+        processes: names of those that are to show that they live.
+    """
+
+    def __init__(self, num_state: int, cameras: dict[str, tuple[int, int]], processes: Sequence[str]) -> None:
+        self.ticks = Ring(tick_dtype(num_state), 1024)
+        self.counts, self.plans = Ring(COUNTS, 4), Ring(PLAN, 64)
+        self.commands, self.orders = Ring(COMMAND, 64), Ring(ORDER, 256)
+        self.recorded = Ring(RECORDED, 64)
+        self.glances = {name: Ring(GLANCE, 64) for name in cameras}
+        self.frames = {name: Ring(frame_dtype(*size), 16) for name, size in cameras.items()}
+        self.beats = {name: Ring(BEAT, 4) for name in processes}
+
+    @property
+    def addresses(self) -> Addresses:
+        """What the processes are told."""
+        return Addresses(
+            self.ticks.address,
+            self.counts.address,
+            self.plans.address,
+            self.commands.address,
+            self.orders.address,
+            self.recorded.address,
+            _addresses(self.glances),
+            _addresses(self.frames),
+            _addresses(self.beats),
+        )
+
+    def close(self) -> None:
+        """Take them away; safe twice."""
+        for ring in (self.ticks, self.counts, self.plans, self.commands, self.orders, self.recorded):
+            ring.close()
+        for group in (self.glances, self.frames, self.beats):
+            for ring in group.values():
+                ring.close()
+
+
+def _addresses(rings: Mapping[str, Ring]) -> dict[str, Any]:
+    return {name: ring.address for name, ring in rings.items()}

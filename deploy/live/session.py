@@ -1,0 +1,217 @@
+"""A deployment in real time: processes around shared memory, and one that watches over them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from robofb.deploy.live.arm_process import ArmSetup, run_arm, run_rescue
+from robofb.deploy.live.conductor import EVENTS, Conductor, Ended, Order, Seen, Stage
+from robofb.deploy.live.crew import Crew, CrewError, Job
+from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup, run_camera, run_teleop
+from robofb.deploy.live.policy_process import PolicySetup, run_policy
+from robofb.deploy.live.process import Pace
+from robofb.deploy.live.recorder_process import RecordSetup, run_recorder
+from robofb.deploy.live.records import Rings, said, text
+from robofb.errors import UserError
+
+LOG = logging.getLogger(__name__)
+LOOK_S = 0.01
+
+
+class Operator(Protocol):
+    """A person at the supervisor: says what shall happen, and sees what does."""
+
+    def events(self) -> Sequence[str]:
+        """Return what was said since the last call; see `conductor.EVENTS`."""
+        ...
+
+    def show(self, status: Mapping[str, str]) -> None:
+        """Show short facts by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a deployment consists of; None and nothing for what is not there.
+
+    Attributes:
+        arm, policy, recorder, teleop: setups of the processes.
+        num_state: numbers that the policy sees beside pictures.
+        cameras: by name.
+        arm_hung_s: the arm's process is taken for dead that showed no life for longer.
+    """
+
+    arm: ArmSetup
+    policy: PolicySetup
+    num_state: int
+    cameras: Mapping[str, CameraSetup] = field(default_factory=dict)
+    teleop: TeleopSetup | None = None
+    recorder: RecordSetup | None = None
+    arm_hung_s: float = 1.0
+
+    def jobs(self) -> dict[str, Job]:
+        """Return the processes by name. The arm's is never started again: nobody knows how it was left."""
+        jobs = {
+            "arm": Job(run_arm, self.arm, hung_s=1.0, again=False),
+            "policy": Job(run_policy, self.policy, 5.0),
+        }
+        jobs |= {f"camera {name}": Job(run_camera, setup, 10.0) for name, setup in self.cameras.items()}
+        if self.teleop is not None:
+            jobs["teleop"] = Job(run_teleop, self.teleop, 5.0)
+        if self.recorder is not None:
+            jobs["recorder"] = Job(run_recorder, self.recorder, 10.0, leave_s=60.0)
+        return jobs
+
+
+@dataclass
+class Outcome:
+    """What became of a session.
+
+    Attributes:
+        ended: of each episode.
+        counts: of the controller: what was clamped, refused and so on.
+        restarts: of processes, by name.
+        saved: episodes in the dataset, by number.
+        dropped: why others are not.
+    """
+
+    ended: list[Ended]
+    counts: dict[str, int] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+    saved: list[int] = field(default_factory=list)
+    dropped: dict[int, str] = field(default_factory=dict)
+
+
+class LiveSession:
+    """Run episodes with an arm, in processes of their own for everything that could stall.
+
+    Args:
+        parts: of the deployment.
+        conductor: says what comes next.
+        operator: a person, or nobody.
+    """
+
+    def __init__(self, parts: Parts, conductor: Conductor, operator: Operator) -> None:
+        self.parts, self.conductor, self.operator = parts, conductor, operator
+        self.outcome = Outcome(conductor.ended)
+        self._command_number = self._recorded_number = 0
+
+    def run(self) -> Outcome:
+        """Run until the last episode, or the person, or a fault ends it; Ctrl-C ends it as the person does.
+
+        Raises:
+            UserError: a process cannot begin, or the arm's is gone; it says whether the arm was stopped.
+        """
+        jobs = self.parts.jobs()
+        sizes = {name: (setup.height, setup.width) for name, setup in self.parts.cameras.items()}
+        with closing(Rings(self.parts.num_state, sizes, list(jobs))) as rings:
+            self.rings, self.crew = rings, Crew(jobs, rings.beats, rings.addresses)
+            try:
+                self.crew.start()
+                self._conduct()
+            except CrewError as error:
+                self._order(Order("quit"))
+                self.crew.end()
+                raise UserError(f"{error}; {self._rescue()}") from None
+            finally:
+                self._order(Order("quit"))
+                self.crew.end()
+                self._take_stock()
+        return self.outcome
+
+    def _conduct(self) -> None:
+        """Look, decide and order, over and over."""
+        pace, interrupted = Pace(LOOK_S), False
+        while self.conductor.stage is not Stage.OVER:
+            try:
+                for order in self._decide(["quit"] if interrupted else []):
+                    self._order(order)
+                interrupted = False
+                pace.wait()
+            except KeyboardInterrupt:
+                LOG.warning("ending after this; Ctrl-C again ends at once")
+                if self.conductor.quits:
+                    raise
+                interrupted = True
+
+    def _decide(self, events: list[str]) -> list[Order]:
+        """Return what the conductor orders, of all that is seen and said."""
+        for what in self.crew.check():
+            LOG.warning("the process of the %s: started again", what)
+        tick = self.rings.ticks.latest()
+        events = [*events, *self.operator.events(), *self._device_events()]
+        self._take_stock()
+        if tick is None:
+            return []
+        seen = Seen.of(tick)
+        self.operator.show(self._status(seen))
+        return self.conductor.step(time.monotonic(), seen, self._ready(), events)
+
+    def _ready(self) -> bool:
+        """Return whether every process works, and all cameras show something."""
+        working = all(self.crew.lives(name) for name in self.parts.jobs())
+        return working and all(ring.latest() is not None for ring in self.rings.glances.values())
+
+    def _device_events(self) -> list[str]:
+        """Return what the person said at their device since the last look."""
+        found = []
+        for number, command in self.rings.commands.since(self._command_number):
+            self._command_number = number
+            event = command["event"].decode()
+            if event in EVENTS:
+                found.append(event)
+        return found
+
+    def _take_stock(self) -> None:
+        """Keep what the recorder and the controller say."""
+        for number, record in self.rings.recorded.since(self._recorded_number):
+            self._recorded_number = number
+            episode = int(record["episode"])
+            if record["saved"]:
+                self.outcome.saved.append(episode)
+            else:
+                self.outcome.dropped[episode] = said(bytes(record["word"]))
+                LOG.warning("episode %d is not recorded: %s", episode, self.outcome.dropped[episode])
+        counts = self.rings.counts.latest()
+        if counts is not None:
+            self.outcome.counts = json.loads(counts.value["json"])
+        self.outcome.restarts = dict(self.crew.restarts)
+
+    def _order(self, order: Order) -> None:
+        self.rings.orders.write(
+            kind=order.kind.encode(),
+            what=order.what.encode(),
+            episode=order.episode,
+            seed=order.seed,
+            reason=text(order.reason),
+        )
+
+    def _rescue(self) -> str:
+        """Let a fresh process stop an arm whose own is gone; say what came of it."""
+        rings = Rings(1, {}, ["arm"])
+        with closing(rings):
+            crew = Crew(
+                {"arm": Job(run_rescue, self.parts.arm, 10.0, leave_s=60.0)}, rings.beats, rings.addresses
+            )
+            crew.start()
+            crew.end()
+            word = rings.beats["arm"].latest()
+        return said(bytes(word.value["word"])) if word is not None else "nobody could stop the arm"
+
+    def _status(self, seen: Seen) -> dict[str, str]:
+        """Return what a person reads."""
+        ended = self.conductor.ended
+        return {
+            "session": self.conductor.stage.value,
+            "episode": f"{self.conductor.number} of {self.conductor.episodes}",
+            "arm": seen.mode.value,
+            "why": seen.reason,
+            "steps": str(seen.steps),
+            "successes": f"{sum(each.label == 'success' for each in ended)} of {len(ended)}",
+        }

@@ -1,0 +1,149 @@
+"""What a session asks for next, said by hand for every situation that matters."""
+
+from __future__ import annotations
+
+import pytest
+
+from robofb.deploy.live.conductor import Conductor, Order, Seen, Stage
+from robofb.deploy.modes import Mode
+from robofb.rng import derive_seeds
+
+SEED = 7
+
+
+def seen(mode: Mode, episode: int = 0, **more: object) -> Seen:
+    facts = Seen(mode, "", True, True, True, episode, 0, 0.0, "because")
+    return facts._replace(**more)
+
+
+def conductor(attended: bool = False, episodes: int = 2) -> Conductor:
+    return Conductor(episodes, SEED, attended=attended, max_steps=50)
+
+
+def words(orders: list[Order]) -> list[str]:
+    return [f"{order.kind} {order.what}".strip() for order in orders]
+
+
+def step(made: Conductor, look: Seen, *events: str, ready: bool = True, now_s: float = 0.0) -> list[str]:
+    return words(made.step(now_s, look, ready, events))
+
+
+def begun(attended: bool = False) -> Conductor:
+    """A conductor whose first episode runs."""
+    made = conductor(attended)
+    assert step(made, seen(Mode.DISARMED, -1), "start") == ["begin"]
+    assert step(made, seen(Mode.DISARMED)) == ["ask arm"]
+    assert step(made, seen(Mode.READY)) == ["ask run"]
+    assert step(made, seen(Mode.POLICY)) == [] and made.stage is Stage.RUNNING
+    return made
+
+
+def test_an_episode_runs_from_its_begin_to_rest() -> None:
+    made = begun()
+    assert step(made, seen(Mode.POLICY, steps=50)) == []
+    assert step(made, seen(Mode.POLICY, steps=51)) == ["ask hold", "end failure"]
+    assert [(each.label, each.why, each.steps) for each in made.ended] == [("failure", "time", 51)]
+    assert step(made, seen(Mode.HOLD, -1, at_rest=False)) == []
+    assert step(made, seen(Mode.HOLD, -1)) == ["ask disarm"]
+    assert step(made, seen(Mode.HOLD, -1)) == []  # once is enough
+    assert step(made, seen(Mode.DISARMED, -1)) == [] and made.stage is Stage.WAITING
+    orders = made.step(0.0, seen(Mode.DISARMED, -1), True, [])
+    assert orders == [Order("begin", "", 1, int(derive_seeds(SEED, 1)))]
+
+
+def test_it_goes_home_first_where_it_is_not() -> None:
+    made = conductor()
+    step(made, seen(Mode.DISARMED, -1))
+    assert step(made, seen(Mode.DISARMED)) == ["ask arm"]
+    assert step(made, seen(Mode.READY, at_home=False)) == ["ask home"]
+    assert step(made, seen(Mode.HOMING, at_home=False)) == []
+    assert step(made, seen(Mode.READY)) == ["ask run"]
+
+
+def test_nothing_begins_before_all_is_ready() -> None:
+    made = conductor()
+    assert step(made, seen(Mode.DISARMED, -1), ready=False) == []
+    assert step(made, seen(Mode.DISARMED, -1, linked=False)) == []
+    assert step(made, seen(Mode.DISARMED, -1)) == ["begin"]
+    assert step(made, seen(Mode.DISARMED, -1)) == []  # the arm's process has not begun it
+
+
+def test_a_person_who_says_start_early_is_remembered() -> None:
+    made = conductor(attended=True)
+    assert step(made, seen(Mode.DISARMED, -1)) == []
+    assert step(made, seen(Mode.DISARMED, -1), "start", ready=False) == []
+    assert step(made, seen(Mode.DISARMED, -1)) == ["begin"]
+
+
+@pytest.mark.parametrize(
+    ("event", "label"), [("success", "success"), ("failure", "failure"), ("discard", "discarded")]
+)
+def test_a_person_judges(event: str, label: str) -> None:
+    made = begun(attended=True)
+    assert step(made, seen(Mode.POLICY), event) == ["ask hold", f"end {label}"]
+    assert (made.ended[0].label, made.ended[0].why) == (label, "a person")
+
+
+def test_the_task_judges_first() -> None:
+    made = begun()
+    assert step(made, seen(Mode.POLICY, verdict="success", steps=51)) == ["ask hold", "end success"]
+    assert made.ended[0].why == "the task"
+
+
+def test_a_hold_ends_the_episode_of_nobody_and_waits_for_a_person() -> None:
+    alone, attended = begun(), begun(attended=True)
+    assert step(alone, seen(Mode.HOLD)) == ["end aborted"] and alone.ended[0].why == "because"
+    assert step(attended, seen(Mode.HOLD)) == []
+    assert step(attended, seen(Mode.HOLD), "start", ready=False) == []
+    assert step(attended, seen(Mode.HOLD), "start") == ["ask run"]
+    assert step(attended, seen(Mode.POLICY), "pause") == ["ask hold"]
+
+
+def test_a_fault_ends_the_session_of_nobody_and_waits_for_a_person() -> None:
+    alone, attended = begun(), begun(attended=True)
+    for made in (alone, attended):
+        assert step(made, seen(Mode.FAULT)) == ["end aborted"]
+        assert step(made, seen(Mode.FAULT, -1)) == []
+    assert alone.stage is Stage.OVER and attended.stage is Stage.WAITING
+    assert step(attended, seen(Mode.FAULT, -1)) == []
+    assert step(attended, seen(Mode.FAULT, -1), "start") == ["begin"]
+    assert step(attended, seen(Mode.FAULT, 1)) == ["ask acknowledge"]  # by the same word
+    assert step(attended, seen(Mode.FAULT, 1), now_s=5.0) == []
+    assert step(attended, seen(Mode.FAULT, 1), "start", now_s=5.0) == ["ask acknowledge"]
+
+
+def test_an_arm_that_cannot_be_armed_is_given_up_by_nobody() -> None:
+    made = conductor()
+    step(made, seen(Mode.DISARMED, -1))
+    assert step(made, seen(Mode.DISARMED)) == ["ask arm"]
+    assert step(made, seen(Mode.DISARMED), now_s=0.9) == []
+    assert step(made, seen(Mode.DISARMED), now_s=1.1) == ["end aborted"]
+
+
+def test_an_old_picture_aborts() -> None:
+    made = begun(attended=True)
+    assert step(made, seen(Mode.HOLD, frames_age_s=0.9)) == []
+    assert step(made, seen(Mode.HOLD, frames_age_s=1.1)) == ["end aborted"]
+    assert made.ended[0].why == "a camera shows nothing new for 1.1 s"
+
+
+@pytest.mark.parametrize("mode", [Mode.POLICY, Mode.HUMAN, Mode.HOLD, Mode.READY, Mode.HOMING])
+def test_stop_comes_before_everything(mode: Mode) -> None:
+    made = begun()
+    assert step(made, seen(mode, verdict="success"), "success", "stop", "quit") == ["ask stop"]
+
+
+def test_a_session_that_is_ended_aborts_its_episode_and_rests() -> None:
+    made = begun()
+    assert step(made, seen(Mode.POLICY), "quit") == ["ask hold", "end aborted"]
+    assert step(made, seen(Mode.HOLD, -1)) == ["ask disarm"]
+    step(made, seen(Mode.DISARMED, -1))
+    step(made, seen(Mode.DISARMED, -1))
+    assert made.stage is Stage.OVER and len(made.ended) == 1
+
+
+def test_who_still_drives_after_the_end_is_waited_for() -> None:
+    made = begun(attended=True)
+    step(made, seen(Mode.HUMAN), "success")
+    assert step(made, seen(Mode.HUMAN, -1)) == []
+    assert step(made, seen(Mode.HOLD, -1)) == ["ask disarm"]

@@ -1,0 +1,115 @@
+"""An episode's recording, by hand: what is a row, what is an action, and who chose it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from live_parts import SPEC
+
+from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN, PLAN_ROWS, Draft, recorded_spec
+from robofb.deploy.live.records import MODES, tick_dtype
+from robofb.deploy.live.records import PLAN as PLAN_DTYPE
+from robofb.deploy.modes import Mode
+from robofb.store.checks import check_episode
+from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
+
+NUM_STATE = 13
+DOWN = (0.0, 1.0, 0.0, 0.0)
+
+
+def tick(time_s: float, x: float | None, mode: Mode = Mode.POLICY, **more: object) -> np.void:
+    """Return a tick at which the set-point (x, 0, 0.2), pointing down, was sent."""
+    row = np.zeros((), tick_dtype(NUM_STATE))
+    row["time_s"] = row["wall_s"] = time_s
+    row["mode"] = MODES.index(mode)
+    row["state"] = time_s
+    row["pose"] = (0.4, 0.0, 0.2, *DOWN, -1.0)
+    row["sent"] = np.nan if x is None else (x, 0.0, 0.2, *DOWN, 1.0)
+    row["observed_s"] = np.nan
+    for name, value in more.items():
+        row[name] = value
+    return row[()]
+
+
+def drafted(ticks: list[np.void]) -> Draft:
+    draft = Draft(recorded_spec(SPEC))
+    acting = (MODES.index(Mode.POLICY), MODES.index(Mode.HUMAN))
+    for each in ticks:
+        draft.add(each, int(each["mode"]) in acting, {})
+    return draft
+
+
+def test_an_action_is_what_was_sent_last_before_the_next_step() -> None:
+    draft = drafted(
+        [
+            tick(0.0, 0.41, is_step=True),
+            tick(0.05, 0.42),
+            tick(0.1, 0.43, Mode.HUMAN, is_step=True),
+            tick(0.15, 0.44, Mode.HUMAN),
+            tick(0.2, 0.45, is_step=True),
+        ]
+    )
+    episode = draft.made(True, {"label": "success"})
+    check_episode(episode, recorded_spec(SPEC))
+    assert len(episode) == 2 and episode.timestamps.tolist() == [0.0, 0.1, 0.2]
+    np.testing.assert_allclose(episode.action[:, 0], [0.42, 0.44])
+    np.testing.assert_allclose(episode.action[0, 3:], [1, 0, 0, 0, -1, 0, 1], atol=1e-7)
+    assert episode.source.tolist() == [SOURCE_POLICY, SOURCE_INTERVENTION]
+    assert episode.reward.tolist() == [0.0, 1.0] and episode.success
+    np.testing.assert_allclose(episode.obs["state"][:, 0], [0.0, 0.1, 0.2])
+
+
+def test_where_the_arm_stood_a_row_that_nobody_acted_on_gives_way() -> None:
+    draft = drafted(
+        [
+            tick(0.0, 0.41, is_step=True),
+            tick(0.1, 0.42, is_step=True),
+            tick(0.15, 0.43, Mode.HOLD),
+            tick(0.2, 0.43, Mode.HOLD, is_step=True),
+            tick(0.9, 0.43, Mode.HOLD),
+            tick(1.0, 0.44, is_step=True),
+            tick(1.1, 0.45, is_step=True),
+        ]
+    )
+    episode = draft.made(False, {})
+    assert episode.timestamps.tolist() == [0.0, 1.0, 1.1]  # the row of 0.1 s led nowhere
+    np.testing.assert_allclose(episode.action[:, 0], [0.41, 0.44])
+
+
+def test_nothing_is_added_after_the_task_is_over() -> None:
+    ticks = [tick(0.1 * number, 0.4, is_step=True, verdict=number >= 2) for number in range(6)]
+    assert len(drafted(ticks)) == 2
+
+
+def test_facts_are_of_the_step_before_and_plans_of_the_row_they_were_made_from() -> None:
+    first = tick(0.0, 0.41, is_step=True, compute_s=0.001)
+    slow = tick(0.07, 0.42, compute_s=0.004, gate=(5, 2, 1))
+    second = tick(0.1, 0.43, is_step=True, compute_s=0.002, observed_s=0.0, gate=(6, 2, 1), epoch=3)
+    draft = drafted([first, slow, second])
+    plan = np.zeros((), PLAN_DTYPE)
+    plan["observed_s"], plan["count"], plan["took_s"] = 0.1, 2, 0.03
+    plan["actions"][:2, 0] = (0.5, 0.6)
+    draft.plan(plan[()])
+    episode = draft.made(False, {})
+    facts = dict(zip(FACT_NAMES, episode.obs[FACTS][1], strict=True))
+    assert facts["longest_compute_s"] == pytest.approx(0.004)
+    assert facts["longest_period_s"] == pytest.approx(0.07)
+    assert facts["followed_plan_age_s"] == pytest.approx(0.1) and facts["epoch"] == 3
+    assert (facts["chunks_passed"], facts["chunks_clamped"], facts["chunks_refused"]) == (6, 2, 1)
+    assert (facts["plan_count"], facts["plan_took_s"]) == (2, 0.03)
+    np.testing.assert_allclose(episode.obs[PLAN][1, :, 0], [0.5] + [0.6] * (PLAN_ROWS - 1))
+    before = dict(zip(FACT_NAMES, episode.obs[FACTS][0], strict=True))
+    assert before["followed_plan_age_s"] == -1 and before["plan_count"] == 0
+
+
+def test_a_plan_that_is_nonsense_is_kept_as_none() -> None:
+    draft = drafted(
+        [tick(0.0, 0.4, is_step=True), tick(0.1, 0.4, is_step=True), tick(0.2, 0.4, is_step=True)]
+    )
+    for observed_s, count in ((0.0, -1), (0.1, 3)):
+        plan = np.zeros((), PLAN_DTYPE)
+        plan["observed_s"], plan["count"], plan["actions"][1] = observed_s, count, np.nan
+        draft.plan(plan[()])
+    episode = draft.made(False, {})
+    check_episode(episode, recorded_spec(SPEC))
+    assert episode.obs[FACTS][:, FACT_NAMES.index("plan_count")].tolist() == [-1, -1, 0]
