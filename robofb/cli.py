@@ -48,7 +48,7 @@ class _VerbCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
-        verb = VERBS["_".join(ctx.command_path.split()[1:])]
+        verb = VERBS["_".join(ctx.command_path.replace("-", " ").split()[1:])]
         typer.echo(_keys_text(verb))
 
 
@@ -127,7 +127,10 @@ def _sweep_job(verb: Verb, cfg: Any) -> None:
 
 for _verb in VERBS.values():
     _group, _, _word = _verb.name.rpartition(" ")
-    (train_app if _group == "train" else app).command(_word, cls=_VerbCommand)(_configured(_verb))
+    if _group == "train":
+        train_app.command(_word, cls=_VerbCommand)(_configured(_verb))
+    else:  # `robofb deploy replay` beside `robofb deploy`, which takes words itself
+        app.command(_verb.name.replace(" ", "-"), cls=_VerbCommand)(_configured(_verb))
 app.add_typer(train_app, name="train")
 app.add_typer(make_app(), name="data")
 app.add_typer(assets_app, name="assets")
@@ -180,8 +183,10 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(f"word {words.index('') + 1} of the command is empty: give a path or value", 2)
     if empty := next((word for word in words if re.fullmatch(r"--[\w-]+=", word)), ""):
         return _fail(f"{empty} needs a path or value", 2)
+    if "_".join(words[:2]) in VERBS and words[0] in VERBS:
+        words = ["-".join(words[:2]), *words[2:]]
     try:
-        result = app(args=arguments, prog_name="robofb", standalone_mode=False)
+        result = app(args=words, prog_name="robofb", standalone_mode=False)
     except UserError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):

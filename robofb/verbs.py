@@ -106,6 +106,18 @@ VERBS = {
             "robofb.deploy.run_policy:deploy",
         ),
         Verb(
+            "deploy_replay",
+            "Run a policy again on what a deployment recorded, and compare its plans.",
+            "robofb.deploy.replay:ReplayConfig",
+            "robofb.deploy.replay:replay",
+        ),
+        Verb(
+            "deploy_doctor",
+            "Look at an arm and its cameras: rates, limits, faults. Moves nothing without move=true.",
+            "robofb.deploy.doctor:DoctorConfig",
+            "robofb.deploy.doctor:doctor",
+        ),
+        Verb(
             "eval",
             "Evaluate a run: success with its interval, failures by stage, video, report.",
             "robofb.evaluate:EvalConfig",
