@@ -1,197 +1,41 @@
-"""Parts of a deployment for tests: an arm that writes down what it is sent, a policy that errs on request.
-
-They travel to processes, and are told what to do there by files in a folder: `say`.
-"""
+"""A session of the line policy on the written arm, and a script that says what happens in it."""
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from robofb.deploy.arms.arm import ArmState, ArmTarget
-from robofb.deploy.arms.ideal import HOME, IdealArm
-from robofb.deploy.limits import Limits
-from robofb.deploy.live.arm_process import ArmSetup
-from robofb.deploy.live.bench import SEEN, RealBench
 from robofb.deploy.live.conductor import Conductor
-from robofb.deploy.live.device_processes import TeleopSetup
-from robofb.deploy.live.draft import recorded_spec
-from robofb.deploy.live.policy_process import PolicySetup
-from robofb.deploy.live.recorder_process import RecordSetup
-from robofb.deploy.live.session import LiveSession, Outcome, Parts
-from robofb.deploy.pose import columns_of
-from robofb.deploy.tool_target import ACTION_NAMES
-from robofb.deploy.watch import Watch
-from robofb.errors import DeviceLostError
-from robofb.types import ArraySpec, EnvSpec, Obs, TeleopCommand
-
-HZ, STEP_S, CHUNK = 50.0, 0.1, 8
-SPEC = EnvSpec(
-    task="line",
-    obs={"state": ArraySpec((len(SEEN),), unit="m, 1, N", names=SEEN)},
-    action=ArraySpec((10,), unit="m, 1", names=ACTION_NAMES),
-    control_dt=STEP_S,
-    max_steps=1000,
+from robofb.deploy.live.fake import (
+    HZ,
+    SPEC,
+    STEP_S,
+    FullRecordSetup,
+    SaidTeleopSetup,
+    line_parts,
+    num_stops,
+    say,
+    sent_to,
+    unsay,
 )
-SENT = np.dtype([("wall_s", "f8"), ("position", "f8", (3,)), ("turn", "f8", (4,)), ("gripper", "f8")])
+from robofb.deploy.live.session import LiveSession, Outcome
 
-
-def say(folder: Path, word: str) -> None:
-    """Tell the parts in other processes something; it holds until `unsay`."""
-    (folder / word).touch()
-
-
-def unsay(folder: Path, word: str) -> None:
-    """Take it back."""
-    (folder / word).unlink()
-
-
-@dataclass
-class WrittenArm(IdealArm):
-    """An ideal arm that appends every command to a file, and has the faults that `say` gives it.
-
-    Attributes:
-        folder: of the file `sent` and of what was said: lost, frozen, reflex.
-    """
-
-    folder: Path = field(default_factory=Path)
-
-    def connect(self) -> None:
-        """Refuse while nobody answers."""
-        self._listen()
-        if self.lost:
-            super().state()
-
-    def state(self) -> ArmState:
-        """Return it, with the faults of now."""
-        self._listen()
-        return super().state()
-
-    def command(self, target: ArmTarget) -> ArmTarget:
-        """Write it down."""
-        sent = super().command(target)
-        self.commands.clear()
-        row = np.array([(time.monotonic(), target.pose.position_m, target.pose.turn, target.gripper)], SENT)
-        with (self.folder / "sent").open("ab") as file:
-            file.write(row.tobytes())
-        return sent
-
-    def stop(self) -> None:
-        """Write it down too, as a row of NaN: what was sent before it and after it do not hang together."""
-        with (self.folder / "sent").open("ab") as file:
-            file.write(np.full(SENT.itemsize // 8, np.nan).tobytes())
-
-    def _listen(self) -> None:
-        self.lost, self.frozen = (self.folder / "lost").exists(), (self.folder / "frozen").exists()
-        if (self.folder / "reflex").exists():
-            self.fault = "a reflex"
-
-
-def sent_to(folder: Path) -> np.ndarray:
-    """Return the commands that the arm got, of dtype `SENT`; NaN where it was stopped."""
-    file = folder / "sent"
-    data = file.read_bytes() if file.is_file() else b""
-    return np.frombuffer(data[: len(data) // SENT.itemsize * SENT.itemsize], SENT)
-
-
-def num_stops(folder: Path) -> int:
-    """Return how often the arm was stopped."""
-    return int(np.isnan(sent_to(folder)["wall_s"]).sum())
-
-
-@dataclass(frozen=True)
-class WrittenPlace:
-    """Makes the bench of a `WrittenArm`."""
-
-    folder: Path
-    hz: float = HZ
-
-    def make(self) -> RealBench:
-        """Return it."""
-        return RealBench(WrittenArm(folder=self.folder), self.hz, SEEN)
-
-
-@dataclass
-class LinePlans:
-    """Go to and fro along y, 1 cm a step, from where the tool was seen; misbehaves as `say` tells it.
-
-    Attributes:
-        folder: of what was said: nan, jump, far, text, slow, die.
-    """
-
-    folder: Path
-    steps: int = 0
-
-    def begin(self, seed: int) -> None:
-        """Start anew."""
-        self.steps = 0
-
-    def skip(self) -> None:
-        """Nothing hangs on a step."""
-
-    def plan(self, obs: Obs) -> Any:
-        """Return a chunk (8, 10)."""
-        self.steps += 1
-        if (self.folder / "die").exists():
-            raise RuntimeError("told to die")
-        if (self.folder / "slow").exists():
-            time.sleep(0.25)
-        if (self.folder / "text").exists():
-            return "left"
-        x, y, z = obs["state"][0, :3].tolist()
-        first, second, _ = columns_of(HOME.turn)
-        way = 0.01 if (self.steps // 10) % 2 == 0 else -0.01
-        rows = [[x, y + way * number, z, *first, *second, -1.0] for number in range(1, CHUNK + 1)]
-        chunk = np.array(rows)
-        if (self.folder / "nan").exists():
-            chunk[3, 1] = np.nan
-        if (self.folder / "jump").exists():
-            chunk[:, 0] += 0.3
-        if (self.folder / "far").exists():
-            chunk[:, 2] = -0.3
-        return chunk
-
-
-@dataclass(frozen=True)
-class LinePolicy:
-    """Makes `LinePlans`."""
-
-    folder: Path
-
-    def make(self) -> LinePlans:
-        """Return them."""
-        return LinePlans(self.folder)
-
-
-@dataclass(frozen=True)
-class FullRecordSetup(RecordSetup):
-    """A recorder whose disk is full by the first episode: no file may grow beyond some bytes from then on."""
-
-    def opened(self) -> None:
-        """Set the limit, in the recorder's process."""
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
-
-
-def line_parts(
-    folder: Path, *, data: Path | None = None, recorder_kind: type[RecordSetup] = RecordSetup, **more: Any
-) -> Parts:
-    """Return a deployment of the line policy on the written arm, told by files in `folder`."""
-    arm = ArmSetup(WrittenPlace(folder), Limits(), Watch(), STEP_S, patience_s=1.0)
-    recorder = None if data is None else recorder_kind(data, recorded_spec(SPEC), {}, {"robot": "written"})
-    return Parts(
-        arm,
-        PolicySetup(LinePolicy(folder), STEP_S, tuple(more.get("cameras", ()))),
-        len(SEEN),
-        recorder=recorder,
-        arm_hung_s=20.0,
-        **more,
-    )
+__all__ = [
+    "HZ",
+    "SPEC",
+    "STEP_S",
+    "FullRecordSetup",
+    "SaidTeleopSetup",
+    "Script",
+    "line_parts",
+    "num_stops",
+    "run_line",
+    "say",
+    "sent_to",
+    "unsay",
+]
 
 
 class Script:
@@ -235,37 +79,3 @@ def run_line(
     session = LiveSession(line_parts(folder, data=data, **more), conductor, script)
     script.session = session
     return session, session.run()
-
-
-@dataclass(frozen=True)
-class SaidTeleopSetup(TeleopSetup):
-    """A device that says what `say` tells it: held (and pushing upwards), gone; silent else."""
-
-    folder: Path = field(default_factory=Path)
-
-    def make(self) -> SaidTeleop:
-        """Return it."""
-        return SaidTeleop(self.folder)
-
-
-@dataclass
-class SaidTeleop:
-    """See `SaidTeleopSetup`. Satisfies `interfaces.Teleop`."""
-
-    folder: Path
-
-    def connect(self) -> None:
-        """Open nothing."""
-
-    def read(self) -> TeleopCommand:
-        """Return what is said now."""
-        if (self.folder / "gone").exists():
-            raise DeviceLostError("told to be gone")
-        held = (self.folder / "held").exists()
-        return TeleopCommand(np.array([0, 0, 0.05 * held, 0, 0, 0]), 0.0, held)
-
-    def show(self, frames: Mapping[str, np.ndarray], status: Mapping[str, str]) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Close nothing."""

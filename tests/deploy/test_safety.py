@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from chunk_fuzz import slipped_chunk, some_start, sound_chunk, violations, wild_chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from chunk_fuzz import slipped_chunk, some_start, sound_chunk, violations, wild_chunk
 from scipy.spatial.transform import Rotation
 
 from robofb.deploy.limits import Limits

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from borel_arc import compared, expected_pay, goals, possible
 
 from robofb.rl.histories import Trials
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
-
-from borel_arc import compared, expected_pay, goals, possible
 
 EAST_NORTH_WEST = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from borel_posterior import Posterior, blind, exact_of, judged
 
 from robofb.envs.meta.grid_navi import GridNavi
 from robofb.rl.histories import Trials
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
-
-from borel_posterior import Posterior, blind, exact_of, judged
 
 NEVER = torch.zeros(1, 2, dtype=torch.bool)
 SEEN = torch.tensor([[[False] * 4, [True, True, False, False]]])  # two of four cells after one step
