@@ -50,7 +50,7 @@ WAYS: dict[Ask, tuple[frozenset[Mode], Mode]] = {  # from where, to where
     Ask.AT_REST: (frozenset({Mode.STOPPING}), Mode.FAULT),
     Ask.FAIL: (COMMANDING, Mode.FAULT),
     Ask.LOSE: (COMMANDING | {Mode.FAULT}, Mode.DISARMED),
-    Ask.ACKNOWLEDGE: (frozenset({Mode.FAULT}), Mode.READY),
+    Ask.ACKNOWLEDGE: (frozenset({Mode.FAULT, Mode.DISARMED}), Mode.READY),
     Ask.DISARM: (frozenset({Mode.READY, Mode.HOLD, Mode.FAULT}), Mode.DISARMED),
 }
 

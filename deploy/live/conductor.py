@@ -171,7 +171,7 @@ class Conductor:
             return []
         at_rest = Ask.RUN if seen.at_home else Ask.HOME
         asks = {
-            Mode.DISARMED: Ask.ARM,
+            Mode.DISARMED: Ask.ACKNOWLEDGE if self._asked in (Ask.ARM, Ask.ACKNOWLEDGE) else Ask.ARM,
             Mode.FAULT: Ask.ACKNOWLEDGE,
             Mode.READY: at_rest,
             Mode.HOLD: at_rest,
@@ -180,11 +180,11 @@ class Conductor:
         if ask is None or (ask is Ask.RUN and not ready):
             return []
         told = self._told = self._told or "start" in events
-        if ask is Ask.ACKNOWLEDGE and not told:
-            return [] if self.attended else self._end(seen, "aborted", seen.reason)
-        if ask is self._asked and not told:
-            stuck = now_s - self._asked_s > ASK_S and not self.attended
-            return self._end(seen, "aborted", seen.reason) if stuck else []
+        waited = self._asked is None or now_s - self._asked_s > ASK_S
+        if (ask is Ask.ACKNOWLEDGE or ask is self._asked) and not told:  # that is for a person to decide
+            return self._end(seen, "aborted", seen.reason) if waited and not self.attended else []
+        if not waited:
+            return []
         self._asked, self._asked_s, self._told = ask, now_s, False
         return [_ask(ask)]
 

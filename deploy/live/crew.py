@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from robofb.deploy.live.records import Addresses, said
 from robofb.deploy.ring import Ring
 from robofb.errors import UserError
 
-MOST_RESTARTS = 5
+MINUTE_S = 60.0
 
 
 class Job(NamedTuple):
@@ -47,13 +47,22 @@ class Crew:
         jobs: by name, as their beats are.
         beats: ring of each.
         addresses: of all rings.
+        most_restarts: of one of them in a minute.
 
     Attributes:
         restarts: how often each was started again.
         running: those that have shown that they live since they were started.
     """
 
-    def __init__(self, jobs: Mapping[str, Job], beats: Mapping[str, Ring], addresses: Addresses) -> None:
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        beats: Mapping[str, Ring],
+        addresses: Addresses,
+        most_restarts: int = 5,
+    ) -> None:
+        self.most_restarts = most_restarts
+        self._restarted_s: dict[str, deque[float]] = {name: deque(maxlen=most_restarts) for name in jobs}
         self._jobs, self._beats, self._addresses = dict(jobs), beats, addresses
         self._context = mp.get_context("spawn")
         self._processes: dict[str, Any] = {}
@@ -89,8 +98,11 @@ class Crew:
                 continue
             self._processes[name].kill()
             self._processes[name].join()
-            if not job.again or self.restarts[name] >= MOST_RESTARTS:
-                raise CrewError(f"the process of the {name} {wrong}")
+            before = self._restarted_s[name]
+            often = len(before) == self.most_restarts and time.monotonic() - before[0] < MINUTE_S
+            if not job.again or often:
+                raise CrewError(f"the process of the {name} {wrong}{' again' if often else ''}")
+            before.append(time.monotonic())
             self.restarts[name] += 1
             self._start(name)
             renewed.append(f"{name} {wrong}")

@@ -16,10 +16,12 @@ import numpy as np
 
 from robofb.deploy.arms.arm import ArmState, ArmTarget
 from robofb.deploy.arms.ideal import HOME, IdealArm
+from robofb.deploy.cameras.camera import CameraLostError, Frame
+from robofb.deploy.cameras.synthetic import SyntheticCamera
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.arm_process import ArmSetup
 from robofb.deploy.live.bench import SEEN, RealBench
-from robofb.deploy.live.device_processes import TeleopSetup
+from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
 from robofb.deploy.live.draft import recorded_spec
 from robofb.deploy.live.policy_process import PolicySetup
 from robofb.deploy.live.recorder_process import RecordSetup
@@ -177,20 +179,49 @@ class FullRecordSetup(RecordSetup):
         resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
 
 
+@dataclass(frozen=True)
+class SaidCameraSetup(CameraSetup):
+    """A camera whose pictures stop, or repeat, while `say` tells it: blind, repeating."""
+
+    folder: Path = field(default_factory=Path)
+
+    def make(self) -> SaidCamera:
+        """Return it."""
+        return SaidCamera(self.name, self.folder)
+
+
+class SaidCamera(SyntheticCamera):
+    """See `SaidCameraSetup`. Satisfies `cameras.camera.Camera`."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name, height=48, width=64)
+        self._folder = folder
+        self._shown: Frame | None = None
+
+    def read(self) -> Frame:
+        """Return the next picture."""
+        frame = super().read()
+        if (self._folder / "blind").exists():
+            raise CameraLostError("told to be blind")
+        if self._shown is not None and (self._folder / "repeating").exists():
+            frame = self._shown._replace(captured_s=frame.captured_s, sequence=frame.sequence)
+        self._shown = frame
+        return frame
+
+
 def line_parts(
     folder: Path, *, data: Path | None = None, recorder_kind: type[RecordSetup] = RecordSetup, **more: Any
 ) -> Parts:
     """Return a deployment of the line policy on the written arm, told by files in `folder`."""
     arm = ArmSetup(WrittenPlace(folder), Limits(), Watch(), STEP_S, patience_s=1.0)
-    recorder = None if data is None else recorder_kind(data, recorded_spec(SPEC), {}, {"robot": "written"})
-    return Parts(
-        arm,
-        PolicySetup(LinePolicy(folder), STEP_S, tuple(more.get("cameras", ()))),
-        len(SEEN),
-        recorder=recorder,
-        arm_hung_s=20.0,
-        **more,
-    )
+    cameras: Mapping[str, CameraSetup] = more.get("cameras", {})
+    pictures = {
+        f"image_{name}": ArraySpec((3, each.height, each.width), "uint8") for name, each in cameras.items()
+    }
+    spec = recorded_spec(SPEC.with_obs({**SPEC.obs, **pictures}))
+    recorder = None if data is None else recorder_kind(data, spec, {}, {"robot": "written"})
+    policy = PolicySetup(LinePolicy(folder), STEP_S, tuple(cameras))
+    return Parts(arm, policy, len(SEEN), recorder=recorder, arm_hung_s=20.0, **more)
 
 
 @dataclass(frozen=True)

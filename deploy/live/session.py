@@ -45,6 +45,7 @@ class Parts:
         num_state: numbers that the policy sees beside pictures.
         cameras: by name.
         arm_hung_s: the arm's process is taken for dead that showed no life for longer.
+        most_restarts: of one of the other processes in a minute.
     """
 
     arm: ArmSetup
@@ -54,6 +55,7 @@ class Parts:
     teleop: TeleopSetup | None = None
     recorder: RecordSetup | None = None
     arm_hung_s: float = 1.0
+    most_restarts: int = 5
 
     def jobs(self) -> dict[str, Job]:
         """Return the processes by name. The arm's is never started again: nobody knows how it was left."""
@@ -111,7 +113,7 @@ class LiveSession:
         jobs = self.parts.jobs()
         sizes = {name: (setup.height, setup.width) for name, setup in self.parts.cameras.items()}
         with closing(Rings(self.parts.num_state, sizes, list(jobs))) as rings:
-            self.rings, self.crew = rings, Crew(jobs, rings.beats, rings.addresses)
+            self.rings, self.crew = rings, Crew(jobs, rings.beats, rings.addresses, self.parts.most_restarts)
             try:
                 self.crew.start()
                 self._conduct()

@@ -120,6 +120,15 @@ def test_an_arm_that_cannot_be_armed_is_given_up_by_nobody() -> None:
     assert step(made, seen(Mode.DISARMED), now_s=1.1) == ["end aborted"]
 
 
+def test_what_is_wrong_with_a_disarmed_arm_is_acknowledged_by_a_person() -> None:
+    made = conductor(attended=True)
+    step(made, seen(Mode.DISARMED, -1), "start")
+    assert step(made, seen(Mode.DISARMED)) == ["ask arm"]
+    assert step(made, seen(Mode.DISARMED), now_s=5.0) == []  # in vain: the arm says a reflex
+    assert step(made, seen(Mode.DISARMED), "start", now_s=5.1) == ["ask acknowledge"]
+    assert step(made, seen(Mode.READY), now_s=5.2) == ["ask run"]
+
+
 def test_an_old_picture_aborts() -> None:
     made = begun(attended=True)
     assert step(made, seen(Mode.HOLD, frames_age_s=0.9)) == []
