@@ -15,6 +15,7 @@ from live_parts import (
     HZ,
     STEP_S,
     FullRecordSetup,
+    SaidCameraSetup,
     SaidTeleopSetup,
     Script,
     num_stops,
@@ -25,9 +26,11 @@ from live_parts import (
 )
 from motion_bounds import assert_within
 
+from robofb.deploy.cameras.synthetic import number_in
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN
 from robofb.deploy.pose import Pose
+from robofb.deploy.watch import Watch
 from robofb.errors import UserError
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
@@ -171,6 +174,36 @@ def test_a_person_takes_over_and_the_policy_dies_and_hangs(tmp_path: Path) -> No
         heights = episode.action[:, 2][sources == SOURCE_INTERVENTION]
         assert heights.max() - heights.min() > 0.005  # the person pushed upwards
     assert_bounded(sent_to(tmp_path))
+
+
+def test_a_camera_that_shows_nothing_new_holds_the_arm_and_then_ends_the_episode(tmp_path: Path) -> None:
+    """No pictures, the same pixels with new stamps, a dead process; each row has the picture of its time."""
+    data = tmp_path / "data"
+    script = Script(
+        [
+            (always, "start"),
+            (running(0, 5), lambda: say(tmp_path, "repeating")),
+            (in_mode("hold"), lambda: unsay(tmp_path, "repeating")),
+            (always, lambda: time.sleep(0.3)),
+            (in_mode("hold"), "start"),
+            (in_mode("policy", 12), lambda: kill(script, "camera front", signal.SIGKILL)),
+            (session("waiting for a start"), "start"),  # it came back too late
+            (running(1, 5), lambda: say(tmp_path, "blind")),
+            (session("waiting for a start"), lambda: unsay(tmp_path, "blind")),
+        ]
+    )
+    cameras = {"front": SaidCameraSetup("front", {}, 48, 64, tmp_path)}
+    _, outcome = run_line(tmp_path, script, data=data, attended=True, episodes=2, cameras=cameras)
+    assert [each.label for each in outcome.ended] == ["aborted"] * 2
+    assert all("a camera shows nothing new for" in each.why for each in outcome.ended)
+    assert outcome.restarts == {"camera front": 1} and outcome.saved == [0, 1]
+    with EpisodeStore.open(data) as store:
+        for episode in store:
+            images = episode.obs["image_front"].transpose(0, 2, 3, 1)
+            numbers = [number_in(image) for image in images]
+            assert len(set(numbers)) > len(numbers) // 2
+            age_s = episode.obs[FACTS][:, FACT_NAMES.index("frames_age_s")]
+            assert (age_s < Watch().frozen_s + STEP_S).all()
 
 
 def test_an_arm_whose_process_dies_is_stopped_by_another(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""What is found of an arm and of cameras before a deployment."""
+
+from __future__ import annotations
+
+import pytest
+
+from robofb.config import compose
+from robofb.deploy import doctor as looked
+from robofb.deploy.arms.ideal import HOME, IdealArm
+from robofb.deploy.doctor import doctor
+from robofb.doctor import BROKEN, OK, Finding
+from robofb.errors import UserError
+
+QUICK = ("seconds=0.3", "control_hz=20")
+
+
+def examined(monkeypatch: pytest.MonkeyPatch, arm: IdealArm, *words: str) -> dict[str, Finding]:
+    """Return the findings of an arm that is made in place of a UR, by name, broken or not."""
+    cfg = compose("deploy doctor", ["arm=ur", *QUICK, *words])
+    made = looked.build
+    monkeypatch.setattr(looked, "build", lambda node, *args: arm if node == cfg.arm else made(node, *args))
+    return {finding.name: finding for finding in looked._look_at_arm(cfg)}
+
+
+def test_a_sound_arm_is_found_sound_and_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = IdealArm(force_n=(0.0, 3.0, 4.0))
+    found = examined(monkeypatch, arm)
+    assert {finding.status for finding in found.values()} == {OK}
+    assert arm.commands == [] and found["force"].detail == "5.0 N"
+    assert "at [0.480, 0.000, 0.220] m, tilted by 0.00 rad" in found["tool"].detail
+
+
+def test_it_moves_a_little_only_where_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = IdealArm()
+    found = examined(monkeypatch, arm, "move=true")
+    assert found["motion"].status == OK and "went up 10.0 mm of 10" in found["motion"].detail
+    heights = [target.pose.position_m[2] for target in arm.commands]
+    assert max(heights) == pytest.approx(HOME.position_m[2] + 0.01, abs=1e-4) and arm.stops == 1
+
+
+@pytest.mark.parametrize(
+    ("arm", "name"),
+    [
+        (IdealArm(fault="a reflex"), "fault"),
+        (IdealArm(frozen=True), "stream"),
+        (IdealArm(pose=HOME._replace(position_m=(0.9, 0.0, 0.2))), "tool"),
+        (IdealArm(home=HOME._replace(turn=(1.0, 0.0, 0.0, 0.0))), "home"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_moves(
+    monkeypatch: pytest.MonkeyPatch, arm: IdealArm, name: str
+) -> None:
+    found = examined(monkeypatch, arm, "move=true")
+    assert [each for each, finding in found.items() if finding.status == BROKEN] == [name]
+    assert "motion" not in found and arm.commands == [] and found[name].fix
+
+
+def test_an_arm_that_does_nothing_is_no_arm_to_deploy_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examined(monkeypatch, IdealArm(stuck=True), "move=true")
+    assert found["motion"].status == BROKEN and "went up 0.0 mm" in found["motion"].detail
+
+
+def test_a_camera_is_looked_at_and_a_broken_one_ends_in_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["task=one_leg_insert", "camera=synthetic", *QUICK]
+    found = doctor(compose("deploy doctor", words))
+    (camera,) = [finding for finding in found if finding.name == "camera front"]
+    assert camera.detail.startswith("640 x 480, ") and camera.detail.endswith(", 0 repeated")
+    with pytest.raises(UserError, match="not fit for deployment: camera front"):
+        doctor(compose("deploy doctor", [*words, "cameras.front.lose_at=3"]))
+    assert "Broken: camera front" in capsys.readouterr().out
+
+
+def test_a_simulated_arm_needs_a_task() -> None:
+    with pytest.raises(UserError, match="needs a task"):
+        doctor(compose("deploy doctor", []))
