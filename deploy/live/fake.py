@@ -210,10 +210,15 @@ class SaidCamera(SyntheticCamera):
 
 
 def line_parts(
-    folder: Path, *, data: Path | None = None, recorder_kind: type[RecordSetup] = RecordSetup, **more: Any
+    folder: Path,
+    *,
+    data: Path | None = None,
+    recorder_kind: type[RecordSetup] = RecordSetup,
+    hz: float = HZ,
+    **more: Any,
 ) -> Parts:
     """Return a deployment of the line policy on the written arm, told by files in `folder`."""
-    arm = ArmSetup(WrittenPlace(folder), Limits(), Watch(), STEP_S, patience_s=1.0)
+    arm = ArmSetup(WrittenPlace(folder, hz), Limits(), Watch(), STEP_S, patience_s=1.0)
     cameras: Mapping[str, CameraSetup] = more.get("cameras", {})
     pictures = {
         f"image_{name}": ArraySpec((3, each.height, each.width), "uint8") for name, each in cameras.items()
