@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from robofb.deploy.limits import Limits
 from robofb.deploy.pose import (
     Pose,
+    Quaternion,
     angle_between,
     columns_of,
     tilt,
@@ -28,7 +30,6 @@ BOX, TILT, SPEED, TURN, GRIPPER = "box", "tilt", "speed", "turn", "gripper"
 _SHORTEST, _LONGEST = 0.1, 10.0  # columns of a 6D rotation, which should have length 1
 _STRAIGHTEST = 0.95  # cosine between them, which should be 0
 _SLACK = 1e-9  # rounding is no violation
-_NEXT, _LAST = [1, 2, 0], [2, 0, 1]  # of the axes, in a vector product
 
 
 class Plan(NamedTuple):
@@ -106,7 +107,7 @@ class ChunkGate:
         turns = _quaternions(rotations).tolist()
         poses = [Pose(tuple(place), tuple(turn)) for place, turn in zip(inside.tolist(), turns, strict=True)]
         if changed[SPEED] or changed[TURN] or changed[TILT]:
-            poses = self._followed(poses, start)
+            poses = self._followed(poses, start, changed)
         clamped = tuple(what for what, happened in changed.items() if happened)
         self.counts["passed"] += 1
         self.counts.update(f"clamped: {what}" for what in clamped)
@@ -135,18 +136,28 @@ class ChunkGate:
             raise _RefusedError("leap of the orientation")
         return {TILT: upright_most < self._least_upright, TURN: least < self._least_alike}
 
-    def _followed(self, wanted: list[Pose], start: Pose) -> list[Pose]:
+    def _followed(self, wanted: list[Pose], start: Pose, changed: Mapping[str, bool]) -> list[Pose]:
         """Return poses that go after those `wanted`, which are in the box, as fast as may be in the cone."""
+        places = [pose.position_m for pose in wanted]
+        turns = [pose.turn for pose in wanted]
+        if changed[SPEED]:
+            now = start.position_m
+            for index, place in enumerate(places):
+                now = places[index] = toward(now, place, self._step_m)
+        if changed[TURN] or changed[TILT]:
+            turn = start.turn
+            for index, aim in enumerate(turns):
+                turn = turns[index] = self._turned_after(turn, aim)
+        return [Pose(*both) for both in zip(places, turns, strict=True)]
+
+    def _turned_after(self, now: Quaternion, aim: Quaternion) -> Quaternion:
+        """Return the orientation in the cone one step after `now` on the way to `aim`."""
         axis, most = self.limits.tool_axis, self.limits.most_tilt_rad
-        now, poses = start, []
-        for pose in wanted:
-            turn = turned_toward(now.turn, upright(pose.turn, axis, most), self._step_rad)
-            if tilt(turn, axis) > most:  # the short way leaves the cone: along its edge, or not at all
-                edge = upright(turn, axis, most)
-                turn = edge if angle_between(now.turn, edge) <= self._step_rad else now.turn
-            now = Pose(toward(now.position_m, pose.position_m, self._step_m), turn)
-            poses.append(now)
-        return poses
+        turn = turned_toward(now, upright(aim, axis, most), self._step_rad)
+        if tilt(turn, axis) <= most:
+            return turn
+        edge = upright(turn, axis, most)  # the short way leaves the cone: along its edge, or not at all
+        return edge if angle_between(now, edge) <= self._step_rad else now
 
 
 def _beyond(ways: np.ndarray, most: float, absurd: float, why: str) -> bool:
@@ -159,38 +170,41 @@ def _beyond(ways: np.ndarray, most: float, absurd: float, why: str) -> bool:
 
 def _rotations(columns: np.ndarray) -> np.ndarray:
     """Return rotations (H, 3, 3), a row each column of the matrix, of 6D rotations (H, 6) that are some."""
-    pairs = columns.reshape(-1, 2, 3)
+    out = np.empty((9, len(columns)))  # of each column x, y, z of all rows: arrays of their own are quickest
+    out[:6] = columns.T
+    x, y = out[:3], out[3:6]
     with np.errstate(over="ignore"):
-        sizes = np.sqrt(np.einsum("hij,hij->hi", pairs, pairs))
+        sizes = np.sqrt([_dot(x, x), _dot(y, y)])
     if not (sizes.min() >= _SHORTEST and sizes.max() <= _LONGEST):
         raise _RefusedError("6D rotation too short or long")
-    x, y = (pairs / sizes[:, :, None]).transpose(1, 0, 2)  # (H, 3) each
-    cosine = np.einsum("hj,hj->h", x, y)
-    if np.abs(cosine).max() > _STRAIGHTEST:
+    x /= sizes[0]
+    y /= sizes[1]
+    cosine = _dot(x, y)
+    if max(cosine.max(), -cosine.min()) > _STRAIGHTEST:
         raise _RefusedError("6D rotation of one direction")
-    y = y - cosine[:, None] * x
-    y /= np.sqrt(np.einsum("hj,hj->h", y, y))[:, None]
-    out = np.empty((len(x), 3, 3))
-    out[:, 0], out[:, 1] = x, y
-    out[:, 2] = x[:, _NEXT] * y[:, _LAST] - x[:, _LAST] * y[:, _NEXT]
-    return out
+    y -= cosine * x
+    y /= np.sqrt(_dot(y, y))
+    (ax, ay, az), (bx, by, bz) = x, y
+    out[6], out[7], out[8] = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    return out.reshape(3, 3, -1).transpose(2, 0, 1)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return scalar products (H,) of vectors (3, H)."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def _quaternions(rotations: np.ndarray) -> np.ndarray:
-    """Return unit quaternions (H, 4) of rotations (H, 3, 3), a row each column of the matrix."""
+    """Return unit quaternions (H, 4) of rotations (H, 3, 3), a row each column of the matrix.
+
+    From the roots of 1 +- the diagonal: right to 1e-8 rad, where the largest element alone would be exact.
+    """
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotations.transpose(1, 2, 0)
-    wx, wy, wz, xy, xz, yz = yz - zy, zx - xz, xy - yx, xy + yx, zx + xz, yz + zy
-    products = np.array(
-        [
-            [1 + xx + yy + zz, wx, wy, wz],
-            [wx, 1 + xx - yy - zz, xy, xz],
-            [wy, xy, 1 - xx + yy - zz, yz],
-            [wz, xz, yz, 1 - xx - yy + zz],
-        ]
-    )  # (4, 4, H), 4 q q^T, of which the row of the largest q is exact enough
-    largest = products.diagonal().argmax(1)  # (H,)
-    q = products[largest, :, np.arange(len(largest))]
-    return q / np.sqrt(np.einsum("hj,hj->h", q, q))[:, None]
+    squares = np.array([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz])
+    q = np.sqrt(np.maximum(squares, 0.0))
+    q[1:] = np.copysign(q[1:], (yz - zy, zx - xz, xy - yx))
+    q /= np.sqrt((q * q).sum(0))
+    return q.T
 
 
 def _steps(positions: np.ndarray, start: Pose) -> np.ndarray:
