@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from franka_peer import franky_sim
 from omegaconf import DictConfig
-from so101_bench import PERIOD_S, so101
+from so101_bench import emulated
 from ur_peer import ur_peer
 
 from robofb.build import build
@@ -56,35 +57,46 @@ def _ideal() -> Iterator[Made]:
 
 
 @contextmanager
-def _ur() -> Iterator[Made]:
-    cfg = config_of("ur")
+def _ur() -> Iterator[DictConfig]:
     with ur_peer() as peer:
-        cfg.arm.host = peer.host
-        with closing(build(cfg.arm)) as arm:
-            arm.connect()
-            yield Made(arm, build(cfg.limits), cfg.arm.period_s)
+        yield _hosted("ur", peer.host)
 
 
 @contextmanager
-def _so101() -> Iterator[Made]:
-    with so101() as bench:
-        yield Made(bench.arm, build(bench.cfg.limits), PERIOD_S)
+def _so101() -> Iterator[DictConfig]:
+    with emulated() as (_, cfg):
+        yield cfg
 
 
 @contextmanager
-def _franka() -> Iterator[Made]:
-    cfg = config_of("franka")
+def _franka() -> Iterator[DictConfig]:
     with franky_sim() as peer:
-        cfg.arm.host = peer.host
-        with closing(build(cfg.arm)) as arm:
-            arm.connect()
-            yield Made(arm, build(cfg.limits), 0.01)
+        yield _hosted("franka", peer.host)
+
+
+def _hosted(name: str, host: str) -> DictConfig:
+    cfg = config_of(name)
+    cfg.arm.host = host
+    return cfg
+
+
+PEERS: dict[str, Callable[[], AbstractContextManager[DictConfig]]] = {
+    "franka": _franka,
+    "so101": _so101,
+    "ur": _ur,
+}
+"""What `robofb deploy` reads to drive an arm's peer, which is there meanwhile."""
+
+
+@contextmanager
+def _connected(peer: Callable[[], AbstractContextManager[DictConfig]]) -> Iterator[Made]:
+    with peer() as cfg, closing(build(cfg.arm)) as arm:
+        arm.connect()
+        yield Made(arm, build(cfg.limits), 1.0 / cfg.control_hz)
 
 
 MAKERS: dict[str, Callable[[], AbstractContextManager[Made]]] = {
-    "franka": _franka,
     "ideal": _ideal,
     "sim": _sim,
-    "so101": _so101,
-    "ur": _ur,
+    **{name: partial(_connected, peer) for name, peer in PEERS.items()},
 }

@@ -44,7 +44,17 @@ class Bench(NamedTuple):
 
 @contextmanager
 def so101(wrong: dict[int, dict[str, int]] | None = None, **settings: Any) -> Iterator[Bench]:
-    """Yield the arm and its emulator.
+    """Yield the arm and its emulator; see `emulated`."""
+    with emulated(wrong, **settings) as (peer, cfg), closing(build(cfg.arm)) as arm:
+        arm.connect()
+        yield Bench(arm, peer, cfg)
+
+
+@contextmanager
+def emulated(
+    wrong: dict[int, dict[str, int]] | None = None, **settings: Any
+) -> Iterator[tuple[So101Peer, DictConfig]]:
+    """Yield the emulator, and the config of an arm on it.
 
     Args:
         wrong: what is to be otherwise with a servo, by id.
@@ -56,9 +66,7 @@ def so101(wrong: dict[int, dict[str, int]] | None = None, **settings: Any) -> It
         servos[number].update(facts)
     with TemporaryDirectory() as folder, So101Peer(Path(folder) / "tty", servos) as peer:
         cfg.arm.update({"port": peer.port, "answer_s": 5.0, **settings})
-        with closing(build(cfg.arm)) as arm:
-            arm.connect()
-            yield Bench(arm, peer, cfg)
+        yield peer, cfg
 
 
 def _servos(cfg: DictConfig) -> dict[int, dict[str, int]]:
