@@ -48,6 +48,11 @@ class DeployConfig:
         teleop: device by which a person takes over, such as teleop=gamepad.
         data: dataset folder that every episode is added to; null records nothing. In real time alone.
         attended: a person at the terminal starts, judges and ends episodes; null: with a real arm.
+        page: show what happens in a browser, with buttons that stop it, let it go on and judge. In real time
+            alone; needs robofb[view].
+        page_host: address that the page listens on; 127.0.0.1 is this machine only. Whoever reaches it can
+            press the buttons.
+        page_port: of the page; 0 takes a free one, and its address is printed.
         dry: compute everything, command nothing: the arm stays where it is.
         max_steps: control steps of an episode; null takes the task's.
         abort_s: an episode is aborted where a camera shows nothing new for longer.
@@ -76,6 +81,9 @@ class DeployConfig:
     teleop: Any = None
     data: str | None = None
     attended: bool | None = None
+    page: bool = False
+    page_host: str = "127.0.0.1"
+    page_port: int = 0
     dry: bool = False
     max_steps: int | None = None
     abort_s: float = 1.0
@@ -146,7 +154,7 @@ def _check(cfg: DeployConfig) -> None:
     """Refuse settings that do not go together."""
     if not (cfg.realtime or cfg.simulated):
         raise UserError("realtime=false: only a simulated arm waits for a policy")
-    for name in ("data", "cameras", "teleop", "attended", "dry"):
+    for name in ("data", "cameras", "teleop", "attended", "page", "dry"):
         if getattr(cfg, name) and not cfg.realtime:
             raise UserError(f"{name}={getattr(cfg, name)}: needs realtime=true")
     if cfg.realtime and cfg.latency_s:

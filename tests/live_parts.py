@@ -21,7 +21,8 @@ from robofb.deploy.live.fake import (
     sent_to,
     unsay,
 )
-from robofb.deploy.live.session import LiveSession, Outcome
+from robofb.deploy.live.records import Addresses
+from robofb.deploy.live.session import LiveSession, Outcome, Parts
 
 __all__ = [
     "HZ",
@@ -52,6 +53,9 @@ class Script:
         self._until_s = time.monotonic() + 40.0
         self.seen: list[dict[str, str]] = []
         self.session: LiveSession | None = None
+
+    def attach(self, addresses: Addresses, parts: Parts) -> None:
+        """Look at nothing but the status."""
 
     def events(self) -> list[str]:
         """Return what the next line says, if its time has come."""

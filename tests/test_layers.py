@@ -101,6 +101,7 @@ LAZY = {
     "viser",
     "wandb",
     "warp",
+    "websockets",
 }  # only inside functions
 IMPORTED_LATE = {"sim.warp_kernels"}  # modules that are themselves imported only inside functions
 

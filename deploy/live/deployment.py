@@ -16,7 +16,8 @@ from robofb.deploy.live.bench import check_names
 from robofb.deploy.live.conductor import Conductor
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
 from robofb.deploy.live.draft import recorded_spec
-from robofb.deploy.live.operators import Console, Nobody
+from robofb.deploy.live.operators import Console, Nobody, Post, Several
+from robofb.deploy.live.page import Page
 from robofb.deploy.live.places import RealPlace, SimPlace
 from robofb.deploy.live.policy_process import PolicySetup, RunPolicy
 from robofb.deploy.live.recorder_process import RecordSetup
@@ -40,8 +41,10 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
         UserError: a part does not fit the policy or cannot begin.
     """
     attended = not cfg.simulated if cfg.attended is None else cfg.attended
-    if attended and not sys.stdin.isatty() and cfg.teleop is None:
-        raise UserError("attended=true: needs a terminal to say so at; attended=false lets nobody stop it")
+    if attended and not (sys.stdin.isatty() or cfg.page or cfg.teleop is not None):
+        raise UserError(
+            "attended=true: needs a terminal to say so at, or page=true; attended=false lets nobody stop it"
+        )
     parts = parts_of(cfg, run, spec)
     conductor = Conductor(
         cfg.episodes,
@@ -50,8 +53,10 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
         max_steps=cfg.max_steps or spec.max_steps,
         abort_s=cfg.abort_s,
     )
-    operator = Console() if attended and sys.stdin.isatty() else Nobody()
-    with closing(operator):
+    posts: list[Post] = [Console() if attended and sys.stdin.isatty() else Nobody()]
+    if cfg.page:
+        posts.append(Page(cfg.page_host, cfg.page_port))
+    with closing(Several(posts)) as operator:
         operator.open()
         outcome = LiveSession(parts, conductor, operator).run()
     return _figures(outcome)

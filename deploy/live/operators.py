@@ -1,4 +1,4 @@
-"""Who stands at the supervisor: a person at a terminal, or nobody."""
+"""Who stands at the supervisor: a person at a terminal, or nobody, or several."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import select
 import sys
 import termios
 import tty
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol, TextIO
+
+from robofb.deploy.live.records import Addresses
+from robofb.deploy.live.session import Operator, Parts
 
 KEYS = {
     "g": "start",
@@ -30,6 +34,9 @@ class Nobody:
 
     def __init__(self) -> None:
         self._shown: tuple[str, ...] = ()
+
+    def attach(self, addresses: Addresses, parts: Parts) -> None:
+        """Look at nothing but the status."""
 
     def events(self) -> list[str]:
         """Return nothing."""
@@ -82,3 +89,51 @@ class Console(Nobody):
         if self._settings is not None:
             termios.tcsetattr(self._file, termios.TCSADRAIN, self._settings)
             self._settings = None
+
+
+class Post(Operator, Protocol):
+    """An operator that takes something over."""
+
+    def open(self) -> None:
+        """Take it over."""
+        ...
+
+    def close(self) -> None:
+        """Give it back; safe twice."""
+        ...
+
+
+class Several:
+    """Be all of some operators: each is heard and shown everything. Satisfies `session.Operator`.
+
+    Args:
+        posts: in the order in which they are opened; closed the other way round.
+    """
+
+    def __init__(self, posts: Sequence[Post]) -> None:
+        self._posts = tuple(posts)
+        self._stack = ExitStack()
+
+    def open(self) -> None:
+        """Open all; where one cannot be, those before it stay open until `close`."""
+        for post in self._posts:
+            self._stack.callback(post.close)
+            post.open()
+
+    def attach(self, addresses: Addresses, parts: Parts) -> None:
+        """Let each know."""
+        for post in self._posts:
+            post.attach(addresses, parts)
+
+    def events(self) -> list[str]:
+        """Return what any of them said, in their order."""
+        return [event for post in self._posts for event in post.events()]
+
+    def show(self, status: Mapping[str, str]) -> None:
+        """Show it to each."""
+        for post in self._posts:
+            post.show(status)
+
+    def close(self) -> None:
+        """Close all; safe twice."""
+        self._stack.close()

@@ -17,7 +17,7 @@ from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup, run_ca
 from robofb.deploy.live.policy_process import PolicySetup, run_policy
 from robofb.deploy.live.process import Pace
 from robofb.deploy.live.recorder_process import RecordSetup, run_recorder
-from robofb.deploy.live.records import Rings, said, text
+from robofb.deploy.live.records import Addresses, Rings, said, text
 from robofb.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -26,6 +26,10 @@ LOOK_S = 0.01
 
 class Operator(Protocol):
     """A person at the supervisor: says what shall happen, and sees what does."""
+
+    def attach(self, addresses: Addresses, parts: Parts) -> None:
+        """Know where the processes will tell of themselves, for who wants to see more than `show` shows."""
+        ...
 
     def events(self) -> Sequence[str]:
         """Return what was said since the last call; see `conductor.EVENTS`."""
@@ -114,6 +118,7 @@ class LiveSession:
         sizes = {name: (setup.height, setup.width) for name, setup in self.parts.cameras.items()}
         with closing(Rings(self.parts.num_state, sizes, list(jobs))) as rings:
             self.rings, self.crew = rings, Crew(jobs, rings.beats, rings.addresses, self.parts.most_restarts)
+            self.operator.attach(rings.addresses, self.parts)
             try:
                 self.crew.start()
                 self._conduct()
@@ -208,7 +213,7 @@ class LiveSession:
 
     def _status(self, seen: Seen) -> dict[str, str]:
         """Return what a person reads."""
-        ended = self.conductor.ended
+        ended, outcome = self.conductor.ended, self.outcome
         return {
             "session": self.conductor.stage.value,
             "episode": f"{self.conductor.number} of {self.conductor.episodes}",
@@ -216,4 +221,7 @@ class LiveSession:
             "why": seen.reason,
             "steps": str(seen.steps),
             "successes": f"{sum(each.label == 'success' for each in ended)} of {len(ended)}",
+            "restarts": ", ".join(f"{name} {count} times" for name, count in outcome.restarts.items()),
+            "recorded": f"{len(outcome.saved)} episodes" if self.parts.recorder is not None else "",
+            "dropped": "; ".join(f"episode {number}: {why}" for number, why in outcome.dropped.items()),
         }

@@ -1,9 +1,10 @@
-"""Serve the viewer to a browser on this machine."""
+"""Serve the viewer to a browser, on this machine unless told otherwise."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,11 +17,12 @@ HOST = "127.0.0.1"
 
 
 @contextlib.contextmanager
-def local_server(port: int) -> Iterator[Any]:
-    """Run viser's server, for this machine alone, as long as the block lasts.
+def local_server(port: int, host: str = HOST) -> Iterator[Any]:
+    """Run viser's server, for this machine alone by default, as long as the block lasts.
 
     Args:
-        port: wanted; where it is taken, the next free one.
+        port: wanted; where it is taken, the next free one. 0 takes any.
+        host: address to listen on.
 
     Raises:
         UserError: viser is not installed, or no port can be had.
@@ -29,11 +31,15 @@ def local_server(port: int) -> Iterator[Any]:
         import viser
     except ImportError as error:
         raise UserError("viser is not installed: pip install 'robofb[view]'") from error
-    if not 0 < port < 65536:
-        raise UserError(f"port={port}: needs 1..65535")
+    if not 0 <= port < 65536:
+        raise UserError(f"port={port}: needs 0 (a free one) to 65535")
+    try:
+        socket.create_server((host, 0)).close()  # viser would look for a free port for ever
+    except OSError as error:
+        raise UserError(f"host {host}: {error.strerror or error}") from error
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # its own greeting
-            server = viser.ViserServer(HOST, port, verbose=False)
+            server = viser.ViserServer(host, port, verbose=False)
     except OSError as error:
         raise UserError(f"port {port}: {error.strerror or error}") from error
     server.request_share_url = _never_share  # a page must not open the dataset to the internet

@@ -1,22 +1,20 @@
 """The whole path by hand: the real command, a real browser, a dataset."""
 
 import re
-import shutil
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM, FLAGS
 
 from robofb.envs.furniture.task import WORKSPACE_HIGH_M
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_HUMAN
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium or google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 PATIENCE_S = 30.0  # for a loaded machine
 
 

@@ -50,6 +50,7 @@ def test_narrow_limits_are_kept(run: Run) -> None:
         (["arm.parts=5"], "parts=5: must divide the 12 steps of physics"),
         (["latency_s=-1"], "latency_s"),
         (["data=x"], "data=x: needs realtime=true"),
+        (["page=true"], "page=True: needs realtime=true"),
         (["realtime=true", "latency_s=0.1"], "latency_s=0.1: only simulated time has one"),
         (["realtime=true", "dry=true"], "a simulated arm needs no protection"),
         (["realtime=true", "camera=synthetic"], "the policy sees cameras none; here are front"),

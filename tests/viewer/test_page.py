@@ -1,13 +1,13 @@
 """The viewer on viser's server: nodes where MuJoCo has the bodies, and the real page in a browser."""
 
 import re
-import shutil
 import sys
 import time
 
 import mujoco
 import numpy as np
 import pytest
+from chromium import CHROMIUM, FLAGS
 from episode_examples import SPEC, make_episode
 from scripted_dataset import task_scene, write_dataset
 
@@ -24,8 +24,6 @@ from robofb.viewer.scene import SHOWN_GROUPS, ModelNodes, PoseNodes
 from robofb.viewer.serve import HOST, local_server
 from robofb.viewer.session import Session
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PORT = 8410
 
 
@@ -143,7 +141,7 @@ def test_a_missing_viser_is_named_with_its_extra(monkeypatch):
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        pytest.skip("no chromium here")
+        pytest.skip("there is no chromium or google-chrome")
     with playwright.sync_playwright() as api:
         chromium = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium.new_page(viewport={"width": 900, "height": 600})

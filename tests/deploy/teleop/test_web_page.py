@@ -1,6 +1,5 @@
 """The page in a real browser, driving the simulated arm."""
 
-import shutil
 import time
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from chromium import CHROMIUM, FLAGS
 from page_clients import PATIENCE_S, read_until
 
 from robofb.deploy.teleop.web import WebTeleop
@@ -16,18 +16,8 @@ from robofb.errors import DeviceLostError
 from robofb.geometry import matrix_to_rot6d, rot6d_to_matrix, rotvec_to_matrix
 from robofb.sim.vec_env import SimVecEnv
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium or google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 FAKE_XR = (Path(__file__).parent / "fake_xr.js").read_text()
 
 
