@@ -73,12 +73,13 @@ def test_beside_a_stop_nothing_else_was_said(page: Page) -> None:
     assert page.events() == []
 
 
-def test_the_address_is_printed_once_and_this_machine_alone_reaches_it(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(("given", "host"), [((), "127.0.0.1"), (("127.0.0.2",), "127.0.0.2")])
+def test_the_address_is_printed_once_and_is_this_machines_alone_unless_said(
+    capsys: pytest.CaptureFixture[str], given: tuple[str, ...], host: str
 ) -> None:
-    page = Page()
+    page = Page(*given)
     page.open()
-    assert page.url.startswith("http://127.0.0.1:") and page.server.get_host() == "127.0.0.1"
+    assert page.url.startswith(f"http://{host}:") and page.server.get_host() == host
     assert capsys.readouterr().out == f"{page.url} shows this deployment, and has its buttons\n"
     page.close()
     page.close()
