@@ -36,7 +36,8 @@ from robofb.deploy.live.fake import (
     sent_to,
     unsay,
 )
-from robofb.deploy.live.session import LiveSession, Outcome
+from robofb.deploy.live.records import Addresses
+from robofb.deploy.live.session import LiveSession, Outcome, Parts
 from robofb.deploy.pose import Pose
 from robofb.progress import progress_bar
 from robofb.store.episodes import EpisodeStore
@@ -96,6 +97,9 @@ class Chaos:
 
     def open(self) -> None:
         """Take nothing over."""
+
+    def attach(self, addresses: Addresses, parts: Parts) -> None:
+        """Look at nothing but the status."""
 
     def close(self) -> None:
         """Take back what is left."""
