@@ -19,10 +19,11 @@ class Planner:
 
     Args:
         agent: of one env.
+        device: where it computes.
     """
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
+    def __init__(self, agent: Agent, device: torch.device | str = "cpu") -> None:
+        self.agent, self._device = agent, device
         executor = agent.executor if isinstance(agent, ResidualAgent) else agent
         self._executor = executor if isinstance(executor, ChunkExecutor) else None
 
@@ -37,7 +38,7 @@ class Planner:
 
     def plan(self, obs: Obs) -> np.ndarray:
         """Return actions (n, A) from observations (1, ...); the first is for this control step."""
-        action = self.agent.next(obs)
+        action = self.agent.next({key: values.to(self._device) for key, values in obs.items()})
         if self._executor is None:
             return action.cpu().numpy()
         taken = round(float(self._executor.phase[0]) * self._executor.execute) + 1

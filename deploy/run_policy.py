@@ -64,6 +64,12 @@ class DeployConfig:
             what a policy corrects at each step.
         patience_s: how long after a plan was due the one before it is still followed.
         threads: torch's CPU threads.
+        policy_server: host:port of a `robofb deploy server` that plans instead of this machine, with the
+            same checkpoint of the same run: `run` stays needed here, says what the policy sees, and
+            keeps what came of it. In real time alone.
+        policy_token: file with the server's token.
+        policy_certificate: the server's server_cert.pem, the only one that is trusted; null for a server on
+            this machine that speaks without TLS.
     """
 
     run: str = "???"
@@ -93,6 +99,9 @@ class DeployConfig:
     fade_s: float = 0.1
     patience_s: float = 0.5
     threads: int = 1
+    policy_server: str | None = None
+    policy_token: str | None = None
+    policy_certificate: str | None = None
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "episodes", "threads")
@@ -154,11 +163,17 @@ def _check(cfg: DeployConfig) -> None:
     """Refuse settings that do not go together."""
     if not (cfg.realtime or cfg.simulated):
         raise UserError("realtime=false: only a simulated arm waits for a policy")
-    for name in ("data", "cameras", "teleop", "attended", "page", "dry"):
+    for name in ("data", "cameras", "teleop", "attended", "page", "dry", "policy_server"):
         if getattr(cfg, name) and not cfg.realtime:
             raise UserError(f"{name}={getattr(cfg, name)}: needs realtime=true")
     if cfg.realtime and cfg.latency_s:
         raise UserError(f"latency_s={cfg.latency_s:g}: only simulated time has one; leave it out")
+    if cfg.policy_server is None and (cfg.policy_token or cfg.policy_certificate):
+        raise UserError("policy_token and policy_certificate: need policy_server=host:port")
+    if cfg.policy_server is not None and cfg.policy_token is None:
+        raise UserError(f"policy_server={cfg.policy_server}: say policy_token=FILE too")
+    if cfg.policy_server is not None and cfg.execute is not None:
+        raise UserError(f"execute={cfg.execute}: the policy server says how many; leave it out here")
     if cfg.simulated and cfg.dry:
         raise UserError("dry=true: a simulated arm needs no protection")
 

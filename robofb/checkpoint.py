@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -63,6 +64,17 @@ def load(folder: Path, which: str | Path = "latest") -> dict[str, Any]:
     if content["format"] != FORMAT:
         raise UserError(f"{path} has checkpoint format {content['format']}; this robofb reads {FORMAT}{hint}")
     return content
+
+
+def digest(folder: Path, which: str | Path = "latest") -> str:
+    """Return the SHA-256 of a checkpoint's file, named as for `load`: equal where two machines hold the same.
+
+    Raises:
+        UserError: where it cannot be read.
+    """
+    path = _resolve(folder, which)
+    with file_errors(f"cannot read checkpoint {path}"):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def latest_step(folder: Path) -> int:

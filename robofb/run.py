@@ -243,6 +243,14 @@ class Run:
             )
         return content
 
+    def checkpoint_digest(self, which: str | Path = "latest") -> str:
+        """Return the SHA-256 of a checkpoint's file, named as for `load_checkpoint`.
+
+        Raises:
+            UserError: where it cannot be read.
+        """
+        return checkpoint.digest(self.path / "checkpoints", which)
+
     @property
     def has_checkpoint(self) -> bool:
         """Whether anything can be resumed from."""

@@ -112,6 +112,12 @@ VERBS = {
             "robofb.deploy.replay:replay",
         ),
         Verb(
+            "deploy_server",
+            "Plan with a policy for an arm on another machine.",
+            "robofb.deploy.policy_server:ServerConfig",
+            "robofb.deploy.policy_server:serve",
+        ),
+        Verb(
             "deploy_doctor",
             "Look at an arm and its cameras: rates, limits, faults. Moves nothing without move=true.",
             "robofb.deploy.doctor:DoctorConfig",

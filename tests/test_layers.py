@@ -91,6 +91,7 @@ LAZY = {
     "h5py",
     "imagecodecs",
     "matplotlib",
+    "msgspec",
     "mujoco_warp",
     "pyarrow",
     "rtde_control",

@@ -22,7 +22,7 @@ assert pathlib.Path(robofb.__file__).is_relative_to(sys.prefix), robofb.__file__
 from robofb.config import compose
 from robofb.verbs import VERBS
 given = {"train_bc": ["data=x"], "train_dagger": ["data=x", "expert=x"], "eval": ["run=x"]}
-given |= {"deploy": ["run=x"], "deploy_replay": ["data=x"]}
+given |= {"deploy": ["run=x"], "deploy_replay": ["data=x"], "deploy_server": ["run=x"]}
 given |= {"train_tgrl": [], "train_agents": [], "train_borel": ["logs=x"]}
 for verb in VERBS:
     compose(verb, given.get(verb, ["base=x"] if verb.startswith("train_") else []))

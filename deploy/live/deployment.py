@@ -19,11 +19,13 @@ from robofb.deploy.live.draft import recorded_spec
 from robofb.deploy.live.operators import Console, Nobody, Post, Several
 from robofb.deploy.live.page import Page
 from robofb.deploy.live.places import RealPlace, SimPlace
-from robofb.deploy.live.policy_process import PolicySetup, RunPolicy
+from robofb.deploy.live.policy_process import PolicySetup, PolicySource, RunPolicy
 from robofb.deploy.live.recorder_process import RecordSetup
+from robofb.deploy.live.remote_policy import RemotePolicy
 from robofb.deploy.live.session import LiveSession, Outcome, Parts
 from robofb.errors import UserError
 from robofb.loading import cameras_of
+from robofb.run import Run
 from robofb.types import EnvSpec
 
 Figures = tuple[list[bool], list[int], list[str], Mapping[str, int]]
@@ -82,15 +84,22 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
     arm = ArmSetup(
         _place(cfg, spec), build(cfg.limits), build(cfg.watch), spec.control_dt, cfg.fade_s, cfg.patience_s
     )
-    source = RunPolicy(run, cfg.checkpoint, cfg.execute, cfg.threads)
     return Parts(
         arm,
-        PolicySetup(source, spec.control_dt, tuple(sizes)),
+        PolicySetup(_source(cfg, run, spec), spec.control_dt, tuple(sizes)),
         spec.obs["state"].shape[0],
         cameras,
         None if cfg.teleop is None else TeleopSetup(plain(cfg.teleop)),
         recorder,
     )
+
+
+def _source(cfg: Any, run: Path, spec: EnvSpec) -> PolicySource:
+    if cfg.policy_server is None:
+        return RunPolicy(run, cfg.checkpoint, cfg.execute, cfg.threads)
+    certificate = None if cfg.policy_certificate is None else Path(cfg.policy_certificate)
+    digest = Run.open(run).checkpoint_digest(cfg.checkpoint)
+    return RemotePolicy(cfg.policy_server, Path(cfg.policy_token), spec, digest, certificate)
 
 
 def _place(cfg: Any, spec: EnvSpec) -> Place:

@@ -23,7 +23,7 @@ from robofb.deploy.live.arm_process import ArmSetup
 from robofb.deploy.live.bench import SEEN, RealBench
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
 from robofb.deploy.live.draft import recorded_spec
-from robofb.deploy.live.policy_process import PolicySetup
+from robofb.deploy.live.policy_process import PolicySetup, PolicySource
 from robofb.deploy.live.recorder_process import RecordSetup
 from robofb.deploy.live.session import Parts
 from robofb.deploy.pose import columns_of
@@ -214,10 +214,11 @@ def line_parts(
     *,
     data: Path | None = None,
     recorder_kind: type[RecordSetup] = RecordSetup,
+    source: PolicySource | None = None,
     hz: float = HZ,
     **more: Any,
 ) -> Parts:
-    """Return a deployment of the line policy on the written arm, told by files in `folder`."""
+    """Return a deployment of the line policy (or another) on the written arm, told by files in `folder`."""
     arm = ArmSetup(WrittenPlace(folder, hz), Limits(), Watch(), STEP_S, patience_s=1.0)
     cameras: Mapping[str, CameraSetup] = more.get("cameras", {})
     pictures = {
@@ -225,7 +226,7 @@ def line_parts(
     }
     spec = recorded_spec(SPEC.with_obs({**SPEC.obs, **pictures}))
     recorder = None if data is None else recorder_kind(data, spec, {}, {"robot": "written"})
-    policy = PolicySetup(LinePolicy(folder), STEP_S, tuple(cameras))
+    policy = PolicySetup(source or LinePolicy(folder), STEP_S, tuple(cameras))
     return Parts(arm, policy, len(SEEN), recorder=recorder, arm_hung_s=20.0, **more)
 
 

@@ -22,12 +22,17 @@ from robofb.errors import UserError
 from robofb.loading import load_agent
 from robofb.rng import derive_seeds
 from robofb.run import Run
+from robofb.train.device import choose_device
 from robofb.types import Obs
 
 LOOK_S = 0.002
 MOST_LATE = 2.0  # control steps
 _POLICY = MODES.index(Mode.POLICY)
 LARGEST = float(np.finfo(np.float32).max)
+
+
+class NoPlanError(Exception):
+    """There is no plan for this control step, and whoever should make it says why; another one may come."""
 
 
 class Plans(Protocol):
@@ -38,7 +43,11 @@ class Plans(Protocol):
         ...
 
     def plan(self, obs: Obs) -> Any:
-        """Return actions (n, A) from observations (1, ...) of the next control step."""
+        """Return actions (n, A) from observations (1, ...) of the next control step.
+
+        Raises:
+            NoPlanError: there are none. The controller waits for them as it waits for late ones.
+        """
         ...
 
     def skip(self) -> None:
@@ -67,18 +76,21 @@ class RunPolicy:
         checkpoint: latest, best, or a checkpoint's path.
         execute: actions executed per chunk; None takes the policy's own.
         threads: torch's.
+        device: where it computes: cpu, cuda, or auto (a GPU where there is one).
     """
 
     path: Path
     checkpoint: str = "best"
     execute: int | None = None
     threads: int = 1
+    device: str = "cpu"
 
     def make(self) -> Planner:
         """Load it, and let it plan once."""
         torch.set_num_threads(self.threads)
-        agent: Any = load_agent(Run.open(self.path), 1, self.checkpoint, self.execute)
-        planner = Planner(agent)
+        device = choose_device(self.device)
+        agent: Any = load_agent(Run.open(self.path), 1, self.checkpoint, self.execute, device)
+        planner = Planner(agent, device)
         planner.begin(0)
         seen = agent.policy.spec.obs.items()
         planner.plan({key: torch.from_numpy(np.zeros((1, *array.shape), array.dtype)) for key, array in seen})
@@ -166,7 +178,10 @@ class PolicyLoop:
             if image is None:
                 return
             obs[key] = torch.from_numpy(image)[None]
-        actions = self._planner.plan(obs)
+        try:
+            actions = self._planner.plan(obs)
+        except NoPlanError:
+            return  # the one before it is followed until it is too old
         write_plan(self._plans, epoch, float(tick.value["time_s"]), actions, time.monotonic() - began_s)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import socket
 import ssl
@@ -13,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from robofb.deploy.listening import listen_on
 from robofb.deploy.teleop.web_drive import DriveState, Speeds
 from robofb.deploy.teleop.web_guard import is_everywhere, network_address, own_names
 from robofb.deploy.teleop.web_server import WebServer
@@ -92,7 +92,7 @@ class WebTeleop:
         _check_packages()
         names, token = own_names(self.host), secrets.token_urlsafe(24)
         tls = self._tls(names)
-        listening = self._listen()
+        listening = listen_on(self.host, self.port)
         self._server = WebServer(listening, tls, self._state, token, names, self.jpeg_quality)
         self.url = f"{'https' if tls else 'http'}://{self._address(listening)}/{token}/"
         self._server.start()
@@ -107,16 +107,6 @@ class WebTeleop:
             return None
         with TemporaryDirectory(prefix="robofb-teleop-") as folder:
             return server_context(*make_certificate(Path(folder), names))
-
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        try:
-            return socket.create_server((self.host, self.port), family=family)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise UserError(
-                f"host={self.host} port={self.port}: {reason}; port=0 takes a free one"
-            ) from error
 
     def _address(self, listening: socket.socket) -> str:
         host = network_address() if is_everywhere(self.host) else self.host

@@ -1,4 +1,4 @@
-"""Certificates for the teleoperation page: headsets and phones give their pose to https pages only."""
+"""Certificates of our servers: headsets and phones give their pose to https pages only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from robofb.errors import UserError
 DAYS_VALID = 365
 
 
-def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path]:
+def make_certificate(folder: Path, names: list[str], title: str = "teleop") -> tuple[Path, Path]:
     """Make a self-signed certificate and its key with the openssl command; return both paths.
 
     Args:
-        folder: where to write teleop_cert.pem and teleop_key.pem (readable by the owner only).
-        names: addresses and names that the browser will use.
+        folder: where to write <title>_cert.pem and <title>_key.pem (readable by the owner only).
+        names: addresses and names that clients will use.
+        title: whose certificate it is.
 
     Raises:
         UserError: there is no openssl, or it fails.
@@ -26,9 +27,9 @@ def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path]:
     openssl = shutil.which("openssl")
     if openssl is None:
         raise UserError(
-            "self_signed=true: needs the openssl command (apt install openssl), or give tls_cert and tls_key"
+            "a certificate of one's own needs the openssl command (apt install openssl), or give one's files"
         )
-    cert, key = folder / "teleop_cert.pem", folder / "teleop_key.pem"
+    cert, key = folder / f"{title}_cert.pem", folder / f"{title}_key.pem"
     alternatives = ",".join(f"{'IP' if is_address(name) else 'DNS'}:{name}" for name in names)
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += [
@@ -39,13 +40,13 @@ def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path]:
         "-days",
         f"{DAYS_VALID}",
         "-subj",
-        "/CN=robofb teleop",
+        f"/CN=robofb {title}",
     ]
     done = subprocess.run(
         [*command, "-addext", f"subjectAltName={alternatives}"], capture_output=True, text=True
     )
     if done.returncode:
-        raise UserError(f"self_signed=true: openssl failed: {done.stderr.strip().splitlines()[-1]}")
+        raise UserError(f"no certificate: openssl failed: {done.stderr.strip().splitlines()[-1]}")
     key.chmod(0o600)
     return cert, key
 
