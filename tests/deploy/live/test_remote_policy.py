@@ -182,16 +182,15 @@ def patiently(what: Callable):
 
 
 def test_a_policy_that_was_lost_begins_anew_with_its_seed(tmp_path: Path) -> None:
-    """`LinePlans` turn back at their tenth plan: after one lost at the fifth, six more are not enough."""
-    with line_peer(tmp_path) as peer, line_peer(tmp_path) as other:
-        port = peer.listen()
-        with closing(source_of(tmp_path, port).make()) as plans:
+    """`LinePlans` turn back at their tenth plan, and here at the tenth after the one that was lost."""
+    with line_peer(tmp_path) as peer:
+        with closing(source_of(tmp_path, peer.listen(), plan_s=2.0, connect_s=20.0).make()) as plans:
             plans.begin(0)
             ways = [way_of(plans) for _ in range(5)]
-            peer.kill()
+            peer.pause()
             with pytest.raises(NoPlanError):
                 plans.plan(OBS)
-            other.listen(port)
+            peer.go_on()
             ways += [patiently(lambda: way_of(plans))]
             ways += [way_of(plans) for _ in range(9)]
     assert ways == [0.01] * 14 + [-0.01]

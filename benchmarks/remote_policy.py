@@ -1,0 +1,100 @@
+"""Time one plan of a policy on a policy server on this machine, over TLS, against one made in the process.
+
+    python benchmarks/remote_policy.py [PLANS]
+
+The policy is next to nothing: a mean over what it sees. Observations are a state of 20 numbers and none or two
+pictures of 240 x 320.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from robofb.deploy.live.policy_process import Plans
+from robofb.deploy.live.remote_policy import RemotePolicy
+from robofb.deploy.policy_server import PolicyServer, tls_of
+from robofb.deploy.policy_wire import read_token
+from robofb.deploy.tool_target import ACTION_NAMES
+from robofb.types import ArraySpec, EnvSpec, Obs
+
+IMAGE = ArraySpec((3, 240, 320), "uint8")
+ACTION = ArraySpec((10,), names=ACTION_NAMES)
+
+
+class MeanPlans:
+    """Plan 8 times the mean of the state."""
+
+    def begin(self, seed: int) -> None:
+        """Nothing hangs on an episode."""
+
+    def skip(self) -> None:
+        """Nothing hangs on a step."""
+
+    def plan(self, obs: Obs) -> np.ndarray:
+        """Return a chunk (8, 10)."""
+        return obs["state"].mean().expand(8, 10).numpy()
+
+
+def spec_of(num_images: int) -> EnvSpec:
+    """Return what the policy sees and does."""
+    images = {f"image_{number}": IMAGE for number in range(num_images)}
+    return EnvSpec("mean", {"state": ArraySpec((20,))} | images, ACTION, 0.1, 100)
+
+
+def serve(num_images: int, folder: Path, port: Any) -> None:
+    """Serve plans; say the port."""
+    token, context = read_token("token", folder / "token"), tls_of(folder, "127.0.0.1")
+    with closing(PolicyServer(MeanPlans(), spec_of(num_images), "", token, context)) as server:
+        port.put(server.listen("127.0.0.1", 0))
+        server.run()
+
+
+def times_ms(plans: Plans, spec: EnvSpec, count: int) -> np.ndarray:
+    """Return how long each plan took (count,)."""
+    draws = np.random.default_rng(0)
+    obs = {
+        key: torch.from_numpy(draws.integers(0, 256, (1, *array.shape)).astype(array.dtype))
+        for key, array in spec.obs.items()
+    }
+    found = []
+    for _ in range(count + 20):  # the first 20 warm up
+        began_s = time.perf_counter()
+        plans.plan(obs)
+        found.append(1000 * (time.perf_counter() - began_s))
+        time.sleep(0.005)
+    return np.array(found[20:])
+
+
+def main(count: int) -> None:
+    """Print median and 99th percentile of each."""
+    torch.set_num_threads(1)
+    context = mp.get_context("spawn")
+    for num_images in (0, 2):
+        spec = spec_of(num_images)
+        with TemporaryDirectory() as name:
+            folder, port = Path(name), context.Queue()
+            (folder / "token").write_text("0123456789abcdef")
+            server = context.Process(target=serve, args=(num_images, folder, port), daemon=True)
+            server.start()
+            address = f"127.0.0.1:{port.get()}"
+            source = RemotePolicy(address, folder / "token", spec, "", folder / "server_cert.pem")
+            with closing(source.make()) as plans:
+                found = {"here": times_ms(MeanPlans(), spec, count), "server": times_ms(plans, spec, count)}
+            server.kill()
+            server.join()
+        for place, times in found.items():
+            half, most = np.percentile(times, (50, 99))
+            print(f"{num_images} pictures, {place}: p50 {half:.2f} ms, p99 {most:.2f} ms")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
