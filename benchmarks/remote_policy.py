@@ -2,8 +2,7 @@
 
     python benchmarks/remote_policy.py [PLANS]
 
-The policy is next to nothing: a mean over what it sees. Observations are a state of 20 numbers and none or two
-pictures of 240 x 320.
+The policy is next to nothing: a mean over its state. It sees 20 numbers and no or two pictures of 240 x 320.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,16 +183,18 @@ def patiently(what: Callable):
 
 def test_a_policy_that_was_lost_begins_anew_with_its_seed(tmp_path: Path) -> None:
     """`LinePlans` turn back at their tenth plan, and here at the tenth after the one that was lost."""
-    with line_peer(tmp_path) as peer:
-        with closing(source_of(tmp_path, peer.listen(), plan_s=2.0, connect_s=20.0).make()) as plans:
-            plans.begin(0)
-            ways = [way_of(plans) for _ in range(5)]
-            peer.pause()
-            with pytest.raises(NoPlanError):
-                plans.plan(OBS)
-            peer.go_on()
-            ways += [patiently(lambda: way_of(plans))]
-            ways += [way_of(plans) for _ in range(9)]
+    with ExitStack() as stack:
+        peer = stack.enter_context(line_peer(tmp_path))
+        source = source_of(tmp_path, peer.listen(), plan_s=2.0, connect_s=20.0)
+        plans = stack.enter_context(closing(source.make()))
+        plans.begin(0)
+        ways = [way_of(plans) for _ in range(5)]
+        peer.pause()
+        with pytest.raises(NoPlanError):
+            plans.plan(OBS)
+        peer.go_on()
+        ways += [patiently(lambda: way_of(plans))]
+        ways += [way_of(plans) for _ in range(9)]
     assert ways == [0.01] * 14 + [-0.01]
 
 
