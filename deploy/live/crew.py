@@ -123,10 +123,10 @@ class Crew:
         process, (started_s, number) = self._processes[name], self._since[name]
         beat = self._beats[name].latest()
         fresh = beat is not None and beat.number > number
+        word = said(bytes(beat.value["word"])) if beat is not None and fresh else ""
+        if word:  # it may take a while yet to be gone
+            raise UserError(word)
         if not process.is_alive():
-            word = said(bytes(beat.value["word"])) if beat is not None and fresh else ""
-            if word:
-                raise UserError(word)
             return f"died ({process.exitcode})"
         heard_s = float(beat.value["at_s"]) if beat is not None and fresh else started_s + job.start_s
         silent_s = time.monotonic() - heard_s
