@@ -26,8 +26,13 @@ def test_a_process_that_gives_up_need_not_be_gone_yet() -> None:
         crew.start()
         try:
             with pytest.raises(UserError, match="^there is no such policy$"):
-                for _ in range(600):
-                    assert crew.check() == []
-                    time.sleep(0.1)
+                watch(crew)
         finally:
             crew.end()
+
+
+def watch(crew: Crew) -> None:
+    """Look for a minute whether all is well."""
+    for _ in range(600):
+        assert crew.check() == []
+        time.sleep(0.1)
