@@ -139,8 +139,8 @@ class Conductor:
         if seen.mode is not self._mode:
             self._mode, self._asked = seen.mode, None
         self.quits = self.quits or "quit" in events
-        if "stop" in events and seen.mode in ARMED:
-            return [_ask(Ask.STOP)]
+        if "stop" in events:
+            return self._stop(seen)
         steps: dict[Stage, Callable[[float, Seen, bool, Sequence[str]], list[Order]]] = {
             Stage.WAITING: self._wait,
             Stage.ARMING: self._arm,
@@ -148,6 +148,15 @@ class Conductor:
             Stage.LEAVING: self._leave,
         }
         return steps[self.stage](now_s, seen, ready, events) if self.stage in steps else []
+
+    def _stop(self, seen: Seen) -> list[Order]:
+        """Stop the arm, and take back what was not begun yet; unattended, that ends the session.
+
+        It is asked of an arm that is not armed too: what it was asked just before may be on its way.
+        """
+        self._told, self.quits = False, self.quits or not self.attended
+        begins = self.stage is Stage.ARMING and seen.mode not in ARMED
+        return [_ask(Ask.STOP), *(self._end(seen, "discarded", "a person stopped it") if begins else [])]
 
     def _wait(self, now_s: float, seen: Seen, ready: bool, events: Sequence[str]) -> list[Order]:
         """Begin the next episode when all is there for it."""

@@ -156,3 +156,26 @@ def test_who_still_drives_after_the_end_is_waited_for() -> None:
     step(made, seen(Mode.HUMAN), "success")
     assert step(made, seen(Mode.HUMAN, -1)) == []
     assert step(made, seen(Mode.HOLD, -1)) == ["ask disarm"]
+
+
+def test_a_stop_takes_back_a_start_that_waits() -> None:
+    made = conductor(attended=True)
+    assert step(made, seen(Mode.DISARMED, -1), "start", ready=False) == []
+    assert step(made, seen(Mode.DISARMED, -1), "stop", ready=False) == ["ask stop"]
+    assert step(made, seen(Mode.DISARMED, -1)) == [] and made.stage is Stage.WAITING
+
+
+@pytest.mark.parametrize("mode", [Mode.DISARMED, Mode.FAULT])
+def test_a_stop_before_the_arm_is_armed_begins_nothing(mode: Mode) -> None:
+    """Neither arms nor acknowledges; what was asked before it is stopped behind it."""
+    made = conductor(attended=True)
+    assert step(made, seen(mode, -1), "start") == ["begin"]
+    assert step(made, seen(mode), "start", "stop") == ["ask stop", "end discarded"]
+    assert step(made, seen(mode, -1)) == [] and made.stage is Stage.WAITING
+    assert step(made, seen(mode, -1)) == []
+
+
+def test_a_stop_ends_a_session_that_nobody_attends() -> None:
+    made = conductor()
+    assert step(made, seen(Mode.DISARMED, -1), "stop") == ["ask stop"]
+    assert step(made, seen(Mode.DISARMED, -1)) == [] and made.stage is Stage.OVER
