@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from chunk_fuzz import slipped_chunk, some_start, sound_chunk, violations, wild_chunk
 from results import save_result
+from timing import percentiles
 
 from robofb.deploy.limits import Limits
 from robofb.deploy.motion import MotionLimiter
@@ -27,12 +28,6 @@ from robofb.progress import progress_bar
 
 ACTION_DT_S, SETPOINT_DT_S = 0.1, 0.01
 _TIMED = 6000
-
-
-def percentiles(seconds: list[float]) -> dict[str, float]:
-    """Return the median and the 99th percentile [us]."""
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e6
-    return {"p50_us": float(p50), "p99_us": float(p99)}
 
 
 def timed(function: Callable[..., object], *args: object) -> float:

@@ -21,8 +21,8 @@ import torch
 from motion_bounds import shares_of
 from policy import INFERENCE_STEPS, POLICIES, make_policy
 from results import save_result
+from timing import percentiles
 
-from deploy import percentiles
 from robofb.deploy.arms.ideal import HOME
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.conductor import Conductor

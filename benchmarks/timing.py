@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 
 def medians_in_turns(
@@ -32,3 +34,9 @@ def medians_in_turns(
             way()
             times[name].append(clock() - before)
     return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Return the median and the 99th percentile [us]."""
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e6
+    return {"p50_us": float(p50), "p99_us": float(p99)}
