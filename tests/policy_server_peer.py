@@ -11,8 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from live_parts import SPEC, LinePlans
-
+from robofb.deploy.live.fake import SPEC, LinePlans
 from robofb.deploy.policy_server import PolicyServer, tls_of
 from robofb.deploy.policy_wire import read_token
 

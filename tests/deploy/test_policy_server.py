@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from live_parts import SPEC
 from policy_server_peer import CHECKPOINT, TOKEN, line_peer
 
 from robofb.config import compose
+from robofb.deploy.live.fake import SPEC
 from robofb.deploy.policy_messages import (
     DTYPES,
     MOST_GREETING,

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from live_parts import SPEC, LinePlans, Script, run_line, say, unsay
+from live_parts import Script, run_line
 from policy_server_peer import CHECKPOINT, LinePeer, line_peer, verb_server
 from residual_example import save_residual_run
 
 from robofb.config import compose
 from robofb.deploy.live.deployment import parts_of
+from robofb.deploy.live.fake import SPEC, LinePlans, say, unsay
 from robofb.deploy.live.policy_process import NoPlanError, RunPolicy
 from robofb.deploy.live.remote_policy import RemotePlans, RemotePolicy
 from robofb.deploy.policy_server import tls_of
