@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -44,8 +45,11 @@ class LinePeer:
         self._process.communicate()
 
     def pause(self) -> None:
-        """Stand still, with every connection open."""
+        """Stand still, with every connection open; back when every thread does."""
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while any(" T " not in (thread / "stat").read_text() for thread in threads.iterdir()):
+            time.sleep(0.01)
 
     def go_on(self) -> None:
         """Stand still no longer."""

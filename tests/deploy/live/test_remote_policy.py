@@ -73,6 +73,7 @@ def obs_of(spec) -> dict[str, torch.Tensor]:
     return {"state": torch.zeros(1, *spec.obs["state"].shape)}
 
 
+@pytest.mark.slow
 def test_a_deployment_asks_the_server_for_its_plans(run: Run) -> None:
     """What this untrained policy plans is refused three times in a row, wherever it plans."""
     with verb_server(f"run={run.path}") as (port, lines):
