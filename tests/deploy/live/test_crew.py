@@ -20,12 +20,6 @@ def give_up_and_linger(setup: None, addresses: Addresses, parent: int) -> None:
         time.sleep(600)
 
 
-def watch(crew: Crew) -> None:
-    for _ in range(600):
-        assert crew.check() == []
-        time.sleep(0.1)
-
-
 def test_a_process_that_gives_up_need_not_be_gone_yet() -> None:
     with closing(Rings(1, {}, ["policy"])) as rings:
         crew = Crew({"policy": Job(give_up_and_linger, None, 5.0, leave_s=0.0)}, rings.beats, rings.addresses)
