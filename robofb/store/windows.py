@@ -38,7 +38,8 @@ class Windows:
     windows of the first before those of the second.
 
     Args:
-        store: the dataset, or several of the same spec; not needed afterwards.
+        store: the dataset, or several of the same spec, of which the first has no observation that another
+            lacks, or none that is loaded; not needed afterwards.
         obs_history: To, observations per window.
         horizon: H, actions per window.
         episodes: episode numbers to use, in any order, or None for all; of several datasets one such
@@ -72,9 +73,9 @@ class Windows:
         self.obs_history, self.horizon = obs_history, horizon
         self.device = torch.device(device)
         self.spec = stores[0].spec
-        for one in stores[1:]:
-            check_same_spec(one.spec, self.spec, str(one.path))
         keys = tuple(obs_keys or self.spec.obs)
+        for one in stores[1:]:
+            check_same_spec(one.spec.only(keys), self.spec.only(keys), str(one.path))
         seen = [key for key in keys if is_image(self.spec.obs[key])]
         reading = (images or ImageReading()).chosen(stores, seen)
         self.image_mode = reading.mode  # never "auto"

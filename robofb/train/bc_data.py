@@ -23,14 +23,20 @@ from robofb.types import SOURCE_NAMES, EnvSpec
 def open_stores(folders: Sequence[str], spec: EnvSpec | None, stack: ExitStack) -> list[EpisodeStore]:
     """Open datasets of one spec for as long as `stack` lives.
 
+    Each may hold observations that another lacks, such as what a deployment planned: `Windows` refuses those
+    that lack what a policy sees.
+
     Raises:
-        UserError: one cannot be read, or differs from `spec` or the first one; names the first difference.
+        UserError: one cannot be read, or differs from `spec` or the first one in what both hold; names the
+            first difference.
     """
     stores: list[EpisodeStore] = []
     for folder in folders:
         store = stack.enter_context(EpisodeStore.open(folder, spec=spec))
         if stores:
-            check_same_spec(store.spec, stores[0].spec, str(store.path))
+            first = stores[0].spec
+            both = store.spec.obs.keys() & first.obs.keys()
+            check_same_spec(store.spec.only(both), first.only(both), str(store.path))
         stores.append(store)
     return stores
 
