@@ -94,14 +94,16 @@ class Conductor:
     """Bring an arm through episodes: begin, arm, go home, run, judge, rest, and so on.
 
     Attended, a person starts each, goes on after a hold and acknowledges faults. Unattended they follow one
-    another, and whatever stops the policy ends the episode; a fault ends the session.
+    another, and whatever stops the policy ends the episode; a fault ends the session. Driven, there is no
+    policy: at home an episode runs at once, and the person takes the arm and lets it go as they like.
 
     Args:
-        episodes: how many.
+        episodes: how many; driven, how many successes.
         seed: of the first episode's start, and of the policy's noise in it.
         attended: somebody is there.
         max_steps: control steps after which an episode has failed.
         abort_s: an episode is aborted where a camera shows nothing new for longer.
+        driven: nobody but a person drives, who attends.
 
     Attributes:
         ended: of each episode so far.
@@ -110,15 +112,25 @@ class Conductor:
     """
 
     def __init__(
-        self, episodes: int, seed: int, *, attended: bool, max_steps: int, abort_s: float = 1.0
+        self,
+        episodes: int,
+        seed: int,
+        *,
+        attended: bool,
+        max_steps: int,
+        abort_s: float = 1.0,
+        driven: bool = False,
     ) -> None:
-        self.episodes, self.seed, self.attended = episodes, seed, attended
+        if driven and not attended:
+            raise ValueError("driven: who drives attends")
+        self.episodes, self.seed, self.attended, self.driven = episodes, seed, attended, driven
         self.max_steps, self.abort_s = max_steps, abort_s
         self.ended: list[Ended] = []
         self.stage = Stage.WAITING
         self._asked: Ask | None = None
         self._asked_s = 0.0
         self._told = False  # to go on, and nothing was done about it yet
+        self._homed = False  # in this episode, on the way to its begin
         self._mode = Mode.DISARMED
         self.quits = False
 
@@ -126,6 +138,16 @@ class Conductor:
     def number(self) -> int:
         """Of the present episode, or the next."""
         return len(self.ended)
+
+    @property
+    def successes(self) -> int:
+        """Episodes that succeeded so far."""
+        return sum(each.label == "success" for each in self.ended)
+
+    @property
+    def _done(self) -> int:
+        """Episodes so far of those that shall be."""
+        return self.successes if self.driven else self.number
 
     def step(self, now_s: float, seen: Seen, ready: bool, events: Sequence[str]) -> list[Order]:
         """Return what to order now.
@@ -160,13 +182,13 @@ class Conductor:
 
     def _wait(self, now_s: float, seen: Seen, ready: bool, events: Sequence[str]) -> list[Order]:
         """Begin the next episode when all is there for it."""
-        if self.quits or self.number >= self.episodes:
+        if self.quits or self._done >= self.episodes:
             self.stage = Stage.OVER
             return []
         self._told = self._told or "start" in events
         if not ((self._told or not self.attended) and ready and seen.linked):
             return []
-        self.stage, self._asked = Stage.ARMING, None
+        self.stage, self._asked, self._homed = Stage.ARMING, None, False
         return [Order("begin", "", self.number, self._seed)]
 
     def _arm(self, now_s: float, seen: Seen, ready: bool, events: Sequence[str]) -> list[Order]:
@@ -175,6 +197,9 @@ class Conductor:
             return self._end(seen, "discarded", "it was not begun")
         if seen.episode != self.number:
             return []  # the arm's process has not begun it yet
+        self._homed = self._homed or seen.mode is Mode.HOMING
+        if self.driven and seen.mode is Mode.HUMAN and not (seen.at_home or self._homed):
+            return [_ask(Ask.HOLD), _ask(Ask.HOME)]  # who holds the switch already has it again at home
         if seen.mode in (Mode.POLICY, Mode.HUMAN):
             self.stage = Stage.RUNNING
             return []
@@ -187,6 +212,9 @@ class Conductor:
         }
         ask = asks.get(seen.mode)
         if ask is None or (ask is Ask.RUN and not ready):
+            return []
+        if ask is Ask.RUN and self.driven:
+            self.stage = Stage.RUNNING
             return []
         told = self._told = self._told or "start" in events
         waited = self._asked is None or now_s - self._asked_s > ASK_S
@@ -214,7 +242,7 @@ class Conductor:
             return self._end(seen, "failure", "time")
         if "pause" in events and seen.mode in (Mode.POLICY, Mode.HUMAN):
             return [_ask(Ask.HOLD)]
-        if seen.mode in (Mode.HOLD, Mode.READY):
+        if seen.mode in (Mode.HOLD, Mode.READY) and not self.driven:
             if not self.attended:
                 return self._end(seen, "aborted", seen.reason)
             return [_ask(Ask.RUN)] if "start" in events and ready else []

@@ -32,7 +32,7 @@ FACT_NAMES = (
     *(f"joint_{number}" for number in range(MOST_JOINTS)),
     *(f"force_{axis}" for axis in "xyz"),
 )
-_POLICY = MODES.index(Mode.POLICY)
+_POLICY, _HOMING = MODES.index(Mode.POLICY), MODES.index(Mode.HOMING)
 
 
 def recorded_spec(spec: EnvSpec) -> EnvSpec:
@@ -47,17 +47,19 @@ def recorded_spec(spec: EnvSpec) -> EnvSpec:
 class Draft:
     """Rows of an episode, one a control step in which the arm was driven.
 
-    Where it stood in between, the row that nobody acted on gives way to the one on which somebody did.
+    Where it stood in between, the row that nobody acted on gives way to the one on which somebody did. An
+    episode begins at home: what was done before the arm went there is no part of it.
 
     Args:
-        spec: see `recorded_spec`.
+        spec: see `recorded_spec`; it may lack what only a policy's deployment has.
+        human_source: what a person's steps are labelled.
 
     Attributes:
         broken: why it cannot be kept; empty where it can.
     """
 
-    def __init__(self, spec: EnvSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: EnvSpec, human_source: int = SOURCE_INTERVENTION) -> None:
+        self.spec, self._human_source = spec, human_source
         self.broken = ""
         self._rows: list[dict[str, np.ndarray]] = []
         self._times: list[float] = []
@@ -85,6 +87,9 @@ class Draft:
         period_s = 0.0 if self._wall_s is None else wall_s - self._wall_s
         self._longest = [max(self._longest[0], float(tick["compute_s"])), max(self._longest[1], period_s)]
         self._wall_s = wall_s
+        if int(tick["mode"]) == _HOMING:
+            for kept in (self._rows, self._times, self._actions, self._sources):
+                kept.clear()
         if not acting:
             self._live = False
         elif tick["is_step"]:
@@ -123,7 +128,7 @@ class Draft:
             self._times.pop()
         self._rows.append(row)
         self._times.append(float(tick["time_s"]))
-        self._source = SOURCE_POLICY if int(tick["mode"]) == _POLICY else SOURCE_INTERVENTION
+        self._source = SOURCE_POLICY if int(tick["mode"]) == _POLICY else self._human_source
         self._live, self._longest = True, [0.0, 0.0]
 
     def _row(self, tick: np.void, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

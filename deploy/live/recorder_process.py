@@ -22,7 +22,7 @@ from robofb.deploy.ring import Ring
 from robofb.errors import UserError
 from robofb.store.continuation import open_or_create
 from robofb.store.episodes import EpisodeStore
-from robofb.types import EnvSpec, Episode
+from robofb.types import SOURCE_INTERVENTION, EnvSpec, Episode
 
 LOOK_S = 0.01
 WAITING = 4  # episodes that may wait for a slow disk
@@ -39,12 +39,16 @@ class RecordSetup:
         spec: of it; see `draft.recorded_spec`.
         meta: of a new one.
         facts: of every episode.
+        keeps: labels of the episodes that are kept; see `conductor.Ended`.
+        human_source: what a person's steps are labelled.
     """
 
     path: Path
     spec: EnvSpec
     meta: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ("success", "failure", "aborted")
+    human_source: int = SOURCE_INTERVENTION
 
     def opened(self) -> None:
         """Go on from the open dataset; nothing is to be done."""
@@ -140,7 +144,8 @@ class Recorder:
                 self._finish(other)
         if episode < 0:
             return
-        draft = self._drafts.setdefault(episode, Draft(self._setup.spec))
+        new = Draft(self._setup.spec, self._setup.human_source)
+        draft = self._drafts.setdefault(episode, new)
         acting = int(tick["mode"]) in _ACTING
         pictures = {}
         if tick["is_step"] and acting:
@@ -156,8 +161,8 @@ class Recorder:
         """Hand a draft to the writer, where it is whole."""
         label, why, _ = self._ends.pop(episode)
         draft, seed = self._drafts.pop(episode, None), self._seeds.pop(episode)
-        if label == "discarded":
-            self._say(episode, False, "discarded")
+        if label not in self._setup.keeps:
+            self._say(episode, False, label)
         elif draft is None or draft.broken or not len(draft):
             self._say(episode, False, (draft and draft.broken) or "nothing was done in it")
         else:

@@ -45,15 +45,15 @@ class Parts:
     """What a deployment consists of; None and nothing for what is not there.
 
     Attributes:
-        arm, policy, recorder, teleop: setups of the processes.
-        num_state: numbers that the policy sees beside pictures.
+        arm, policy, recorder, teleop: setups of the processes; without a policy a person alone drives.
+        num_state: numbers that the policy sees, or that are recorded, beside pictures.
         cameras: by name.
         arm_hung_s: the arm's process is taken for dead that showed no life for longer.
         most_restarts: of one of the other processes in a minute.
     """
 
     arm: ArmSetup
-    policy: PolicySetup
+    policy: PolicySetup | None
     num_state: int
     cameras: Mapping[str, CameraSetup] = field(default_factory=dict)
     teleop: TeleopSetup | None = None
@@ -63,10 +63,9 @@ class Parts:
 
     def jobs(self) -> dict[str, Job]:
         """Return the processes by name. The arm's is never started again: nobody knows how it was left."""
-        jobs = {
-            "arm": Job(run_arm, self.arm, hung_s=1.0, again=False),
-            "policy": Job(run_policy, self.policy, 5.0),
-        }
+        jobs = {"arm": Job(run_arm, self.arm, hung_s=self.arm_hung_s, again=False)}
+        if self.policy is not None:
+            jobs["policy"] = Job(run_policy, self.policy, 5.0)
         jobs |= {f"camera {name}": Job(run_camera, setup, 10.0) for name, setup in self.cameras.items()}
         if self.teleop is not None:
             jobs["teleop"] = Job(run_teleop, self.teleop, 5.0)
@@ -213,14 +212,14 @@ class LiveSession:
 
     def _status(self, seen: Seen) -> dict[str, str]:
         """Return what a person reads."""
-        ended, outcome = self.conductor.ended, self.outcome
+        outcome = self.outcome
         return {
             "session": self.conductor.stage.value,
             "episode": f"{self.conductor.number} of {self.conductor.episodes}",
             "arm": seen.mode.value,
             "why": seen.reason,
             "steps": str(seen.steps),
-            "successes": f"{sum(each.label == 'success' for each in ended)} of {len(ended)}",
+            "successes": f"{self.conductor.successes} of {self.conductor.number}",
             "restarts": ", ".join(f"{name} {count} times" for name, count in outcome.restarts.items()),
             "recorded": f"{len(outcome.saved)} episodes" if self.parts.recorder is not None else "",
             "dropped": "; ".join(f"episode {number}: {why}" for number, why in outcome.dropped.items()),

@@ -179,3 +179,58 @@ def test_a_stop_ends_a_session_that_nobody_attends() -> None:
     made = conductor()
     assert step(made, seen(Mode.DISARMED, -1), "stop") == ["ask stop"]
     assert step(made, seen(Mode.DISARMED, -1)) == [] and made.stage is Stage.OVER
+
+
+def driven(episodes: int = 2) -> Conductor:
+    return Conductor(episodes, SEED, attended=True, max_steps=50, driven=True)
+
+
+def test_what_a_person_drives_runs_at_once_at_home() -> None:
+    made = driven()
+    assert step(made, seen(Mode.DISARMED, -1)) == []  # nobody said start
+    assert step(made, seen(Mode.DISARMED, -1), "start") == ["begin"]
+    assert step(made, seen(Mode.DISARMED)) == ["ask arm"]
+    assert step(made, seen(Mode.READY, at_home=False)) == ["ask home"]
+    assert step(made, seen(Mode.HOMING, at_home=False)) == [] and made.stage is Stage.ARMING
+    assert step(made, seen(Mode.READY), ready=False) == [] and made.stage is Stage.ARMING
+    assert step(made, seen(Mode.READY)) == [] and made.stage is Stage.RUNNING
+    for mode in (Mode.READY, Mode.HUMAN, Mode.HOLD, Mode.HUMAN, Mode.HOLD):
+        assert step(made, seen(mode), "start") == [] and made.stage is Stage.RUNNING
+    assert step(made, seen(Mode.HOLD, steps=51)) == ["end failure"]
+
+
+def test_who_holds_the_switch_already_waits_for_home_once() -> None:
+    made = driven()
+    step(made, seen(Mode.DISARMED, -1), "start")
+    assert step(made, seen(Mode.HUMAN, at_home=False)) == ["ask hold", "ask home"]
+    assert step(made, seen(Mode.HOMING, at_home=False)) == []
+    assert step(made, seen(Mode.HUMAN, at_home=False)) == []  # it was at home, and has left already
+    assert made.stage is Stage.RUNNING
+
+
+def test_a_person_drives_until_so_many_episodes_succeeded() -> None:
+    made = driven(episodes=1)
+    for number, event in enumerate(("failure", "discard", "success")):
+        assert step(made, seen(Mode.DISARMED, -1), "start") == ["begin"]
+        step(made, seen(Mode.DISARMED, number))
+        step(made, seen(Mode.READY, number))
+        assert "ask hold" in step(made, seen(Mode.HUMAN, number), event)
+        step(made, seen(Mode.DISARMED, -1))
+    assert step(made, seen(Mode.DISARMED, -1), "start") == [] and made.stage is Stage.OVER
+    assert [each.label for each in made.ended] == ["failure", "discarded", "success"]
+    assert (made.successes, made.number) == (1, 3)
+
+
+def test_a_fault_ends_an_episode_that_a_person_drives_and_the_next_acknowledges_it() -> None:
+    made = driven()
+    step(made, seen(Mode.DISARMED, -1), "start")
+    step(made, seen(Mode.READY))
+    assert step(made, seen(Mode.FAULT)) == ["end aborted"]
+    step(made, seen(Mode.FAULT, -1))
+    assert step(made, seen(Mode.FAULT, -1), "start") == ["begin"]
+    assert step(made, seen(Mode.FAULT, 1)) == ["ask acknowledge"]
+
+
+def test_nobody_drives_unattended() -> None:
+    with pytest.raises(ValueError, match="who drives attends"):
+        Conductor(1, 0, attended=False, max_steps=5, driven=True)

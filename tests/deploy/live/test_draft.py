@@ -11,7 +11,7 @@ from robofb.deploy.live.records import MODES, tick_dtype
 from robofb.deploy.live.records import PLAN as PLAN_DTYPE
 from robofb.deploy.modes import Mode
 from robofb.store.checks import check_episode
-from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
+from robofb.types import SOURCE_HUMAN, SOURCE_INTERVENTION, SOURCE_POLICY
 
 NUM_STATE = 13
 DOWN = (0.0, 1.0, 0.0, 0.0)
@@ -113,3 +113,25 @@ def test_a_plan_that_is_nonsense_is_kept_as_none() -> None:
     episode = draft.made(False, {})
     check_episode(episode, recorded_spec(SPEC))
     assert episode.obs[FACTS][:, FACT_NAMES.index("plan_count")].tolist() == [-1, -1, 0]
+
+
+def test_a_demonstration_begins_at_home_and_is_a_persons_own() -> None:
+    """What was driven before the arm went home is left out; nothing is kept that only policies have."""
+    draft = Draft(SPEC, SOURCE_HUMAN)
+    ticks = [
+        tick(0.0, 0.30, Mode.HUMAN, is_step=True),
+        tick(0.1, 0.31, Mode.HUMAN, is_step=True),
+        tick(0.2, 0.32, Mode.HOMING, is_step=True),
+        tick(0.3, 0.40, Mode.HOMING, is_step=True),
+        tick(0.4, 0.40, Mode.READY, is_step=True),
+        tick(0.5, 0.41, Mode.HUMAN, is_step=True),
+        tick(0.6, 0.42, Mode.HUMAN, is_step=True),
+        tick(0.7, 0.43, Mode.HUMAN, is_step=True),
+    ]
+    for each in ticks:
+        draft.add(each, int(each["mode"]) == MODES.index(Mode.HUMAN), {})
+    episode = draft.made(True, {})
+    check_episode(episode, SPEC)
+    assert episode.timestamps.tolist() == [0.5, 0.6, 0.7]
+    np.testing.assert_allclose(episode.action[:, 0], [0.41, 0.42])
+    assert episode.source.tolist() == [SOURCE_HUMAN] * 2
