@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,9 +69,14 @@ class CollectConfig:
             raise UserError(f"teleop.{next(iter(self.teleop))}: the scripted expert takes noise=, not this")
         check_at_least(self, 1, "episodes", "num_envs", "max_attempts")
         check_seeds(self, "seed")
-        if len(self.image_size) != 2:
-            raise UserError(f"image_size={self.image_size}: needs [height,width]")
+        check_image_size(self.image_size)
         check_at_least(self, 0, "noise")
+
+
+def check_image_size(size: Sequence[int]) -> None:
+    """Refuse what is not a height and a width [px]."""
+    if len(size) != 2:
+        raise UserError(f"image_size={size}: needs [height,width]")
 
 
 def collect(cfg: CollectConfig) -> Collected:
@@ -97,8 +103,13 @@ def collect(cfg: CollectConfig) -> Collected:
         states: Any = {"sim_state": cfg.sim_state, "visuals": cfg.visuals}
         with closing(make_env(cfg.task, cfg.engine, cfg.num_envs, cameras, **states)) as env:
             outcome = _collect_scripted(cfg, env)
-    print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
+    tell(outcome)
     return outcome
+
+
+def tell(outcome: Collected) -> None:
+    """Print what a collection did."""
+    print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
 
 
 def _collect_scripted(cfg: CollectConfig, env: TaskEnv) -> Collected:

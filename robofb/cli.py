@@ -82,21 +82,20 @@ def _configured(verb: Verb) -> Callable[..., None]:
         ] = False,
         cfg: Annotated[bool, typer.Option("--cfg", help="Print the composed config and stop.")] = False,
     ) -> None:
+        from robofb.config import compose, find_verb, sweep
+
         words = overrides or []
+        meant = find_verb(verb.name, words)
         if multirun:
-            from robofb.config import sweep
-
-            sweep(verb.name, words, functools.partial(_sweep_job, verb))
+            sweep(meant.name, words, functools.partial(_sweep_job, meant))
             return
-        from robofb.config import compose
-
-        composed = compose(verb.name, words)
+        composed = compose(meant.name, words)
         if cfg:
             from omegaconf import OmegaConf
 
             typer.echo(OmegaConf.to_yaml(composed), nl=False)
             return
-        _call(verb, composed)
+        _call(meant, composed)
 
     command.__doc__ = verb.summary
     return command

@@ -48,12 +48,14 @@ class KeyHelp:
     doc: str
 
 
-def find_verb(name: str) -> Verb:
-    """Return the verb called "train bc" or "train_bc"."""
+def find_verb(name: str, overrides: Sequence[str] = ()) -> Verb:
+    """Return the verb called "train bc" or "train_bc", or the one that is meant by the user's words."""
     key = name.replace(" ", "_")
     if key not in VERBS:
         raise UserError(f"no config for '{name}'; valid: {', '.join(VERBS)}")
-    return VERBS[key]
+    verb = VERBS[key]
+    meant = [verb.meant_by[key_of(word)] for word in overrides if key_of(word) in verb.meant_by]
+    return VERBS[meant[0]] if meant else verb
 
 
 def load_object(address: str) -> Any:
@@ -68,13 +70,13 @@ def compose(verb_name: str, overrides: Sequence[str] = ()) -> Any:
     It is a DictConfig with the fields of the verb's dataclass.
 
     Args:
-        verb_name: "collect", "train bc", "train residual", "eval" or "quickstart".
+        verb_name: "collect", "train bc", "train residual", "eval" or "quickstart"; see `find_verb`.
         overrides: the user's words, such as "seed=7" or "policy.horizon=8".
 
     Raises:
         UserError: one line for an unknown key or choice, a bad value or a missing one.
     """
-    verb = find_verb(verb_name)
+    verb = find_verb(verb_name, overrides)
     words = _words(verb, overrides)
     with _explained(verb, words):
         with _hydra(verb):
@@ -117,7 +119,7 @@ def sweep(verb_name: str, overrides: Sequence[str], job: Callable[[DictConfig], 
         overrides: such as "seed=1,2,3" and "hydra/launcher=joblib".
         job: picklable; receives the raw config of one combination and should `check` it.
     """
-    verb = find_verb(verb_name)
+    verb = find_verb(verb_name, overrides)
     words = _words(verb, overrides)
     if any(key_of(word) == "resume" for word in words):
         raise UserError("resume continues one run with one set of values: leave out -m")

@@ -5,7 +5,8 @@ Only addresses stand here, so that listing the verbs imports none of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,14 @@ class Verb:
         summary: one sentence for the help.
         schema: "module:dataclass" that types the config.
         entry: "module:function" that takes the composed config.
+        meant_by: keys of other verbs, and their configs: whoever says such a key to this one means that one.
     """
 
     config: str
     summary: str
     schema: str
     entry: str
+    meant_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -41,9 +44,16 @@ VERBS = {
         ),
         Verb(
             "collect",
-            "Record demonstrations of a task into a dataset.",
+            "Record demonstrations of a task into a dataset; with arm=... on an arm: see collect arm --help.",
             "robofb.deploy.collect:CollectConfig",
             "robofb.deploy.collect:collect",
+            meant_by={"arm": "collect_arm"},
+        ),
+        Verb(
+            "collect_arm",
+            "Record what a person does with an arm into a dataset; what collect does with arm=...",
+            "robofb.deploy.collect_arm:CollectArmConfig",
+            "robofb.deploy.collect_arm:collect_on_arm",
         ),
         Verb(
             "train_bc",

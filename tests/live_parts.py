@@ -46,11 +46,12 @@ class Script:
 
     Args:
         lines: pairs of a condition on (session, status) and what is said or done then, in order.
+        patience_s: what all of it may take.
     """
 
-    def __init__(self, lines: Sequence[tuple[Any, Any]] = ()) -> None:
+    def __init__(self, lines: Sequence[tuple[Any, Any]] = (), patience_s: float = 40.0) -> None:
         self.lines = list(lines)
-        self._until_s = time.monotonic() + 40.0
+        self._until_s = time.monotonic() + patience_s
         self.seen: list[dict[str, str]] = []
         self.session: LiveSession | None = None
 
@@ -70,6 +71,12 @@ class Script:
             what()
             return []
         return [what]
+
+    def open(self) -> None:
+        """Take nothing over."""
+
+    def close(self) -> None:
+        """Let nothing go."""
 
     def show(self, status: Mapping[str, str]) -> None:
         """Write it down."""

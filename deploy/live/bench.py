@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from robofb.deploy.arms.arm import ArmState, RobotArm
 from robofb.deploy.arms.sim import SimArm
+from robofb.deploy.limits import Limits
 from robofb.deploy.pose import columns_of
+from robofb.deploy.tool_target import ACTION_NAMES
 from robofb.errors import UserError
+from robofb.types import ArraySpec, EnvSpec
 
 
 class Bench(Protocol):
@@ -119,6 +122,41 @@ SEEN = (
     *(f"ee_force_base_{axis}" for axis in "xyz"),
 )
 """Names of what an arm says: pose of its tool, gripper (-1 open .. 1 closed), force on the tool [N]."""
+
+
+def arm_spec(
+    task: str, limits: Limits, sizes: Mapping[str, tuple[int, int]], control_dt_s: float, max_steps: int
+) -> EnvSpec:
+    """Return what is seen of a real arm, and what it is told: poses of its tool within the limits' box.
+
+    Args:
+        task: its name.
+        limits: of the arm.
+        sizes: height and width [px] of each camera's pictures.
+        control_dt_s: between two actions.
+        max_steps: of an episode.
+    """
+    return EnvSpec(
+        task,
+        {
+            "state": ArraySpec((len(SEEN),), unit="m (pos), 1 (rot6d, gripper), N (force)", names=SEEN),
+            **image_specs(sizes),
+        },
+        ArraySpec(
+            (len(ACTION_NAMES),),
+            unit="m (pos), 1 (rot6d), -1 open .. 1 closed (gripper)",
+            low=(*limits.low_m, *(-1.0,) * 7),
+            high=(*limits.high_m, *(1.0,) * 7),
+            names=ACTION_NAMES,
+        ),
+        control_dt_s,
+        max_steps,
+    )
+
+
+def image_specs(sizes: Mapping[str, tuple[int, int]]) -> dict[str, ArraySpec]:
+    """Return what cameras show, by observation, of their pictures' height and width [px]."""
+    return {f"image_{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255") for name, size in sizes.items()}
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,25 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
         max_steps=cfg.max_steps or spec.max_steps,
         abort_s=cfg.abort_s,
     )
-    posts: list[Post] = [Console() if attended and sys.stdin.isatty() else Nobody()]
-    if cfg.page:
-        posts.append(Page(cfg.page_host, cfg.page_port))
-    with closing(Several(posts)) as operator:
+    pages = [Page(cfg.page_host, cfg.page_port)] if cfg.page else []
+    return _figures(run_session(parts, conductor, pages))
+
+
+def run_session(parts: Parts, conductor: Conductor, others: Sequence[Post] = ()) -> Outcome:
+    """Run a session, with a person at the terminal where it is attended and there is one.
+
+    Args:
+        parts: of the deployment.
+        conductor: of the session.
+        others: who stand beside the terminal.
+
+    Raises:
+        UserError: see `LiveSession.run`.
+    """
+    terminal = Console() if conductor.attended and sys.stdin.isatty() else Nobody()
+    with closing(Several([terminal, *others])) as operator:
         operator.open()
-        outcome = LiveSession(parts, conductor, operator).run()
-    return _figures(outcome)
+        return LiveSession(parts, conductor, operator).run()
 
 
 def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:

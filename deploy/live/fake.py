@@ -20,26 +20,19 @@ from robofb.deploy.cameras.camera import CameraLostError, Frame
 from robofb.deploy.cameras.synthetic import SyntheticCamera
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.arm_process import ArmSetup
-from robofb.deploy.live.bench import SEEN, RealBench
+from robofb.deploy.live.bench import SEEN, RealBench, arm_spec, image_specs
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
 from robofb.deploy.live.draft import recorded_spec
 from robofb.deploy.live.policy_process import PolicySetup, PolicySource
 from robofb.deploy.live.recorder_process import RecordSetup
 from robofb.deploy.live.session import Parts
 from robofb.deploy.pose import columns_of
-from robofb.deploy.tool_target import ACTION_NAMES
 from robofb.deploy.watch import Watch
 from robofb.errors import DeviceLostError
-from robofb.types import ArraySpec, EnvSpec, Obs, TeleopCommand
+from robofb.types import Obs, TeleopCommand
 
 HZ, STEP_S, CHUNK = 50.0, 0.1, 8
-SPEC = EnvSpec(
-    task="line",
-    obs={"state": ArraySpec((len(SEEN),), unit="m, 1, N", names=SEEN)},
-    action=ArraySpec((10,), unit="m, 1", names=ACTION_NAMES),
-    control_dt=STEP_S,
-    max_steps=1000,
-)
+SPEC = arm_spec("line", Limits(), {}, STEP_S, max_steps=1000)
 SENT = np.dtype([("wall_s", "f8"), ("position", "f8", (3,)), ("turn", "f8", (4,)), ("gripper", "f8")])
 
 
@@ -62,6 +55,9 @@ class WrittenArm(IdealArm):
     """
 
     folder: Path = field(default_factory=Path)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)  # a config says it in words
 
     def connect(self) -> None:
         """Refuse while nobody answers."""
@@ -221,9 +217,7 @@ def line_parts(
     """Return a deployment of the line policy (or another) on the written arm, told by files in `folder`."""
     arm = ArmSetup(WrittenPlace(folder, hz), Limits(), Watch(), STEP_S, patience_s=1.0)
     cameras: Mapping[str, CameraSetup] = more.get("cameras", {})
-    pictures = {
-        f"image_{name}": ArraySpec((3, each.height, each.width), "uint8") for name, each in cameras.items()
-    }
+    pictures = image_specs({name: (each.height, each.width) for name, each in cameras.items()})
     spec = recorded_spec(SPEC.with_obs({**SPEC.obs, **pictures}))
     recorder = None if data is None else recorder_kind(data, spec, {}, {"robot": "written"})
     policy = PolicySetup(source or LinePolicy(folder), STEP_S, tuple(cameras))
@@ -246,6 +240,9 @@ class SaidTeleop:
     """See `SaidTeleopSetup`. Satisfies `interfaces.Teleop`."""
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)  # a config says it in words
 
     def connect(self) -> None:
         """Open nothing."""
