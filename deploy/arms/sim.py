@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from robofb.deploy.arms.arm import ArmState, ArmTarget
 from robofb.deploy.pose import Pose, columns_of
@@ -26,6 +27,7 @@ class SimArm:
     Attributes:
         obs: the newest observations of the task, of the last whole control step.
         step: what the last whole control step came to; None before the first.
+        action: (1, 10) its last set-point, as an action of the task; None before the first.
         time_s: simulated since the episode began.
 
     Raises:
@@ -46,6 +48,7 @@ class SimArm:
         self._gripper = -1.0
         self.obs: Obs = {}
         self.step: Step | None = None
+        self.action: Tensor | None = None
         self.home = Pose((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
 
     @property
@@ -53,10 +56,15 @@ class SimArm:
         """Simulated time since the episode began."""
         return self._done * self.dt_s
 
+    @property
+    def part(self) -> int:
+        """Number in its control step of the next set-point, 0 .. parts - 1."""
+        return self._done % self.parts
+
     def begin(self, episode_seed: int) -> None:
         """Start the episode of a seed, see `SimVecEnv.repeat`; where the tool is then is home."""
         self.obs = self.env.repeat(torch.tensor([episode_seed]))
-        self.step, self._done, self._gripper = None, 0, -1.0
+        self.step, self.action, self._done, self._gripper = None, None, 0, -1.0
         self.home = self._pose(self.obs)
 
     def connect(self) -> None:
@@ -73,11 +81,11 @@ class SimArm:
             return target
         x, y, _ = columns_of(target.pose.turn)
         action = torch.tensor([[*target.pose.position_m, *x, *y, target.gripper]], dtype=torch.float32)
-        step = self.env.step_part(action, self._done % self.parts, self.parts)
+        step = self.env.step_part(action, self.part, self.parts)
         self._done += 1
         self._gripper = target.gripper
         if step is not None:
-            self.step, self.obs = step, step.final_obs
+            self.step, self.action, self.obs = step, action, step.final_obs
         return target
 
     def stop(self) -> None:
