@@ -48,7 +48,7 @@ from robofb.types import SOURCE_SCRIPTED
 
 TASK = "one_leg_insert"
 EVALUATION_SEED, DEMONSTRATION_SEED, ROUND_SEED = 50_000_000, 60_000_000, 70_000_000
-HABITS = Habits(patience_steps=(30, 28, 18), astray_m=0.025, most_steps=15)  # demonstrations take 27, 27, 19
+HABITS = Habits(patience_steps=(30, 28, 12), astray_m=0.015, most_steps=40)
 MOST_STEPS = 150  # of an episode with a person, who has time; alone the policy has the task's own 90
 BC_WORDS = ("policy=mlp_diffusion", "lr=0.002", "precision=float32", "threads=1")  # the quickstart's
 WEIGHTS = ("source_weights.intervention=2", "source_weights.policy=0")

@@ -67,11 +67,18 @@ class Person:
         self.corrector = Corrector(expert, Habits(**({"patience_steps": (3, 2)} | habits)))
         self.corrector.begin(7)
 
-    def look(self, stage: int, mode: Mode = Mode.POLICY, gripper: float = -1.0, part: int = 0) -> Any:
+    def look(
+        self,
+        stage: int,
+        mode: Mode = Mode.POLICY,
+        gripper: float = -1.0,
+        part: int = 0,
+        wanted: Pose = HERE,
+    ) -> Any:
         step = SimpleNamespace(info={"stage": torch.tensor([stage])})
         env = SimpleNamespace(spec=SimpleNamespace(control_dt=0.1))
         arm: Any = SimpleNamespace(part=part, parts=4, step=step, env=env, obs={})
-        last = Tick(0.0, mode, "", 2, None, Target(HERE, gripper), ArmTarget(HERE, gripper))
+        last = Tick(0.0, mode, "", 2, None, Target(wanted, gripper), ArmTarget(HERE, gripper))
         return self.corrector.act(arm, last)
 
     def drives(self, stage: int, **seen: Any) -> bool:
@@ -103,6 +110,9 @@ def test_a_person_steers_to_where_the_expert_would_be_and_never_faster_than_they
     _, command = near.look(0)
     assert command.twist == pytest.approx([0.1, 0.0, 0.2, 0.0, 0.0, 0.0], abs=1e-6)  # 1 and 2 cm in 0.1 s
     assert command.gripper == 1.0
+    ahead = Pose((0.505, 0.0, 0.2), HERE.turn)  # their own target, which the set-point lags behind
+    _, command = near.look(0, mode=Mode.HUMAN, wanted=ahead)
+    assert command.twist == pytest.approx([0.05, 0.0, 0.2, 0.0, 0.0, 0.0], abs=1e-6)
     quarter = (0.0, 1.0, 0.0, 1.0, 0.0, 0.0)  # a quarter of a turn around z before looking down
     habits = {"patience_steps": (1,), "max_speed_m_s": 0.25, "max_turn_rad_s": 2.0}
     _, command = Person(Says(0.9, 0.3, 0.2, rotation=quarter), **habits).look(0)
@@ -176,6 +186,7 @@ def test_the_policy_goes_on_after_a_correction_and_the_episode_says_who_drove(
     drove = [SOURCE_POLICY] * PATIENCE + [SOURCE_INTERVENTION] * MOST + [SOURCE_POLICY] * rest
     assert episode.source.tolist() == drove and rest > 20
     assert found.steps == [len(episode)] and found.driven_steps == [MOST]
+    assert found.counts["taken"] == PATIENCE + rest  # nothing was planned for a step that a person drove
     modes = [tick.mode for tick in ticks]
     assert modes.count(Mode.HUMAN) == MOST * PARTS - 1 and modes.count(Mode.HOLD) == 1
     lasts = [tick.sent for tick in ticks[PARTS - 1 :: PARTS]]
