@@ -65,4 +65,4 @@ def test_view_refuses_what_it_cannot_show_in_one_line(tmp_path, capsys):
         assert run(["data", "view", str(tmp_path / "d"), "--annotate"]) == 2  # the store above writes
         assert "being written" in capsys.readouterr().err
         assert run(["data", "view", str(tmp_path / "d"), "--port", "99999"]) == 2
-        assert "needs 1..65535" in capsys.readouterr().err
+        assert "needs 0 (a free one) to 65535" in capsys.readouterr().err
