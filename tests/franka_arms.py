@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from arm_makers import config_of
-from driven import DT_S, PATIENCE_S
 from franka_peer import Peer
 from omegaconf import OmegaConf
+from waiting import until
 
 from robofb.build import build
 from robofb.deploy.arms.arm import ArmState
@@ -29,14 +28,6 @@ def connected(peer: Peer, *settings: str) -> Iterator[FrankaArm]:
     with closing(arm_with(f"host={peer.host}", *PATIENT, *settings)) as arm:
         arm.connect()
         yield arm
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(DT_S)
 
 
 def until_state(arm: FrankaArm, holds: Callable[[ArmState], bool]) -> ArmState:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from wide_limits import WIDE
 
 from robofb.deploy.arms.arm import ArmTarget
 from robofb.deploy.arms.sim import SimArm
 from robofb.deploy.controller import Controller
 from robofb.deploy.corrector import Corrector, Habits
-from robofb.deploy.limits import Limits
 from robofb.deploy.modes import Ask, Mode
 from robofb.deploy.planner import Planner
 from robofb.deploy.pose import Pose, angle_between, difference, length
@@ -33,17 +32,6 @@ from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY, Episode, Obs
 
 DOWN = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # 6D rotation of the quaternion (0, 1, 0, 0)
 HERE = Pose((0.5, 0.0, 0.2), (0.0, 1.0, 0.0, 0.0))
-WIDE = Limits(
-    low_m=(0.2, -0.45, 0.0),
-    high_m=(0.8, 0.45, 0.6),
-    most_tilt_rad=math.pi,
-    max_speed_m_s=1.0,
-    max_acceleration_m_s2=20.0,
-    max_jerk_m_s3=1000.0,
-    max_turn_rad_s=4.0,
-    max_turn_acceleration_rad_s2=80.0,
-    max_turn_jerk_rad_s3=4000.0,
-)
 TASK = make_task("one_leg_insert", max_steps=130)
 PARTS, PATIENCE, MOST = 3, 30, 5  # the script reaches its first stage in fewer steps than that
 

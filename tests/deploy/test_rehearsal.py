@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import closing
 
 import pytest
+from wide_limits import WIDE
 
 from robofb.deploy.arms.arm import ArmTarget, RobotArm
 from robofb.deploy.arms.sim import SimArm
@@ -21,17 +21,6 @@ from robofb.errors import UserError
 from robofb.evaluate import evaluate
 from robofb.sim.vec_env import SimVecEnv
 
-WIDE = Limits(
-    low_m=(0.2, -0.45, 0.0),
-    high_m=(0.8, 0.45, 0.6),
-    most_tilt_rad=math.pi,
-    max_speed_m_s=1.0,
-    max_acceleration_m_s2=20.0,
-    max_jerk_m_s3=1000.0,
-    max_turn_rad_s=4.0,
-    max_turn_acceleration_rad_s2=80.0,
-    max_turn_jerk_rad_s3=4000.0,
-)
 TASK = make_task("one_leg_insert")
 EPISODES, SEED, PARTS = 4, 7, 6
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from ur_peer import UrPeer, ur_peer
+from waiting import until
 
 from robofb.deploy.arms.arm import ArmError, ArmTarget
 from robofb.deploy.arms.gripper import Gripper, NoGripper
@@ -30,14 +31,6 @@ def gripper(peer: UrPeer) -> Iterator[RobotiqGripper]:
     yield gripper
     gripper.close()
     gripper.close()
-
-
-def until(sound: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not sound():
-        assert time.monotonic() < deadline_s, "it did not come to that"
-        time.sleep(0.01)
 
 
 def test_both_grippers_are_grippers() -> None:
@@ -101,7 +94,9 @@ def test_fingers_that_do_not_arrive_are_a_fault(peer: UrPeer) -> None:
     gripper.connect(peer.host)
     peer.tell(gripper={"jammed": 1})
     gripper.command(1.0)
-    until(lambda: "did not arrive" in gripper.fault)
+    until(lambda: gripper.fault)
+    assert gripper.fault == "gripper: its fingers did not arrive within 0.2 s"
+    assert gripper.position < 0.0  # nearer to open, and not where it was sent
     gripper.close()
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from ur_peer import UrPeer, ur_peer
+from waiting import until
 
 from robofb.build import build
 from robofb.deploy.arms import ur, ur_servo
@@ -102,14 +103,6 @@ def made(peer: UrPeer, **settings: object) -> UrArm:
     cfg.arm.host = peer.host
     cfg.arm.update(settings)
     return build(cfg.arm)
-
-
-def until(sound: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not sound():
-        assert time.monotonic() < deadline_s, "it did not come to that"
-        time.sleep(DT_S)
 
 
 class World:
@@ -390,3 +383,5 @@ def test_the_tool_goes_home(world: World) -> None:
     world.until(Mode.READY)
     home = world.arm.home
     until(lambda: length(difference(world.tick().state.pose.position_m, home.position_m)) < 1e-3)
+    assert (world.controller.mode, world.controller.is_home) == (Mode.READY, True)
+    assert angle_between(world.tick().state.pose.turn, home.turn) < 0.01

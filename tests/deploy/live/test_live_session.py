@@ -25,6 +25,7 @@ from live_parts import (
     unsay,
 )
 from motion_bounds import assert_within
+from waiting import until
 
 from robofb.deploy.cameras.synthetic import number_in
 from robofb.deploy.limits import Limits
@@ -254,12 +255,12 @@ def test_nobody_is_left_behind_where_the_supervisor_is_killed(tmp_path: Path) ->
     """Its processes see that it is gone; the arm's brakes first."""
     supervisor = mp.get_context("spawn").Process(target=supervise, args=(tmp_path,))
     supervisor.start()
-    wait_for(lambda: len(sent_to(tmp_path)) > 20)
+    until(lambda: len(sent_to(tmp_path)) > 20)
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2 and all(map(alive, pids))
     supervisor.kill()
     supervisor.join()
-    wait_for(lambda: not any(map(alive, pids)))
+    until(lambda: not any(map(alive, pids)))
     assert num_stops(tmp_path) >= 1
     sent = sent_to(tmp_path)
     assert_bounded(sent)
@@ -305,13 +306,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def wait_for(condition: Callable[[], bool], patience_s: float = 120.0) -> None:
-    until_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
 
 
 def assert_bounded(sent: np.ndarray) -> None:
