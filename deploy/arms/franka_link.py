@@ -34,7 +34,7 @@ def open_within(make: Callable[[], Any], timeout_s: float, what: str) -> Any:
     def work() -> None:
         try:
             opened.set_result(make())
-        except Exception as error:  # whatever it is, it is raised again below, or nobody waits for it
+        except Exception as error:  # passed on to whoever waits, as it is
             opened.set_exception(error)
 
     threading.Thread(target=work, name=f"open {what}", daemon=True).start()
@@ -42,5 +42,5 @@ def open_within(make: Callable[[], Any], timeout_s: float, what: str) -> Any:
         return opened.result(timeout_s)
     except TimeoutError as error:
         raise UserError(f"{what} has not answered for {timeout_s:g} s; is it switched on?") from error
-    except Exception as error:
+    except (load_franky().Exception, RuntimeError) as error:  # its own are no RuntimeErrors, asio's are
         raise UserError(f"{what}: {error}") from error
