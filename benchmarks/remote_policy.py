@@ -1,14 +1,14 @@
 """Time one plan of a policy on a policy server on this machine, over TLS, against one made in the process.
 
-    python benchmarks/remote_policy.py [PLANS]
+python benchmarks/remote_policy.py [--plans 500] [--no-save]
 
 The policy is next to nothing: a mean over its state. It sees 20 numbers and no or two pictures of 240 x 320.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing as mp
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from results import save_result
+from timing import percentiles
 
 from robofb.deploy.live.policy_process import Plans
 from robofb.deploy.live.remote_policy import RemotePolicy
@@ -57,8 +59,8 @@ def serve(num_images: int, folder: Path, port: Any) -> None:
         server.run()
 
 
-def times_ms(plans: Plans, spec: EnvSpec, count: int) -> np.ndarray:
-    """Return how long each plan took (count,)."""
+def seconds_of(plans: Plans, spec: EnvSpec, count: int) -> list[float]:
+    """Return how long each plan took."""
     draws = np.random.default_rng(0)
     obs = {
         key: torch.from_numpy(draws.integers(0, 256, (1, *array.shape)).astype(array.dtype))
@@ -68,32 +70,45 @@ def times_ms(plans: Plans, spec: EnvSpec, count: int) -> np.ndarray:
     for _ in range(count + 20):  # the first 20 warm up
         began_s = time.perf_counter()
         plans.plan(obs)
-        found.append(1000 * (time.perf_counter() - began_s))
+        found.append(time.perf_counter() - began_s)
         time.sleep(0.005)
-    return np.array(found[20:])
+    return found[20:]
 
 
-def main(count: int) -> None:
-    """Print median and 99th percentile of each."""
+def main() -> None:
+    """Time, print and save."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--plans", type=int, default=500)
+    parser.add_argument("--no-save", action="store_true", help="leave results as they are")
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    context = mp.get_context("spawn")
-    for num_images in (0, 2):
-        spec = spec_of(num_images)
-        with TemporaryDirectory() as name:
-            folder, port = Path(name), context.Queue()
-            (folder / "token").write_text("0123456789abcdef")
-            server = context.Process(target=serve, args=(num_images, folder, port), daemon=True)
-            server.start()
-            address = f"127.0.0.1:{port.get()}"
-            source = RemotePolicy(address, folder / "token", spec, "", folder / "server_cert.pem")
-            with closing(source.make()) as plans:
-                found = {"here": times_ms(MeanPlans(), spec, count), "server": times_ms(plans, spec, count)}
-            server.kill()
-            server.join()
-        for place, times in found.items():
-            half, most = np.percentile(times, (50, 99))
-            print(f"{num_images} pictures, {place}: p50 {half:.2f} ms, p99 {most:.2f} ms")
+    found = {f"{number} pictures": time_both(number, args.plans) for number in (0, 2)}
+    for what, places in found.items():
+        for place, facts in places.items():
+            median_ms, p99_ms = facts["p50_us"] / 1000, facts["p99_us"] / 1000
+            print(f"{what}, {place}: median {median_ms:.2f} ms, 99 % below {p99_ms:.2f} ms")
+    if not args.no_save:
+        save_result("remote_policy", found)
+
+
+def time_both(num_images: int, count: int) -> dict[str, dict[str, float]]:
+    """Return median and 99th percentile of a plan made here, and on a server."""
+    spec, context = spec_of(num_images), mp.get_context("spawn")
+    with TemporaryDirectory() as name:
+        folder, port = Path(name), context.Queue()
+        (folder / "token").write_text("0123456789abcdef")
+        server = context.Process(target=serve, args=(num_images, folder, port), daemon=True)
+        server.start()
+        address = f"127.0.0.1:{port.get()}"
+        source = RemotePolicy(address, folder / "token", spec, "", folder / "server_cert.pem")
+        with closing(source.make()) as plans:
+            here, there = seconds_of(MeanPlans(), spec, count), seconds_of(plans, spec, count)
+        server.kill()
+        server.join()
+    return {"here": percentiles(here), "server": percentiles(there)}
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
+    main()
