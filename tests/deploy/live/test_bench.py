@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
-from robofb.deploy.arms.arm import ArmState
+from robofb.deploy.arms.arm import ArmState, ArmTarget
 from robofb.deploy.arms.ideal import IdealArm
-from robofb.deploy.live.bench import SEEN, RealBench
+from robofb.deploy.arms.sim import SimArm
+from robofb.deploy.live.bench import SEEN, RealBench, SimBench
 from robofb.deploy.pose import Pose
+from robofb.envs import make_task
 from robofb.errors import UserError
+from robofb.sim.vec_env import SimVecEnv
 
 
 def test_a_policy_sees_what_the_arm_says_in_the_order_of_its_names() -> None:
@@ -29,3 +34,21 @@ def test_what_no_arm_says_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match="which no arm says; it says ee_pos_base_x, ") as error:
         RealBench(IdealArm(), 50.0, names)
     assert "\n" not in str(error.value)
+
+
+def test_a_simulated_bench_has_a_clock_of_its_own_that_never_goes_back() -> None:
+    env = SimVecEnv(make_task("one_leg_insert"), 1, autoreset=False)
+    with closing(SimArm(env, 4)) as arm:
+        bench = SimBench(arm)
+        bench.begin(3)
+        start_s, state = bench.now_s(), arm.state()
+        seen = bench.observe(state).copy()
+        for part in range(1, 6):
+            arm.command(ArmTarget(arm.home, -1.0))
+            assert bench.now_s() == pytest.approx(start_s + part * 0.1 / 4)
+        assert bench.verdict() == ""
+        np.testing.assert_array_equal(bench.observe(state), arm.obs["state"][0].numpy())
+        before_s = bench.now_s()
+        bench.begin(3)
+        assert bench.now_s() == pytest.approx(before_s + bench.dt_s)
+        np.testing.assert_array_equal(bench.observe(arm.state()), seen)  # the same episode again
