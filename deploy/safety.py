@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,18 +18,24 @@ from robofb.deploy.pose import (
     Pose,
     Quaternion,
     angle_between,
-    columns_of,
-    tilt,
+    dot,
     toward,
     turned_toward,
     upright,
+    z_axis,
 )
 
 ACTION_DIM = 10  # xyz, 6D rotation, gripper
 BOX, TILT, SPEED, TURN, GRIPPER = "box", "tilt", "speed", "turn", "gripper"
 _SHORTEST, _LONGEST = 0.1, 10.0  # columns of a 6D rotation, which should have length 1
 _STRAIGHTEST = 0.95  # cosine between them, which should be 0
+_HUGE = 1e100  # numbers whose squares might be none
+_FAR, _NO_LENGTH = "far outside the box", "6D rotation too short or long"
 _SLACK = 1e-9  # rounding is no violation
+_NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])  # of x, y, z, in turn
+_DIAGONAL = np.zeros((4, 9))  # signs of a matrix' diagonal in the squares of its quaternion
+_DIAGONAL[:, [0, 4, 8]] = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
+_ABOVE, _BELOW = np.array([5, 6, 1]), np.array([7, 2, 3])  # of the matrix: differences are the axis
 
 
 class Plan(NamedTuple):
@@ -77,10 +83,10 @@ class ChunkGate:
     def __init__(self, limits: Limits, dt_s: float, most_actions: int = 64) -> None:
         self.limits, self.dt_s, self.most_actions = limits, dt_s, most_actions
         self.counts: Counter[str] = Counter()
-        self._low, self._high = np.array(limits.low_m), np.array(limits.high_m)
+        self._low, self._high = np.array(limits.low_m)[:, None], np.array(limits.high_m)[:, None]
         self._axis = np.array(limits.tool_axis)
         self._step_m, self._step_rad = limits.max_speed_m_s * dt_s, limits.max_turn_rad_s * dt_s
-        self._least_upright = math.cos(limits.most_tilt_rad) - _SLACK
+        self._cone = math.cos(limits.most_tilt_rad)
         self._least_alike = math.cos(min(self._step_rad, math.pi)) - _SLACK
 
     def check(self, chunk: object, start: Pose) -> Verdict:
@@ -92,51 +98,67 @@ class ChunkGate:
         """
         try:
             values = self._numbers(chunk)
-            rotations = _rotations(values[:, 3:9])
-            inside = np.clip(values[:, :3], self._low, self._high)
+            rotations = _rotations(values[3:9])
+            turns = _quaternions(rotations)
+            inside = np.minimum(np.maximum(values[:3], self._low), self._high)
+            outside, steps = inside - values[:3], inside - _before(inside, start.position_m)
             changed = {
-                BOX: _beyond(inside - values[:, :3], 0.0, self.limits.absurd_m, "far outside the box"),
-                SPEED: _beyond(_steps(inside, start), self._step_m, self.limits.absurd_m, "leap"),
-                **self._turned(rotations, start),
+                BOX: _beyond(outside, 0.0, self.limits.absurd_m, _FAR),
+                SPEED: _beyond(steps, self._step_m, self.limits.absurd_m, "leap"),
+                TILT: self._tilted(rotations[6:]),
+                TURN: self._turned(turns, start),
             }
         except _RefusedError as refused:
             self.counts[f"refused: {refused}"] += 1
             return Verdict(None, str(refused), ())
-        gripper = np.clip(values[:, 9], -1.0, 1.0)
-        changed[GRIPPER] = bool((gripper != values[:, 9]).any())
-        turns = _quaternions(rotations).tolist()
-        poses = [Pose(tuple(place), tuple(turn)) for place, turn in zip(inside.tolist(), turns, strict=True)]
+        gripper = values[9].tolist()
+        changed[GRIPPER] = min(gripper) < -1.0 or max(gripper) > 1.0
+        if changed[GRIPPER]:
+            gripper = [min(max(value, -1.0), 1.0) for value in gripper]
+        poses = tuple(map(Pose, zip(*inside.tolist(), strict=True), zip(*turns.tolist(), strict=True)))
         if changed[SPEED] or changed[TURN] or changed[TILT]:
             poses = self._followed(poses, start, changed)
         clamped = tuple(what for what, happened in changed.items() if happened)
         self.counts["passed"] += 1
-        self.counts.update(f"clamped: {what}" for what in clamped)
-        return Verdict(Plan(tuple(poses), tuple(gripper.tolist())), "", clamped)
+        for what in clamped:
+            self.counts[f"clamped: {what}"] += 1
+        return Verdict(Plan(poses, tuple(gripper)), "", clamped)
 
     def _numbers(self, chunk: object) -> np.ndarray:
-        """Return a chunk as (H, 10) float64, finite."""
+        """Return a chunk as (10, H) float64, finite, and small enough to be squared."""
         if not isinstance(chunk, np.ndarray) or chunk.dtype.kind != "f":
             raise _RefusedError("no array of numbers")
         if chunk.ndim != 2 or chunk.shape[1] != ACTION_DIM or not 1 <= len(chunk) <= self.most_actions:
             raise _RefusedError("shape")
-        values = np.array(chunk, np.float64)
-        if not np.isfinite(values).all():
+        values = np.array(chunk.T, np.float64, order="C")
+        sizes = np.abs(values).max(1).tolist()
+        if not math.isfinite(sum(sizes)):
             raise _RefusedError("not finite")
+        if max(sizes[:3]) > _HUGE:
+            raise _RefusedError(_FAR)
+        if max(sizes[3:9]) > _LONGEST:
+            raise _RefusedError(_NO_LENGTH)
         return values
 
-    def _turned(self, rotations: np.ndarray, start: Pose) -> dict[str, bool]:
-        """Return whether any of the rotations (H, 3, 3), a row each column, is tilted or turns too far."""
+    def _tilted(self, pointing: np.ndarray) -> bool:
+        """Return whether any z axis (3, H) is outside the cone."""
         limits = self.limits
-        upright_most = float((rotations[:, 2] @ self._axis).min())
+        upright_most = float((self._axis @ pointing).min())
         if upright_most < math.cos(min(limits.most_tilt_rad + limits.absurd_rad, math.pi)) - _SLACK:
             raise _RefusedError("turned away")
-        before = np.concatenate([[columns_of(start.turn)], rotations[:-1]])
-        least = 0.5 * (float(np.einsum("hij,hij->h", before, rotations).min()) - 1.0)  # cosine of the angle
-        if least < math.cos(min(limits.absurd_rad, math.pi)) - _SLACK:
-            raise _RefusedError("leap of the orientation")
-        return {TILT: upright_most < self._least_upright, TURN: least < self._least_alike}
+        return upright_most < self._cone - _SLACK
 
-    def _followed(self, wanted: list[Pose], start: Pose, changed: Mapping[str, bool]) -> list[Pose]:
+    def _turned(self, turns: np.ndarray, start: Pose) -> bool:
+        """Return whether any of the quaternions (4, H) is too far from the one before it."""
+        halves = (turns * _before(turns, start.turn)).sum(0)
+        least = 2.0 * float((halves * halves).min()) - 1.0  # cosine of the largest angle
+        if least < math.cos(min(self.limits.absurd_rad, math.pi)) - _SLACK:
+            raise _RefusedError("leap of the orientation")
+        return least < self._least_alike
+
+    def _followed(
+        self, wanted: tuple[Pose, ...], start: Pose, changed: Mapping[str, bool]
+    ) -> tuple[Pose, ...]:
         """Return poses that go after those `wanted`, which are in the box, as fast as may be in the cone."""
         places = [pose.position_m for pose in wanted]
         turns = [pose.turn for pose in wanted]
@@ -148,67 +170,63 @@ class ChunkGate:
             turn = start.turn
             for index, aim in enumerate(turns):
                 turn = turns[index] = self._turned_after(turn, aim)
-        return [Pose(*both) for both in zip(places, turns, strict=True)]
+        return tuple(map(Pose, places, turns))
 
     def _turned_after(self, now: Quaternion, aim: Quaternion) -> Quaternion:
         """Return the orientation in the cone one step after `now` on the way to `aim`."""
         axis, most = self.limits.tool_axis, self.limits.most_tilt_rad
-        turn = turned_toward(now, upright(aim, axis, most), self._step_rad)
-        if tilt(turn, axis) <= most:
+        upright_aim = aim if self._in_cone(aim) else upright(aim, axis, most)
+        turn = turned_toward(now, upright_aim, self._step_rad)
+        if turn is upright_aim or self._in_cone(turn):
             return turn
         edge = upright(turn, axis, most)  # the short way leaves the cone: along its edge, or not at all
         return edge if angle_between(now, edge) <= self._step_rad else now
 
+    def _in_cone(self, turn: Quaternion) -> bool:
+        return dot(z_axis(turn), self.limits.tool_axis) >= self._cone
+
 
 def _beyond(ways: np.ndarray, most: float, absurd: float, why: str) -> bool:
-    """Return whether any of some ways (H, 3) is longer than `most`; refuse those beyond `absurd`."""
-    longest = float(np.sqrt(np.einsum("hj,hj->h", ways, ways).max()))
+    """Return whether any of some ways (3, H) is longer than `most`; refuse those beyond `absurd`."""
+    longest = math.sqrt((ways * ways).sum(0).max())
     if not longest <= absurd:
         raise _RefusedError(why)
     return longest > most + _SLACK
 
 
 def _rotations(columns: np.ndarray) -> np.ndarray:
-    """Return rotations (H, 3, 3), a row each column of the matrix, of 6D rotations (H, 6) that are some."""
-    out = np.empty((9, len(columns)))  # of each column x, y, z of all rows: arrays of their own are quickest
-    out[:6] = columns.T
-    x, y = out[:3], out[3:6]
-    with np.errstate(over="ignore"):
-        sizes = np.sqrt([_dot(x, x), _dot(y, y)])
-    if not (sizes.min() >= _SHORTEST and sizes.max() <= _LONGEST):
-        raise _RefusedError("6D rotation too short or long")
-    x /= sizes[0]
-    y /= sizes[1]
-    cosine = _dot(x, y)
+    """Return columns x, y, z (9, H) of the rotations that some 6D ones (6, H) stand for, where they do."""
+    out = np.empty((9, columns.shape[1]))
+    x, y, z = out[:3], out[3:6], out[6:]
+    sizes = np.sqrt((columns * columns).reshape(2, 3, -1).sum(1))
+    if sizes.min() < _SHORTEST or sizes.max() > _LONGEST:
+        raise _RefusedError(_NO_LENGTH)
+    np.divide(columns[:3], sizes[0], out=x)
+    np.divide(columns[3:], sizes[1], out=y)
+    cosine = (x * y).sum(0)
     if max(cosine.max(), -cosine.min()) > _STRAIGHTEST:
         raise _RefusedError("6D rotation of one direction")
     y -= cosine * x
-    y /= np.sqrt(_dot(y, y))
-    (ax, ay, az), (bx, by, bz) = x, y
-    out[6], out[7], out[8] = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    return out.reshape(3, 3, -1).transpose(2, 0, 1)
-
-
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return scalar products (H,) of vectors (3, H)."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    y /= np.sqrt((y * y).sum(0))
+    np.subtract(x.take(_NEXT, 0) * y.take(_LAST, 0), x.take(_LAST, 0) * y.take(_NEXT, 0), out=z)
+    return out
 
 
 def _quaternions(rotations: np.ndarray) -> np.ndarray:
-    """Return unit quaternions (H, 4) of rotations (H, 3, 3), a row each column of the matrix.
+    """Return unit quaternions (4, H) of rotations (9, H), columns x, y and z of each matrix.
 
     From the roots of 1 +- the diagonal: right to 1e-8 rad, where the largest element alone would be exact.
     """
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotations.transpose(1, 2, 0)
-    squares = np.array([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz])
+    squares = _DIAGONAL @ rotations
+    squares += 1.0
     q = np.sqrt(np.maximum(squares, 0.0))
-    q[1:] = np.copysign(q[1:], (yz - zy, zx - xz, xy - yx))
+    q[1:] = np.copysign(q[1:], rotations.take(_ABOVE, 0) - rotations.take(_BELOW, 0))
     q /= np.sqrt((q * q).sum(0))
-    return q.T
+    return q
 
 
-def _steps(positions: np.ndarray, start: Pose) -> np.ndarray:
-    """Return the ways (H, 3) from each position to the next, the first from `start`."""
-    before = np.empty_like(positions)
-    before[0], before[1:] = start.position_m, positions[:-1]
-    return positions - before
+def _before(values: np.ndarray, start: Sequence[float]) -> np.ndarray:
+    """Return what was before each of the columns: `start` before the first."""
+    before = np.empty_like(values)
+    before[:, 0], before[:, 1:] = start, values[:, :-1]
+    return before
