@@ -106,6 +106,8 @@ class Controller:
             self._fail(error)
             return None
         wrong = self._arm_watch.wrong(state, now_s, self._taken)
+        if self._limiter is not None:
+            wrong = wrong or self._limiter.see(state)
         if wrong and self.mode in COMMANDING:
             self._fail(ArmError(wrong))
         return state
@@ -149,6 +151,8 @@ class Controller:
             self._limiter = MotionLimiter(self.limits, self.dt_s, state.pose)
         else:
             self._limiter.reset(state.pose)
+        if wrong := self._limiter.see(state):
+            raise ArmError(wrong)
         self._gripper = 1.0 if state.gripper > 0 else -1.0
         self._sent.clear()
         self._taken = state.pose

@@ -14,6 +14,7 @@ import numpy as np
 from robofb.build import build
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, RobotArm
 from robofb.deploy.cameras.camera import CameraLostError
+from robofb.deploy.joints import JointGuard
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.deployment import plain
 from robofb.deploy.live.places import SimPlace
@@ -119,9 +120,8 @@ def _state_findings(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> list[Fi
     )
     if p99_s > 0.5 / cfg.control_hz:
         quick = Finding("latency", BROKEN, quick.detail, f"lower control_hz={cfg.control_hz:g}")
-    joints = ", ".join(f"{angle:.2f}" for angle in state.joints_rad) or "it says none"
     force = "it says none" if state.force_n is None else f"{length(state.force_n):.1f} N"
-    return [*found, rate, quick, Finding("joints", OK, joints), Finding("force", OK, force)]
+    return [*found, rate, quick, _joint_finding(state, limits), Finding("force", OK, force)]
 
 
 def _watched(arm: RobotArm, cfg: DoctorConfig) -> tuple[list[ArmState], list[float]]:
@@ -148,6 +148,22 @@ def _pose_finding(name: str, pose: Pose, limits: Limits) -> Finding:
     return Finding(name, BROKEN, f"{detail}: outside the limits", "bring it inside, or widen limits.*")
 
 
+def _joint_finding(state: ArmState, limits: Limits) -> Finding:
+    """Return whether the joints are those of the limits, and have room."""
+    angles = ", ".join(f"{angle:.2f}" for angle in state.joints_rad) or "it says none"
+    if limits.joints is None:
+        return Finding("joints", OK, angles)
+    guard = JointGuard(limits.joints)
+    if wrong := guard.see(state):
+        return Finding("joints", BROKEN, f"{angles}: {wrong}", "correct limits.joints, or make it null")
+    name, room_rad, value = guard.room()
+    least = limits.joints.least_singular
+    detail = f"{angles}: {name} has {room_rad:.2f} rad left, least singular value {value:.3f} (of {least:g})"
+    if room_rad > 0.0 and value > least:
+        return Finding("joints", OK, detail)
+    return Finding("joints", BROKEN, detail, "bring the arm elsewhere by hand, or correct limits.joints")
+
+
 def _moved(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> Finding:
     """Go up by `WAY_M` and back, and say how well the arm followed."""
     start = arm.state().pose
@@ -157,7 +173,11 @@ def _moved(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> Finding:
     furthest_m = 0.0
     for target in (start._replace(position_m=(x, y, z + WAY_M)), start):
         for _ in range(round(2.0 * cfg.control_hz)):
-            arm.command(ArmTarget(limiter.step(target), arm.state().gripper))
+            state = arm.state()
+            if wrong := limiter.see(state):
+                arm.stop()
+                return Finding("motion", BROKEN, wrong, "look at limits.joints")
+            arm.command(ArmTarget(limiter.step(target), state.gripper))
             furthest_m = max(furthest_m, arm.state().pose.position_m[2] - z)
             pace.wait()
     arm.stop()

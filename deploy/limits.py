@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from robofb.deploy.joints import JointLimits
 from robofb.deploy.pose import Vector, length
 from robofb.errors import UserError, check_positive
 
@@ -19,6 +20,7 @@ class Limits:
         most_tilt_rad: how far from it.
         max_speed_m_s, max_acceleration_m_s2, max_jerk_m_s3: of the tool's centre, lengths of vectors.
         max_turn_rad_s, max_turn_acceleration_rad_s2, max_turn_jerk_rad_s3: of its orientation.
+        joints: of the arm's joints; None where it bounds them itself, or does not say where they are.
         absurd_m, absurd_rad: an action that lies further than this outside the box or cone, or from the one
             before it, is no slip but nonsense: the whole chunk is refused.
 
@@ -38,15 +40,17 @@ class Limits:
     max_turn_jerk_rad_s3: float = 100.0
     absurd_m: float = 0.5
     absurd_rad: float = 2.0
+    joints: JointLimits | None = None
 
     def __post_init__(self) -> None:
         vectors = ("low_m", "high_m", "tool_axis")
+        numbers = (each.name for each in fields(self) if each.name not in (*vectors, "joints"))
         for name in vectors:
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
                 raise UserError(f"{name}={list(values)}: needs three finite numbers")
             object.__setattr__(self, name, values)  # lists of a config become what can be hashed
-        check_positive(self, *(field.name for field in fields(self) if field.name not in vectors))
+        check_positive(self, *numbers)
         if any(low >= high for low, high in zip(self.low_m, self.high_m, strict=True)):
             raise UserError(f"low_m={list(self.low_m)}: must lie below high_m={list(self.high_m)}")
         if self.most_tilt_rad > math.pi:

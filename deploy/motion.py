@@ -7,20 +7,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from robofb.deploy.arms.arm import ArmState
+from robofb.deploy.joints import JointGuard
 from robofb.deploy.limits import Limits
 from robofb.deploy.pose import (
     Pose,
     Vector,
     between,
+    moved,
     product,
     tilt,
     turn_of,
-    unit,
     upright,
 )
 from robofb.errors import UserError
 
 BRAKED, UNSOLVED, NO_POSE = "braked before an edge", "braked for want of a way", "braked: no pose"
+BRAKED_FOR = "braked before"  # a joint's limit, or a singularity
 _AXES = 6  # three of the position, three of the orientation
 _SHARE = 1.0 / math.sqrt(3.0)  # of a bound that each axis gets, so that the vector keeps it
 _EDGE_M, _EDGE_RAD = 1e-5, 0.01  # targets stay so far inside: who arrives there need not brake
@@ -39,8 +42,9 @@ class MotionLimiter:
 
     Position and orientation have speeds and accelerations of their own; the orientation's way is the rotation
     vector from the commanded to the wanted one in the base frame, taken anew at each step. A step is taken
-    only where one could still brake after it without leaving box or cone. Else the tool brakes now, as it
-    was found able to one step before: whatever the targets are, no set-point leaves.
+    only where one could still brake after it without leaving box or cone, and where the joints, if there are
+    limits of theirs, could take the tool to where it would rest. Else the tool brakes now, as it was found
+    able to one step before: whatever the targets are, no set-point leaves.
 
     Args:
         limits: of the arm.
@@ -50,7 +54,7 @@ class MotionLimiter:
     Attributes:
         pose: the last set-point.
         counts: how often it `BRAKED` before an edge, because no way was found (`UNSOLVED`), or because the
-            target was none (`NO_POSE`): not finite, or not turned by a unit quaternion.
+            target was none (`NO_POSE`): not finite, or not turned by a unit quaternion; and for which joint.
 
     Raises:
         UserError: the package ruckig is missing, or `pose` is outside box or cone.
@@ -73,6 +77,7 @@ class MotionLimiter:
             bounds.max_velocity = _each(limits.max_speed_m_s, limits.max_turn_rad_s)
             bounds.max_acceleration = _each(limits.max_acceleration_m_s2, limits.max_turn_acceleration_rad_s2)
             bounds.max_jerk = _each(limits.max_jerk_m_s3, limits.max_turn_jerk_rad_s3)
+        self._guard = None if limits.joints is None else JointGuard(limits.joints)
         self._brake.control_interface = ruckig.ControlInterface.Velocity
         self._brake.synchronization = ruckig.Synchronization.No  # the same brake, begun anew, goes on alike
         self.reset(pose)
@@ -90,6 +95,8 @@ class MotionLimiter:
                 f" low_m={_text(limits.low_m)} high_m={_text(limits.high_m)}"
                 f" most_tilt_rad={limits.most_tilt_rad:g}; bring it inside by hand"
             )
+        if self._guard is not None:
+            self._guard.begin()
         self.pose = pose
         self._speed: Rates = (0.0,) * _AXES
         self._acceleration: Rates = (0.0,) * _AXES
@@ -98,6 +105,10 @@ class MotionLimiter:
     def at_rest(self) -> bool:
         """Whether the set-points stand still, but for rounding."""
         return all(abs(rate) < _STILL for rate in (*self._speed, *self._acceleration))
+
+    def see(self, state: ArmState) -> str:
+        """Take in where the arm is, if its joints have limits; return what is wrong with them, or nothing."""
+        return "" if self._guard is None else self._guard.see(state)
 
     def step(self, target: Pose | None) -> Pose:
         """Return the next set-point, on the way to `target`; None brakes.
@@ -109,10 +120,11 @@ class MotionLimiter:
             self.counts[NO_POSE] += 1
         elif target is not None:
             after = self._after(self._follow, self._onward, self._way_to(target))
-            if after is not None and self._can_brake(*after):
+            hindrance = UNSOLVED if after is None else self._hindrance(*after)
+            if after is not None and not hindrance:
                 self.pose, self._speed, self._acceleration = after
                 return self.pose
-            self.counts[BRAKED if after is not None else UNSOLVED] += 1
+            self.counts[hindrance] += 1
         braked = self._after(self._brake, self._brake_way, None)
         if braked is None:
             raise RuntimeError(f"no brake was found from {self._speed} at {self._acceleration}")
@@ -134,11 +146,8 @@ class MotionLimiter:
         """Return the state one step on; None where there is no way there."""
         if not self._plan(mode, trajectory, self._speed, self._acceleration, way):
             return None
-        moved, speed, acceleration = trajectory.at_time(self.dt_s)[:3]
-        place, turn = self.pose
-        ahead = (place[0] + moved[0], place[1] + moved[1], place[2] + moved[2])
-        pose = Pose(ahead, unit(product(turn_of(tuple(moved[3:])), turn)))
-        return pose, _without_dust(speed), _without_dust(acceleration)
+        ahead, speed, acceleration = trajectory.at_time(self.dt_s)[:3]
+        return moved(self.pose, ahead[:3], ahead[3:]), _without_dust(speed), _without_dust(acceleration)
 
     def _plan(
         self, mode: Any, trajectory: Any, speed: Rates, acceleration: Rates, way: list[float] | None
@@ -151,6 +160,16 @@ class MotionLimiter:
             return int(self._calculator.calculate(mode, trajectory)) >= 0
         except self._error:
             return False
+
+    def _hindrance(self, pose: Pose, speed: Rates, acceleration: Rates) -> str:
+        """Return why a step there must not be taken; empty where it may."""
+        if not self._can_brake(pose, speed, acceleration):
+            return BRAKED
+        if self._guard is None:
+            return ""
+        rested = self._brake_way.at_time(self._brake_way.duration)[0]
+        hindrance = self._guard.hindrance(moved(pose, rested[:3], rested[3:]))
+        return f"{BRAKED_FOR} {hindrance}" if hindrance else ""
 
     def _can_brake(self, pose: Pose, speed: Rates, acceleration: Rates) -> bool:
         """Return whether braking from here stays in box and cone."""

@@ -14,6 +14,7 @@ import sys
 import time
 
 from robotiq_socket import PORT_GRIPPER, Fingers
+from ur_joints import UrJoints
 
 TICK_S = 0.004
 FOLLOW_S = 0.02  # time constant with which the tool follows its set-point
@@ -68,6 +69,7 @@ class Robot:
         self._unlocked_s = 0.0  # until a protective stop is released
         self.clients: set[Rtde] = set()
         self.fingers = Fingers()
+        self.joints = UrJoints()
 
     def facts(self) -> dict:
         """Return what the parent may want to know."""
@@ -148,7 +150,7 @@ class Robot:
             return [self.reply if name == "output_int_register_0" else 0]
         return {
             "timestamp": [time_s],
-            "actual_q": [0.1, -1.2, 1.3, -1.7, -1.5, 0.2],
+            "actual_q": self.joints.follow(self.pose),
             "actual_TCP_pose": self.pose,
             "actual_TCP_force": self.force,
             "robot_mode": [self.mode],

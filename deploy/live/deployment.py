@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,10 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
     if cfg.data is not None:
         facts = {"run": str(run), "checkpoint": cfg.checkpoint, "execute": cfg.execute}
         recorder = RecordSetup(Path(cfg.data), recorded_spec(spec), {"recorded_by": "deploy"}, facts)
-    arm = ArmSetup(
-        _place(cfg, spec), build(cfg.limits), build(cfg.watch), spec.control_dt, cfg.fade_s, cfg.patience_s
-    )
+    limits = build(cfg.limits)
+    if cfg.dry:
+        limits = replace(limits, joints=None)  # they stand still, wherever the tool would be
+    arm = ArmSetup(_place(cfg, spec), limits, build(cfg.watch), spec.control_dt, cfg.fade_s, cfg.patience_s)
     return Parts(
         arm,
         PolicySetup(_source(cfg, run, spec), spec.control_dt, tuple(sizes)),

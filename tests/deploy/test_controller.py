@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from arm_makers import config_of
+from jointed_arm import JointedArm
 from motion_bounds import assert_within
 
+from robofb.build import build
 from robofb.deploy.arms.arm import RobotArm
 from robofb.deploy.arms.ideal import HOME, IdealArm
 from robofb.deploy.controller import Controller
@@ -241,6 +245,28 @@ def test_an_arm_outside_its_box_is_not_armed() -> None:
     world.arm.pose = Pose((0.9, 0.0, 0.2), HOME.turn)
     tick = world.tick(Ask.ARM)
     assert tick.mode is Mode.DISARMED and "bring it inside by hand" in tick.reason
+
+
+def jointed(arm: IdealArm) -> World:
+    """Return a world whose joints have limits."""
+    world, joints = World(), build(config_of("ur").limits.joints)
+    world.arm = arm
+    world.controller = Controller(arm, replace(LIMITS, joints=joints), DT_S, ACTION_DT_S, Timeline(execute=8))
+    return world
+
+
+def test_joints_that_are_not_those_of_the_config_are_a_fault() -> None:
+    arm = JointedArm()
+    world = jointed(arm).running()
+    arm.astray_m = 0.02
+    tick = world.tick()
+    assert tick.mode is Mode.FAULT and "tool and joints disagree by 20 mm" in tick.reason
+    assert arm.stops == 1
+
+
+def test_an_arm_that_does_not_say_its_joints_is_not_armed_where_they_have_limits() -> None:
+    tick = jointed(IdealArm()).tick(Ask.ARM)
+    assert tick.mode is Mode.DISARMED and tick.reason == "the arm says 0 joints, limits.joints has 6"
 
 
 def test_a_frozen_camera_holds() -> None:

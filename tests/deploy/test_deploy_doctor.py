@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from jointed_arm import JointedArm
 
 from robofb.config import compose
 from robofb.deploy import doctor as looked
@@ -12,6 +13,7 @@ from robofb.doctor import BROKEN, OK, Finding
 from robofb.errors import UserError
 
 QUICK = ("seconds=0.3", "control_hz=20")
+NO_JOINTS = "limits.joints=null"
 
 
 def examined(monkeypatch: pytest.MonkeyPatch, arm: IdealArm, *words: str) -> dict[str, Finding]:
@@ -23,15 +25,30 @@ def examined(monkeypatch: pytest.MonkeyPatch, arm: IdealArm, *words: str) -> dic
 
 
 def test_a_sound_arm_is_found_sound_and_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = IdealArm(force_n=(0.0, 3.0, 4.0))
+    arm = JointedArm(force_n=(0.0, 3.0, 4.0))
     found = examined(monkeypatch, arm)
     assert {finding.status for finding in found.values()} == {OK}
     assert arm.commands == [] and found["force"].detail == "5.0 N"
     assert "at [0.480, 0.000, 0.220] m, tilted by 0.00 rad" in found["tool"].detail
 
 
+def test_joints_that_have_no_room_or_are_not_the_arms_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above its table a UR5e's elbow is bent by 1.9 rad, of which it may have 3.14 - 0.1."""
+    joints = examined(monkeypatch, JointedArm())["joints"]
+    assert joints.status == OK and "joint_pos_2 has 1." in joints.detail
+    for word, says in (
+        ("limits.joints.high_rad.2=1.5", "joint_pos_2 has -0."),
+        ("limits.joints.least_singular=0.5", "least singular value 0.2"),
+    ):
+        found = examined(monkeypatch, JointedArm(), word)
+        assert found["joints"].status == BROKEN and says in found["joints"].detail
+    found = examined(monkeypatch, IdealArm())
+    assert found["joints"].status == BROKEN and "0 joints, limits.joints has 6" in found["joints"].detail
+    assert examined(monkeypatch, IdealArm(), NO_JOINTS)["joints"].detail == "it says none"
+
+
 def test_it_moves_a_little_only_where_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = IdealArm()
+    arm = JointedArm()
     found = examined(monkeypatch, arm, "move=true")
     assert found["motion"].status == OK and "went up 10.0 mm of 10" in found["motion"].detail
     heights = [target.pose.position_m[2] for target in arm.commands]
@@ -50,13 +67,13 @@ def test_it_moves_a_little_only_where_one_says_so(monkeypatch: pytest.MonkeyPatc
 def test_what_is_wrong_is_said_and_nothing_moves(
     monkeypatch: pytest.MonkeyPatch, arm: IdealArm, name: str
 ) -> None:
-    found = examined(monkeypatch, arm, "move=true")
+    found = examined(monkeypatch, arm, "move=true", NO_JOINTS)
     assert [each for each, finding in found.items() if finding.status == BROKEN] == [name]
     assert "motion" not in found and arm.commands == [] and found[name].fix
 
 
 def test_an_arm_that_does_nothing_is_no_arm_to_deploy_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = examined(monkeypatch, IdealArm(stuck=True), "move=true")
+    found = examined(monkeypatch, IdealArm(stuck=True), "move=true", NO_JOINTS)
     assert found["motion"].status == BROKEN and "went up 0.0 mm" in found["motion"].detail
 
 

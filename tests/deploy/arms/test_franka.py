@@ -6,17 +6,21 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import franky
 import pytest
+from arm_makers import config_of
 from driven import DT_S, wait_for
 from franka_arms import arm_with, connected, until, until_state
 from franka_peer import Peer, franky_sim
 
+from robofb.build import build
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, LinkLostError
 from robofb.deploy.arms.franka import FrankaArm, pose_of
 from robofb.deploy.arms.franka_link import open_within
+from robofb.deploy.motion import BRAKED_FOR, MotionLimiter
 from robofb.deploy.pose import Pose, angle_between, difference, length, moved
 from robofb.errors import UserError
 
@@ -68,6 +72,22 @@ def test_it_turns_where_it_is_sent(arm: FrankaArm) -> None:
     assert angle_between(start.pose.turn, state.pose.turn) == pytest.approx(0.2, abs=0.04)
     assert len(state.joints_rad) == 7
     assert state.joints_rad[6] - start.joints_rad[6] == pytest.approx(-0.2, abs=0.1)  # its axis points down
+
+
+def test_set_points_end_before_the_last_joint_does(arm: FrankaArm) -> None:
+    """The tool is to turn by 2.6 rad, where the joint has 2.1, of which 0.1 are kept."""
+    quick = {"max_turn_rad_s": 2.0, "max_turn_acceleration_rad_s2": 10.0, "max_turn_jerk_rad_s3": 200.0}
+    limits = replace(build(config_of("franka").limits), **quick)
+    start, joints = arm.state(), limits.joints
+    limiter = MotionLimiter(limits, DT_S, start.pose)
+    goal, seen = moved(start.pose, (0.0, 0.0, 0.0), (0.0, 0.0, -2.6)), [start]
+    for _ in range(800):
+        assert limiter.see(seen[-1]) == ""
+        arm.command(ArmTarget(limiter.step(goal), -1.0))
+        wait_for(arm, seen[-1])
+        seen.append(arm.state())
+    assert limiter.counts[f"{BRAKED_FOR} joint_pos_6"] > 0 and limiter.at_rest
+    assert joints.high_rad[6] - 0.3 < max(state.joints_rad[6] for state in seen) < joints.high_rad[6]
 
 
 def test_a_set_point_far_away_pulls_no_harder(arm: FrankaArm, peer: Peer) -> None:
