@@ -13,7 +13,8 @@ import numpy as np
 
 from robofb.build import build
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, RobotArm
-from robofb.deploy.cameras.camera import CameraLostError
+from robofb.deploy.cameras.camera import CameraLostError, Frame
+from robofb.deploy.clocks import ARM_DRIFT, CAMERA_DRIFT, clock_finding, late_wakes, pace_finding
 from robofb.deploy.joints import JointGuard
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.deployment import plain
@@ -39,9 +40,9 @@ class DoctorConfig:
         task: of a simulated arm.
         engine: its simulator.
         simulated: the arm is a task in a simulator.
-        realtime: as for `robofb deploy`; nothing hangs on it here.
+        realtime: as for `robofb deploy`: whether this machine must keep the pace of a simulated arm too.
         control_hz: how often a deployment would ask.
-        seconds: how long to look at each.
+        seconds: how long to look at each; the rates of clocks are told the finer, the longer.
         move: go up by 1 cm and back, within the limits, where all else is well.
     """
 
@@ -70,6 +71,8 @@ def doctor(cfg: DoctorConfig) -> list[Finding]:
     if cfg.simulated and not cfg.task:
         raise UserError("task=null: a simulated arm needs a task")
     findings = [*_look_at_arm(cfg), *(each for name in cfg.cameras for each in _look_at_camera(cfg, name))]
+    if cfg.realtime or not cfg.simulated:
+        findings.append(pace_finding(cfg.control_hz, late_wakes(cfg.control_hz, cfg.seconds)))
     print(format_findings(findings))
     broken = [finding.name for finding in findings if finding.status == BROKEN]
     if broken:
@@ -107,6 +110,7 @@ def _state_findings(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> list[Fi
     changes = np.flatnonzero(np.diff([each.stamp for each in states]))
     gaps_s = np.diff([states[index + 1].received_s for index in changes])
     longest_s = float(gaps_s.max()) if len(gaps_s) else cfg.seconds
+    news = [states[0], *(states[index + 1] for index in changes)]
     stale_s = build(cfg.watch).stale_s
     rate = Finding(
         "stream", OK, f"{len(changes) / cfg.seconds:.0f} new states a second, gaps to {longest_s:.3f} s"
@@ -120,8 +124,11 @@ def _state_findings(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> list[Fi
     )
     if p99_s > 0.5 / cfg.control_hz:
         quick = Finding("latency", BROKEN, quick.detail, f"lower control_hz={cfg.control_hz:g}")
+    clock = clock_finding(
+        "clock", [each.stamp for each in news], [each.received_s for each in news], ARM_DRIFT, stale_s
+    )
     force = "it says none" if state.force_n is None else f"{length(state.force_n):.1f} N"
-    return [*found, rate, quick, _joint_finding(state, limits), Finding("force", OK, force)]
+    return [*found, rate, clock, quick, _joint_finding(state, limits), Finding("force", OK, force)]
 
 
 def _watched(arm: RobotArm, cfg: DoctorConfig) -> tuple[list[ArmState], list[float]]:
@@ -194,9 +201,10 @@ def _look_at_camera(cfg: DoctorConfig, name: str) -> Sequence[Finding]:
         with closing(build(cfg.cameras[name], name)) as camera:
             camera.connect()
             camera.read()  # the first may take long
-            frames, until_s = [], time.monotonic() + cfg.seconds
+            frames, arrived_s, until_s = list[Frame](), list[float](), time.monotonic() + cfg.seconds
             while time.monotonic() < until_s:
                 frames.append(camera.read())
+                arrived_s.append(time.monotonic())
     except (CameraLostError, UserError) as error:
         return [Finding(label, BROKEN, str(error), "see to it, then ask again")]
     stamps = [frame.captured_s for frame in frames]
@@ -206,6 +214,7 @@ def _look_at_camera(cfg: DoctorConfig, name: str) -> Sequence[Finding]:
     pace = f"{len(frames) / cfg.seconds:.1f} pictures a second, gaps to {gaps_s.max():.3f} s"
     detail = f"{width} x {height}, {pace}, {same} repeated"
     frozen_s = build(cfg.watch).frozen_s
+    seen = Finding(label, OK, detail)
     if gaps_s.max() > frozen_s:
-        return [Finding(label, BROKEN, detail, f"more light, a better cable, or watch.frozen_s={frozen_s:g}")]
-    return [Finding(label, OK, detail)]
+        seen = Finding(label, BROKEN, detail, f"more light, a better cable, or watch.frozen_s={frozen_s:g}")
+    return [seen, clock_finding(f"{label} clock", stamps, arrived_s, CAMERA_DRIFT, frozen_s)]

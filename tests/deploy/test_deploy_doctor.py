@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import pytest
 from jointed_arm import JointedArm
 
 from robofb.config import compose
 from robofb.deploy import doctor as looked
+from robofb.deploy.arms.arm import ArmState
 from robofb.deploy.arms.ideal import HOME, IdealArm
 from robofb.deploy.doctor import doctor
 from robofb.doctor import BROKEN, OK, Finding
@@ -59,7 +62,6 @@ def test_it_moves_a_little_only_where_one_says_so(monkeypatch: pytest.MonkeyPatc
     ("arm", "name"),
     [
         (IdealArm(fault="a reflex"), "fault"),
-        (IdealArm(frozen=True), "stream"),
         (IdealArm(pose=HOME._replace(position_m=(0.9, 0.0, 0.2))), "tool"),
         (IdealArm(home=HOME._replace(turn=(1.0, 0.0, 0.0, 0.0))), "home"),
     ],
@@ -72,9 +74,58 @@ def test_what_is_wrong_is_said_and_nothing_moves(
     assert "motion" not in found and arm.commands == [] and found[name].fix
 
 
+def test_an_arm_whose_stamp_stands_still_has_neither_stream_nor_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = examined(monkeypatch, IdealArm(frozen=True))
+    assert [each for each, finding in found.items() if finding.status == BROKEN] == ["stream", "clock"]
+    assert found["clock"].detail == "it stands still"
+
+
+@dataclass
+class ClockedArm(IdealArm):
+    """An ideal arm that stamps by a clock of its own, in seconds, which runs fast and is set back.
+
+    Attributes:
+        rate: its seconds in one of this machine's.
+        set_back_s: at every third state.
+    """
+
+    rate: float = 1.0
+    set_back_s: float = 0.0
+
+    def state(self) -> ArmState:
+        state = super().state()
+        set_back_s = self.set_back_s * (state.stamp // 3)
+        return replace(state, stamp=self.rate * state.received_s - set_back_s)
+
+
+@pytest.mark.parametrize(
+    ("arm", "status", "detail"),
+    [
+        (ClockedArm(), OK, "it gains 0.000 % (+- 0.000)"),
+        (ClockedArm(rate=1.05), BROKEN, "it gains 5.000 % (+- 0.000)"),
+        (ClockedArm(rate=0.9), BROKEN, "it gains -10.000 %"),
+        (ClockedArm(set_back_s=2.0), BROKEN, "it steps back"),
+        (IdealArm(), OK, "it counts what it sends, and tells no time"),
+    ],
+)
+def test_the_clock_of_an_arm_is_held_against_this_machines(
+    monkeypatch: pytest.MonkeyPatch, arm: IdealArm, status: str, detail: str
+) -> None:
+    clock = examined(monkeypatch, arm)["clock"]
+    assert clock.status == status and clock.detail.startswith(detail)
+
+
 def test_an_arm_that_does_nothing_is_no_arm_to_deploy_on(monkeypatch: pytest.MonkeyPatch) -> None:
     found = examined(monkeypatch, IdealArm(stuck=True), "move=true", NO_JOINTS)
     assert found["motion"].status == BROKEN and "went up 0.0 mm" in found["motion"].detail
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other things is no fault."""
+    monkeypatch.setattr(looked, "late_wakes", lambda hz, seconds: [0.001])
 
 
 def test_a_camera_is_looked_at_and_a_broken_one_ends_in_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,9 +133,22 @@ def test_a_camera_is_looked_at_and_a_broken_one_ends_in_an_error(capsys: pytest.
     found = doctor(compose("deploy doctor", words))
     (camera,) = [finding for finding in found if finding.name == "camera front"]
     assert camera.detail.startswith("640 x 480, ") and camera.detail.endswith(", 0 repeated")
+    assert "camera front clock" in {finding.name for finding in found}
     with pytest.raises(UserError, match="not fit for deployment: camera front"):
         doctor(compose("deploy doctor", [*words, "cameras.front.lose_at=3"]))
     assert "Broken: camera front" in capsys.readouterr().out
+
+
+def test_a_machine_that_wakes_late_is_not_fit_for_an_arm_by_the_clock(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A simulated arm in simulated time waits for it."""
+    monkeypatch.setattr(looked, "late_wakes", lambda hz, seconds: [0.03])
+    words = ["task=one_leg_insert", *QUICK]
+    assert "pace" not in {finding.name for finding in doctor(compose("deploy doctor", words))}
+    with pytest.raises(UserError, match="not fit for deployment: pace"):
+        doctor(compose("deploy doctor", [*words, "realtime=true"]))
+    assert "20 times a second: wakes 30.00 ms late, p99 30.00, worst 30.00" in capsys.readouterr().out
 
 
 def test_a_simulated_arm_needs_a_task() -> None:
