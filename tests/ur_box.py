@@ -23,7 +23,7 @@ STOPPED, PLAYING, PAUSED = 1, 2, 4
 NORMAL, PROTECTIVE_STOP, ROBOT_EMERGENCY_STOP = 1, 3, 7
 POWER_OFF, RUNNING = 3, 7
 SAFETY_BITS = {NORMAL: 1 << 0, PROTECTIVE_STOP: 1 << 2, ROBOT_EMERGENCY_STOP: 1 << 6 | 1 << 7}
-SERVO_L, SPEED_STOP, SERVO_STOP, STOP_SCRIPT = 24, 15, 16, 255
+SERVO_L, SPEED_STOP, SERVO_STOP, SET_WATCHDOG, KICK, STOP_SCRIPT = 24, 15, 16, 35, 99, 255
 READY, DONE = 1, 2
 FORMATS = {"DOUBLE": "d", "VECTOR6D": "6d", "INT32": "i", "UINT32": "I"}
 OUTPUTS = {
@@ -44,7 +44,7 @@ INPUTS = {
     **{f"input_int_register_{i}": "INT32" for i in range(24)},
     **{f"input_double_register_{i}": "DOUBLE" for i in range(24)},
 }
-FACTS = "pose safety mode runtime uploads set_points servo_stops dashboard_stops servo"
+FACTS = "pose safety runtime uploads set_points servo_stops dashboard_stops servo watchdog_hz bites time_s"
 PORT_RTDE, PORT_DASHBOARD, PORTS_SCRIPT = 30004, 29999, (30001, 30002, 30003)
 
 
@@ -62,6 +62,9 @@ class Robot:
         self.drops = False  # it closes its RTDE connections
         self.uploads = self.set_points = self.servo_stops = self.dashboard_stops = 0
         self.servo: list[float] = []  # gains of the last set-point: time, lookahead, gain
+        self.watchdog_hz = 0.0  # of the script that runs; 0: none is set
+        self.bites = 0  # how often it ended a script
+        self.time_s = self._heard_s = 0.0  # by ticks, so that a box which stalls misses nobody
         self.inputs: dict[str, float] = {}
         self.reply = READY
         self._target: list[float] | None = None
@@ -97,6 +100,7 @@ class Robot:
         if self.safety == NORMAL and self.mode == RUNNING and self.remote:
             self.uploads += 1
             self.runtime, self.reply, self._target, self._executing = PLAYING, READY, None, False
+            self.watchdog_hz = 0.0
 
     def answer(self, line: str) -> str:
         """Return the dashboard's answer."""
@@ -117,12 +121,23 @@ class Robot:
             return "Protective stop releasing"
         return "could not understand: " + line
 
+    def hear(self, values: dict[str, float]) -> None:
+        """Take a client's registers."""
+        self.inputs.update(values)
+        self.set_points += self.inputs.get("input_int_register_0") == SERVO_L
+        self._heard_s = self.time_s
+
     def tick(self, dt_s: float) -> None:
         """Run one cycle of the control script, then follow its set-point."""
+        self.time_s += TICK_S
         if self._unlocked_s > 0:
             self._unlocked_s -= dt_s
             self.safety = self.safety if self._unlocked_s > 0 else NORMAL
         if self.runtime != PLAYING:
+            return
+        if self.watchdog_hz and self.time_s - self._heard_s > 1.0 / self.watchdog_hz:
+            self.runtime, self._target = STOPPED, None
+            self.bites += 1
             return
         self._script(int(self.inputs.get("input_int_register_0", 0)))
         if self._target is not None and not self.stuck:
@@ -134,13 +149,15 @@ class Robot:
         if command == SERVO_L:
             self._target = numbers[:3] + nearest(numbers[3:6], self.pose[3:])
             self.servo, self.reply = numbers[8:11], READY
-        elif command == 0:
+        elif command in (0, KICK):
             self._executing, self.reply = False, READY
         elif not self._executing:
             self._executing, self.reply = True, DONE
             if command in (SERVO_STOP, SPEED_STOP):
                 self._target = None
                 self.servo_stops += 1
+            if command == SET_WATCHDOG:
+                self.watchdog_hz = numbers[0]
             if command == STOP_SCRIPT:
                 self.runtime, self._target = STOPPED, None
 
@@ -220,8 +237,7 @@ class Rtde(asyncio.Protocol):
         """Write what the client sends into the registers."""
         names = self.recipes[body[0] - 1]
         values = struct.unpack(">" + "".join(FORMATS[INPUTS[name]] for name in names), body[1:])
-        self.robot.inputs.update(zip(names, values, strict=False))
-        self.robot.set_points += self.robot.inputs.get("input_int_register_0") == SERVO_L
+        self.robot.hear(dict(zip(names, values, strict=False)))
 
     def stream(self, now_s: float) -> None:
         """Send the outputs, where they are due."""

@@ -92,6 +92,7 @@ class UrArm:
         stop_m_s2: deceleration of a stop.
         stream_hz: how often the robot says what it does; 500 at most, of CB3 125.
         gripper: at the tool; None for none.
+        watchdog_s: the robot ends its control script by itself, and stops, where it hears nothing for longer.
 
     Raises:
         UserError: names the setting that the robot would not accept.
@@ -108,9 +109,10 @@ class UrArm:
         stop_m_s2: float = 2.0,
         stream_hz: float = 250.0,
         gripper: Gripper | None = None,
+        watchdog_s: float = 1.0,
     ) -> None:
-        self.settings = ServoSettings(host, stream_hz, period_s, lookahead_s, gain, stop_m_s2)
-        check_positive(self.settings, "stream_hz", "period_s", "stop_m_s2")
+        self.settings = ServoSettings(host, stream_hz, period_s, lookahead_s, gain, stop_m_s2, watchdog_s)
+        check_positive(self.settings, "stream_hz", "period_s", "stop_m_s2", "watchdog_s")
         _check_within("lookahead_s", lookahead_s, *_LOOKAHEAD_S)
         _check_within("gain", gain, *_GAIN)
         self.home = pose_of([*_three("home_pos_m", home_pos_m), *_three("home_rotvec_rad", home_rotvec_rad)])

@@ -27,6 +27,9 @@ STARTED, STOP, UPLOAD, LEAVE = "started", "stop", "upload", "leave"
 _REFUSED = "refused"
 _LEAVE_S = 5.0  # until a process that was told to leave is killed
 _DASHBOARD_S = 1.0
+_KICKS = 4  # signs of life in the time after which the robot's watchdog bites
+_SET_S = 2.0
+_UNWATCHED = "its watchdog could not be set"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class ServoSettings:
         lookahead_s: over which the robot smooths its way; 0.03 to 0.2.
         gain: with which it follows; 100 to 2000.
         stop_m_s2: deceleration of a stop.
+        watchdog_s: the robot ends the control script by itself where it hears nothing for longer.
     """
 
     host: str
@@ -48,6 +52,7 @@ class ServoSettings:
     lookahead_s: float
     gain: float
     stop_m_s2: float
+    watchdog_s: float
 
 
 class UrServo:
@@ -185,10 +190,10 @@ class _Mail:
                 self._set_point = None
             self._news.notify()
 
-    def take(self) -> tuple[list[str], list[float] | None]:
-        """Wait for messages and return them."""
+    def take(self, timeout_s: float | None = None) -> tuple[list[str], list[float] | None]:
+        """Wait for messages and return them; none where none came in time."""
         with self._news:
-            self._news.wait_for(lambda: self._words or self._set_point)
+            self._news.wait_for(lambda: self._words or self._set_point, timeout_s)
             taken = self._words, self._set_point
             self._words, self._set_point = [], None
             return taken
@@ -196,6 +201,9 @@ class _Mail:
 
 class _Robot:
     """The robot's end: calls ur_rtde, and may be stuck in it.
+
+    Each call is a sign of life for the robot's watchdog. At rest this process gives them by itself; while the
+    robot follows set-points, only the controller does, by more of them: where it hangs, the robot stops.
 
     Args:
         control: of ur_rtde.
@@ -206,19 +214,29 @@ class _Robot:
     def __init__(self, control: Any, settings: ServoSettings, answer: Callable[[str, str], None]) -> None:
         self._control, self._settings, self._answer = control, settings, answer
         self._work = {STOP: self._stop, UPLOAD: self._upload, LEAVE: self._leave}
+        self._follows = False
 
     def serve(self, mail: _Mail) -> None:
         """Do what comes, for ever."""
         settings = self._settings
         shape = settings.period_s, settings.lookahead_s, settings.gain
         while True:
-            words, set_point = mail.take()
+            words, set_point = mail.take(settings.watchdog_s / _KICKS)
             for word in words:
                 self._answer(word, self._work[word]())
-            if set_point and not self._control.servoL(set_point, 0.0, 0.0, *shape):
-                self._answer(_REFUSED, _REFUSED)
+            if set_point is not None:
+                self._follows = True
+                if not self._control.servoL(set_point, 0.0, 0.0, *shape):
+                    self._answer(_REFUSED, _REFUSED)
+            elif not self._follows:
+                self._control.kickWatchdog()
+
+    def watched(self) -> bool:
+        """Let the robot watch the script that it runs; return whether it does, for there may be none yet."""
+        return bool(self._control.setWatchdog(1.0 / self._settings.watchdog_s))
 
     def _stop(self) -> str:
+        self._follows = False
         if not self._control.servoStop(self._settings.stop_m_s2):
             self._end_script()
         return ""
@@ -232,7 +250,14 @@ class _Robot:
 
     def _upload(self) -> str:
         self._stop()  # clears the last set-point in the registers too: the new script would go there
-        return "" if self._control.reuploadScript() else "its control script could not be sent"
+        if not self._control.reuploadScript():
+            return "its control script could not be sent"
+        until_s = time.monotonic() + _SET_S
+        while not self.watched():  # a watchdog ends with its script; the new one takes a while to begin
+            if time.monotonic() > until_s:
+                return _UNWATCHED
+            time.sleep(0.02)
+        return ""
 
     def _leave(self) -> str:
         self._stop()
@@ -266,8 +291,9 @@ def main() -> None:
     except (ImportError, RuntimeError) as error:
         answer(STARTED, str(error))
         os._exit(1)
-    answer(STARTED, "")
-    _Robot(control, settings, answer).serve(mail)
+    robot = _Robot(control, settings, answer)
+    answer(STARTED, "" if robot.watched() else _UNWATCHED)
+    robot.serve(mail)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ def test_conversions_agree_with_scipy_both_ways(rotvec: tuple[float, float, floa
         {"period_s": 0.0},
         {"home_pos_m": [0.4, 0.0]},
         {"stop_m_s2": math.nan},
+        {"watchdog_s": 0.0},
     ],
 )
 def test_settings_that_the_robot_refuses_are_named(wrong: dict) -> None:
@@ -101,7 +102,7 @@ def arm(peer: UrPeer) -> Iterator[UrArm]:
 
 def made(peer: UrPeer, **settings: object) -> UrArm:
     cfg = config_of("ur")
-    cfg.arm.host = peer.host
+    cfg.arm.host, cfg.arm.watchdog_s = peer.host, PATIENCE_S
     cfg.arm.update(settings)
     return build(cfg.arm)
 
