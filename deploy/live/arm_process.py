@@ -128,6 +128,7 @@ class ArmLoop:
         self._glances = {name: attach(address) for name, address in addresses.glances.items()}
         self._freshness = {name: Freshness(name) for name in addresses.glances}
         self._plan_number = self._order_number = self._sent = self._ticked = self._steps = 0
+        self._command_number = 0
         self._episode = -1
         self._state: np.ndarray | None = None
         self._connected_s = float("-inf")
@@ -202,12 +203,18 @@ class ArmLoop:
         return Arrived(asks, chunks, self._command(now_s), self._frames_age_s(now_s))
 
     def _command(self, now_s: float) -> TeleopCommand | None:
-        """Return what the person says now; None where their device is lost or says nothing."""
-        record = self._commands.latest()
+        """Return what the person says now; None where their device is lost or says nothing.
+
+        A press of a gripper's button is said once: it counts though more was said since the last tick.
+        """
+        news = self._commands.since(self._command_number)
+        record = news[-1] if news else self._commands.latest()
         if record is None or now_s - float(record.value["at_s"]) > self.setup.watch.silent_s:
             return None
-        value = record.value
-        return TeleopCommand(value["twist"].copy(), float(value["gripper"]), bool(value["engaged"]))
+        self._command_number, value = record.number, record.value
+        said = [each.value["gripper"] for each in news if each.value["gripper"] and each.value["engaged"]]
+        gripper = float(said[-1] if said else value["gripper"])
+        return TeleopCommand(value["twist"].copy(), gripper, bool(value["engaged"]))
 
     def _frames_age_s(self, now_s: float) -> float:
         """Return the age of the newest picture of the camera that is furthest behind."""

@@ -88,8 +88,18 @@ class TeleopSetup:
 
     def make(self) -> Teleop:
         """Return the device, not connected."""
-        teleop: Teleop = build(self.teleop)
+        teleop: Teleop = build(read_every(self.teleop, TELEOP_S))
         return teleop
+
+
+def read_every(node: Mapping[str, Any], period_s: float) -> dict[str, Any]:
+    """Return a device's config that counts on being read every `period_s`, where it wants to know.
+
+    A hand that is tracked goes some way from one reading to the next, which its device says as a speed.
+    """
+    nested = {key: value for key, value in node.items() if isinstance(value, Mapping)}
+    wants = {"control_dt_s": period_s} if "control_dt_s" in node else {}
+    return {**node, **{key: read_every(value, period_s) for key, value in nested.items()}, **wants}
 
 
 def run_teleop(setup: TeleopSetup, addresses: Addresses, parent: int) -> None:
