@@ -120,20 +120,27 @@ def run_teleop(setup: TeleopSetup, addresses: Addresses, parent: int) -> None:
         while not life.over:
             life.beat()
             pace.wait()
-            try:
-                command = teleop.read()
-            except DeviceLostError:
-                continue  # what is not said for long is lost: the controller sees that
-            commands.write(
-                at_s=time.monotonic(),
-                twist=np.asarray(command.twist, np.float64),
-                gripper=command.gripper,
-                engaged=command.engaged,
-                event=command.event.encode(),
-            )
+            lost = _passed_on(teleop, commands)
             count += 1
             if count % SHOW_EVERY == 0:
-                teleop.show(*_shown(ticks, frames))
+                pictures, facts = _shown(ticks, frames)
+                teleop.show(pictures, {**facts, "device": lost} if lost else facts)
+
+
+def _passed_on(teleop: Teleop, commands: Ring) -> str:
+    """Write down what the person says; return why their device is lost, empty where it is not."""
+    try:
+        command = teleop.read()
+    except DeviceLostError as error:
+        return str(error)  # what is not said for long is lost: the controller sees that
+    commands.write(
+        at_s=time.monotonic(),
+        twist=np.asarray(command.twist, np.float64),
+        gripper=command.gripper,
+        engaged=command.engaged,
+        event=command.event.encode(),
+    )
+    return ""
 
 
 def _shown(ticks: Ring, frames: Mapping[str, Ring]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -22,6 +22,7 @@ from robofb.errors import UserError
 
 LOG = logging.getLogger(__name__)
 LOOK_S = 0.01
+UNDO = "undo"  # of `types.TELEOP_EVENTS` the one that only a simulation can do
 
 
 class Operator(Protocol):
@@ -106,6 +107,7 @@ class LiveSession:
         self.parts, self.conductor, self.operator = parts, conductor, operator
         self.outcome = Outcome(conductor.ended)
         self._command_number = self._recorded_number = 0
+        self._told_of_undo = False
 
     def run(self) -> Outcome:
         """Run until the last episode, or the person, or a fault ends it; Ctrl-C ends it as the person does.
@@ -172,6 +174,9 @@ class LiveSession:
             event = command["event"].decode()
             if event in EVENTS:
                 found.append(event)
+            elif event == UNDO and not self._told_of_undo:
+                self._told_of_undo = True
+                LOG.warning("undo: an arm cannot go back to what was; drive on, or discard the episode")
         return found
 
     def _take_stock(self) -> None:

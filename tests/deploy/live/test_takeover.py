@@ -1,0 +1,104 @@
+"""A person takes over by real devices, each in the device's process of a live session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_devices import UNPLUGGED, handled
+from live_parts import Script, run_line, say, unsay
+
+from robofb.deploy.live.draft import FACT_NAMES, FACTS
+from robofb.store.episodes import EpisodeStore
+from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
+
+PATIENCE_S = 150.0  # on a machine with other things to do
+
+
+def always(status: dict[str, str]) -> bool:
+    return True
+
+
+def in_mode(mode: str, steps: int = 0) -> Callable[[dict[str, str]], bool]:
+    return lambda status: status["arm"] == mode and int(status["steps"]) >= steps
+
+
+@pytest.mark.parametrize("name", ["gamepad", "keyboard", "web"])
+def test_who_takes_over_drives_and_is_recorded(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Start, take hold, drive up, close the gripper, undo twice, let go, go on, judge: all at the device."""
+
+    def told(*words: str) -> Callable[[], object]:
+        return lambda: [say(tmp_path, word) for word in words]
+
+    def untold(*words: str) -> Callable[[], object]:
+        return lambda: [unsay(tmp_path, word) for word in words]
+
+    script = Script(
+        [
+            (lambda _: shown(tmp_path), told("start")),
+            (in_mode("policy", 4), untold("start")),
+            (in_mode("policy", 5), told("deadman", "up")),
+            (in_mode("human", 8), told("close", "undo")),
+            (in_mode("human", 11), untold("close", "undo")),
+            (in_mode("human", 13), told("undo")),
+            (in_mode("human", 15), untold("deadman", "up", "undo")),
+            (in_mode("hold"), told("start")),
+            (in_mode("policy", 20), told("success")),
+        ],
+        PATIENCE_S,
+    )
+    data = tmp_path / "data"
+    with caplog.at_level(logging.WARNING):
+        _, outcome = run_line(
+            tmp_path, script, data=data, attended=True, max_steps=500, teleop=handled(name, tmp_path)
+        )
+    assert [(each.label, each.why) for each in outcome.ended] == [("success", "a person")]
+    assert outcome.restarts == {} and outcome.saved == [0]
+    whys = [status["why"] for status in script.seen]
+    assert "a person took over" in whys and "the person let go" in whys
+    assert sum("undo" in record.getMessage() for record in caplog.records) == 1
+    with EpisodeStore.open(data) as store:
+        episode = store[0]
+    assert set(episode.source) == {SOURCE_POLICY, SOURCE_INTERVENTION}
+    (took, let_go) = np.flatnonzero(np.diff(episode.source)) + 1  # policy, person, policy
+    assert 4 <= took < let_go - 5
+    heights = episode.action[:, 2]
+    assert (np.diff(heights[took:let_go]) > -1e-6).all() and heights[let_go - 1] - heights[took] > 0.01
+    assert episode.action[took, 9] < 0 < episode.action[let_go - 1, 9]  # the gripper was closed
+    modes = episode.obs[FACTS][:-1, FACT_NAMES.index("mode")]
+    assert len(set(modes[episode.source == SOURCE_INTERVENTION])) == 1
+    assert set(modes[episode.source == SOURCE_INTERVENTION]).isdisjoint(modes[:took])
+
+
+def test_a_gamepad_that_is_pulled_out_holds_the_arm_and_says_so(tmp_path: Path) -> None:
+    """Plugged in again, it takes over again."""
+    script = Script(
+        [
+            (always, "start"),
+            (in_mode("policy", 3), lambda: say(tmp_path, "deadman")),
+            (in_mode("human", 5), lambda: say(tmp_path, UNPLUGGED)),
+            (in_mode("hold"), lambda: unsay(tmp_path, "deadman")),
+            (
+                lambda _: "the gamepad is unplugged" in shown(tmp_path),
+                lambda: unsay(tmp_path, UNPLUGGED),
+            ),
+            (lambda _: "unplugged" not in shown(tmp_path), lambda: say(tmp_path, "deadman")),
+            (in_mode("human", 8), lambda: unsay(tmp_path, "deadman")),
+            (in_mode("hold"), "success"),
+        ],
+        PATIENCE_S,
+    )
+    setup = handled("gamepad", tmp_path)
+    _, outcome = run_line(tmp_path, script, attended=True, max_steps=500, teleop=setup)
+    assert [each.label for each in outcome.ended] == ["success"] and outcome.restarts == {}
+    assert "the person's device is silent" in {status["why"] for status in script.seen}
+
+
+def shown(folder: Path) -> str:
+    """Return what the device was shown last."""
+    return (folder / "shown").read_text() if (folder / "shown").exists() else ""
