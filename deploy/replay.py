@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from robofb.deploy.live.policy_process import Plans, RunPolicy, seed_of
 from robofb.errors import UserError, check_at_least, check_threads
 from robofb.geometry import rot6d_to_matrix
 from robofb.progress import progress_bar
+from robofb.run import Run
 from robofb.store.checks import check_same_spec
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_POLICY, Episode
@@ -29,6 +30,8 @@ class ReplayConfig:
         data: dataset that a deployment recorded.
         run: run folder of the policy; null takes the one that each episode names.
         checkpoint: latest, best, or a checkpoint's path; null takes the one that each episode names.
+        execute: actions executed per chunk; null takes what each episode names. Where a policy server was
+            told another number than the policy's own, no episode knows it: say the same here.
         episodes: their numbers; null takes all.
         threads: torch's CPU threads; other than in the deployment may change the last bits.
     """
@@ -36,11 +39,12 @@ class ReplayConfig:
     data: str = "???"
     run: str | None = None
     checkpoint: str | None = None
+    execute: int | None = None
     episodes: list[int] | None = None
     threads: int = 1
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "threads")
+        check_at_least(self, 1, "threads", *(["execute"] if self.execute is not None else []))
         check_threads(self.threads)
 
 
@@ -54,6 +58,7 @@ class Difference:
         same: how many are equal to the last bit.
         furthest_m, furthest_rad: largest distance and angle between two actions; 0 without plans.
         gripper: actions in which the gripper is told otherwise.
+        other_weights: the file that plans now is not the one that planned then, where the episode says which.
     """
 
     episode: int
@@ -62,6 +67,7 @@ class Difference:
     furthest_m: float
     furthest_rad: float
     gripper: int
+    other_weights: bool = False
 
 
 def replay(cfg: ReplayConfig) -> list[Difference]:
@@ -86,7 +92,7 @@ def replay(cfg: ReplayConfig) -> list[Difference]:
         print(
             f"episode {each.episode}: {each.same} of {each.plans} plans are the same;"
             f" at most {1000 * each.furthest_m:.2f} mm and {each.furthest_rad:.4f} rad apart,"
-            f" the gripper differs {each.gripper} times"
+            f" the gripper differs {each.gripper} times{', by other weights' if each.other_weights else ''}"
         )
     return found
 
@@ -97,12 +103,15 @@ def _replayed(cfg: ReplayConfig, store: EpisodeStore, number: int) -> Difference
     if run is None:
         raise UserError(f"episode {number} of {cfg.data} names no run: say run=...")
     which = cfg.checkpoint or str(episode.meta.get("checkpoint", "best"))
-    source = RunPolicy(Path(run), which, episode.meta.get("execute"), cfg.threads)
+    execute = cfg.execute or episode.meta.get("execute")
+    source = RunPolicy(Path(run), which, execute, cfg.threads)
     planner = source.make()
     agent: Any = planner.agent
     spec = agent.policy.spec
     check_same_spec(store.spec.only(spec.obs), spec, cfg.data)
-    return compare(planner, episode, number, tuple(spec.obs))
+    digest = Run.open(run).checkpoint_digest(which)
+    other = episode.meta.get("checkpoint_sha256", digest) != digest
+    return replace(compare(planner, episode, number, tuple(spec.obs)), other_weights=other)
 
 
 def compare(planner: Plans, episode: Episode, number: int, keys: tuple[str, ...]) -> Difference:

@@ -22,8 +22,10 @@ from robofb.deploy.live.page import Page
 from robofb.deploy.live.places import RealPlace, SimPlace
 from robofb.deploy.live.policy_process import PolicySetup, PolicySource, RunPolicy
 from robofb.deploy.live.recorder_process import RecordSetup
+from robofb.deploy.live.records import MODES
 from robofb.deploy.live.remote_policy import RemotePolicy
 from robofb.deploy.live.session import LiveSession, Outcome, Parts
+from robofb.deploy.policy_wire import address_of
 from robofb.errors import UserError
 from robofb.loading import cameras_of
 from robofb.run import Run
@@ -92,7 +94,7 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
     cameras = {name: CameraSetup(name, plain(cfg.cameras[name]), *size) for name, size in sizes.items()}
     recorder = None
     if cfg.data is not None:
-        facts = {"run": str(run), "checkpoint": cfg.checkpoint, "execute": cfg.execute}
+        facts = _facts(cfg, run)
         recorder = RecordSetup(Path(cfg.data), recorded_spec(spec), {"recorded_by": "deploy"}, facts)
     limits = build(cfg.limits)
     if cfg.dry:
@@ -106,6 +108,21 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
         None if cfg.teleop is None else TeleopSetup(plain(cfg.teleop)),
         recorder,
     )
+
+
+def _facts(cfg: Any, run: Path) -> dict[str, Any]:
+    """Return what each episode says of who planned it and where, and what its modes are called."""
+    facts = {
+        "run": str(run),
+        "checkpoint": cfg.checkpoint,
+        "checkpoint_sha256": Run.open(run).checkpoint_digest(cfg.checkpoint),
+        "execute": cfg.execute,
+        "modes": {str(number): mode.value for number, mode in enumerate(MODES)},
+    }
+    if cfg.policy_server is None:
+        return facts
+    host, port = address_of("policy_server", cfg.policy_server)
+    return {**facts, "policy_server": {"host": host, "port": port}}
 
 
 def _source(cfg: Any, run: Path, spec: EnvSpec) -> PolicySource:

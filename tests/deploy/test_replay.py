@@ -14,6 +14,7 @@ from residual_example import save_residual_run
 from robofb.config import compose
 from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN, PLAN_ROWS
 from robofb.deploy.live.policy_process import seed_of
+from robofb.deploy.live.records import MODES
 from robofb.deploy.replay import compare, replay
 from robofb.deploy.run_policy import deploy
 from robofb.errors import UserError
@@ -89,7 +90,18 @@ def test_a_policy_plans_the_same_again(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     (difference,) = replay(compose("deploy replay", [f"data={data}"]))
     assert difference.plans >= 2 and difference.same == difference.plans
-    assert "plans are the same; at most 0.00 mm" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "plans are the same; at most 0.00 mm" in said and "by other weights" not in said
+    with EpisodeStore.open(data, "a") as store:
+        meta = store[0].meta
+        assert meta["checkpoint_sha256"] == run.checkpoint_digest("best") and "policy_server" not in meta
+        assert meta["modes"]["4"] == MODES[4].value
+        store.update({0: {"meta": {"checkpoint_sha256": "0" * 64}}})
+    (difference,) = replay(compose("deploy replay", [f"data={data}"]))
+    assert difference.other_weights and difference.same == difference.plans
+    assert capsys.readouterr().out.endswith("the gripper differs 0 times, by other weights\n")
+    with pytest.raises(UserError, match="execute=1: this residual was trained to replan every 8 actions"):
+        replay(compose("deploy replay", [f"data={data}", "execute=1"]))
     with pytest.raises(UserError, match=r"episodes=1: .* holds 0 to 0"):
         replay(compose("deploy replay", [f"data={data}", "episodes=[1]"]))
 

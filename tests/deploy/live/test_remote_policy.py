@@ -22,10 +22,12 @@ from robofb.deploy.live.fake import SPEC, LinePlans, say, unsay
 from robofb.deploy.live.policy_process import NoPlanError, RunPolicy
 from robofb.deploy.live.remote_policy import RemotePlans, RemotePolicy
 from robofb.deploy.policy_server import tls_of
+from robofb.deploy.replay import replay
 from robofb.deploy.run_policy import deploy
 from robofb.deploy.teleop.web_tls import make_certificate
 from robofb.errors import UserError
 from robofb.run import Run
+from robofb.store.episodes import EpisodeStore
 
 PATIENCE_S = 60.0
 OBS = {"state": torch.zeros(1, *SPEC.obs["state"].shape)}
@@ -75,7 +77,7 @@ def obs_of(spec) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 def test_a_deployment_asks_the_server_for_its_plans(run: Run) -> None:
-    """What this untrained policy plans is refused three times in a row, wherever it plans."""
+    """What this untrained policy plans is refused three times in a row, wherever it plans, and kept."""
     with verb_server(f"run={run.path}") as (port, lines):
         word, token = lines[0].split()
         assert word == "token" and len(token) >= 32
@@ -83,11 +85,18 @@ def test_a_deployment_asks_the_server_for_its_plans(run: Run) -> None:
         words = [f"run={run.path}", "episodes=1", "realtime=true", "attended=false"]
         words += ["max_steps=1000", "patience_s=30"]  # of a loaded machine
         words += [f"policy_server=127.0.0.1:{port}", f"policy_token={run.path / 'token'}"]
-        cfg = compose("deploy", words)
+        data = run.path / "deployed"
+        cfg = compose("deploy", [*words, f"data={data}"])
         found = deploy(cfg)
         assert found.ended[0].startswith("aborted: 3 chunks in a row refused: 6D rotation")
         source = parts_of(cfg, run.path, RunPolicy(run.path).make().agent.policy.spec).policy.source
         assert isinstance(source, RemotePolicy) and source.checkpoint == run.checkpoint_digest("best")
+        with EpisodeStore.open(data) as store:
+            facts = store[0].meta
+        assert facts["policy_server"] == {"host": "127.0.0.1", "port": port}
+        assert facts["run"] == str(run.path) and facts["checkpoint_sha256"] == run.checkpoint_digest("best")
+        (difference,) = replay(compose("deploy replay", [f"data={data}"]))
+        assert difference.plans >= 2 and difference.same == difference.plans and not difference.other_weights
         (run.path / "token").write_text("a word that nobody says")
         with pytest.raises(UserError, match=f"policy_server=127.0.0.1:{port}: wrong token"):
             deploy(cfg)
