@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 from chromium import CHROMIUM, FLAGS
+from deployed_example import write_deployed
 from episode_examples import SPEC, make_episode
 from scripted_dataset import task_scene, write_dataset
 
@@ -193,3 +194,42 @@ def test_a_person_plays_marks_and_saves_in_the_browser(browser, path):
         assert faults == []
     meta = EpisodeStore.open(path)[0].meta
     assert meta["bottlenecks"] == [{"step": player.step, "by": "person", "why": "peg meets hole"}]
+
+
+def test_a_deployment_shows_who_drove_what_was_seen_and_what_the_gate_did(server, tmp_path):
+    """Steps 8 to 13 are a person's; a plan is no curve and no pose, and does no harm."""
+    with EpisodeStore.open(write_deployed(tmp_path / "d")) as store:
+        page = Page(server, Session(store), None, "no task 'line'")
+        assert not any("deploy_plan" in group for group in page._groups)
+        assert page.pictures["image_front"].image.shape == (24, 32, 3)
+        np.testing.assert_array_equal(page.pictures["image_front"].image[0, 0], [200, 128, 128])
+        assert "modes 3: policy" in page._facts.content and "modes 4: human" in page._facts.content
+        for step, acts in ((0, "policy"), (7, "policy"), (8, "intervention"), (14, "policy")):
+            page.session.player.seek(step)
+            page.refresh()
+            assert f"{acts} acts" in page._status.content
+        for quantity, at_10 in (("mode", 4), ("chunks_passed", 10), ("chunks_clamped", 5)):
+            page._curves[0][0].value = f"deploy_facts {quantity}"
+            page.session.player.seek(10)
+            page.refresh()
+            assert f"{quantity} {at_10}<" in page._curves[0][1].content
+            assert "<title>intervention</title>" in page._curves[0][1].content
+        assert "no task" in page._note.content
+    server.gui.reset()
+    server.scene.reset()
+
+
+@pytest.mark.slow
+def test_a_deployment_is_played_in_the_browser(browser, tmp_path):
+    with local_server(PORT) as server, EpisodeStore.open(write_deployed(tmp_path / "d")) as store:
+        page = Page(server, Session(store), None, "no task 'line'")
+        faults = []
+        browser.on("pageerror", lambda error: faults.append(str(error)))
+        browser.goto(f"http://{HOST}:{server.get_port()}")
+        until(page, browser, shows(browser, "line · episode 0 of 1 .* step 0 of 20 .* policy acts"))
+        until(page, browser, lambda: browser.locator("img[src^='blob:'], img[src^='data:image']").count())
+        press(browser, "play / pause")
+        until(page, browser, lambda: page.session.player.step == 9, elapsed_s=0.02)
+        until(page, browser, shows(browser, "step 9 of 20 .* intervention acts"))
+        until(page, browser, shows(browser, "step 20 of 20 .* the end"), elapsed_s=0.02)
+        assert faults == []

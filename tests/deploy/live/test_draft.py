@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from deployed_example import drafted, tick
 from live_parts import SPEC
 
 from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN, PLAN_ROWS, Draft, recorded_spec
-from robofb.deploy.live.records import MODES, tick_dtype
+from robofb.deploy.live.records import MODES
 from robofb.deploy.live.records import PLAN as PLAN_DTYPE
 from robofb.deploy.modes import Mode
 from robofb.store.checks import check_episode
 from robofb.types import SOURCE_HUMAN, SOURCE_INTERVENTION, SOURCE_POLICY
-
-NUM_STATE = 13
-DOWN = (0.0, 1.0, 0.0, 0.0)
-
-
-def tick(time_s: float, x: float | None, mode: Mode = Mode.POLICY, **more: object) -> np.void:
-    """Return a tick at which the set-point (x, 0, 0.2), pointing down, was sent."""
-    row = np.zeros((), tick_dtype(NUM_STATE))
-    row["time_s"] = row["wall_s"] = time_s
-    row["mode"] = MODES.index(mode)
-    row["state"] = time_s
-    row["pose"] = (0.4, 0.0, 0.2, *DOWN, -1.0)
-    row["sent"] = np.nan if x is None else (x, 0.0, 0.2, *DOWN, 1.0)
-    row["observed_s"] = np.nan
-    for name, value in more.items():
-        row[name] = value
-    return row[()]
-
-
-def drafted(ticks: list[np.void]) -> Draft:
-    draft = Draft(recorded_spec(SPEC))
-    acting = (MODES.index(Mode.POLICY), MODES.index(Mode.HUMAN))
-    for each in ticks:
-        draft.add(each, int(each["mode"]) in acting, {})
-    return draft
 
 
 def test_an_action_is_what_was_sent_last_before_the_next_step() -> None:
