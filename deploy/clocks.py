@@ -81,7 +81,7 @@ def clock_finding(
     clock = clock_of(stamps, arrived_s)
     p99_s, worst_s = clock.late_s
     detail = (
-        f"it gains {100 * clock.drift:.3f} % (+- {100 * clock.drift_error:.3f}), "
+        f"it gains {round(100 * clock.drift, 3) + 0.0:.3f} % (+- {100 * clock.drift_error:.3f}), "
         f"stamps arrive up to {1000 * worst_s:.1f} ms late, p99 {1000 * p99_s:.1f}"
     )
     if abs(clock.drift) - clock.drift_error > most_drift:

@@ -36,6 +36,7 @@ def test_what_lateness_explains_is_no_drift() -> None:
     ("stamps", "status", "detail"),
     [
         (HERE_S - 90.0, OK, "it gains 0.000 % (+- 0.000), stamps arrive up to 0.0 ms late, p99 0.0"),
+        ((1.0 - 1e-9) * HERE_S, OK, "it gains 0.000 %"),
         (1.005 * HERE_S, OK, "it gains 0.500 %"),
         (1.05 * HERE_S, BROKEN, "it gains 5.000 %"),
         (0.95 * HERE_S, BROKEN, "it gains -5.000 %"),
