@@ -28,8 +28,8 @@ def examined(monkeypatch: pytest.MonkeyPatch, arm: IdealArm, *words: str) -> dic
 
 
 def test_a_sound_arm_is_found_sound_and_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = JointedArm(force_n=(0.0, 3.0, 4.0))
-    found = examined(monkeypatch, arm)
+    arm = IdealArm(force_n=(0.0, 3.0, 4.0))
+    found = examined(monkeypatch, arm, NO_JOINTS)
     assert {finding.status for finding in found.values()} == {OK}
     assert arm.commands == [] and found["force"].detail == "5.0 N"
     assert "at [0.480, 0.000, 0.220] m, tilted by 0.00 rad" in found["tool"].detail
@@ -51,8 +51,8 @@ def test_joints_that_have_no_room_or_are_not_the_arms_are_said(monkeypatch: pyte
 
 
 def test_it_moves_a_little_only_where_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = JointedArm()
-    found = examined(monkeypatch, arm, "move=true")
+    arm = IdealArm()
+    found = examined(monkeypatch, arm, "move=true", NO_JOINTS)
     assert found["motion"].status == OK and "went up 10.0 mm of 10" in found["motion"].detail
     heights = [target.pose.position_m[2] for target in arm.commands]
     assert max(heights) == pytest.approx(HOME.position_m[2] + 0.01, abs=1e-4) and arm.stops == 1
@@ -77,7 +77,7 @@ def test_what_is_wrong_is_said_and_nothing_moves(
 def test_an_arm_whose_stamp_stands_still_has_neither_stream_nor_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = examined(monkeypatch, IdealArm(frozen=True))
+    found = examined(monkeypatch, IdealArm(frozen=True), NO_JOINTS)
     assert [each for each, finding in found.items() if finding.status == BROKEN] == ["stream", "clock"]
     assert found["clock"].detail == "it stands still"
 
