@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import cv2
 import pytest
 from mjpeg_peer import MjpegPeer
+from numbered_scene import SIZE_PX, counting, numbered_task
 from omegaconf import OmegaConf
 from v4l2_stand_in import V4l2StandIn
 
@@ -17,7 +18,10 @@ from robofb.build import build
 from robofb.deploy.cameras import opencv
 from robofb.deploy.cameras.camera import Camera
 from robofb.deploy.cameras.packages import load_realsense
+from robofb.deploy.cameras.sim import SimCamera, View
 from robofb.deploy.cameras.synthetic import numbered_picture
+from robofb.deploy.ring import Ring
+from robofb.deploy.scene import SCENE
 from robofb.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "camera"
@@ -99,10 +103,19 @@ def _synthetic(folder: Path) -> Iterator[Made]:
         yield Made(camera, lambda: setattr(camera, "lose_at", 0))
 
 
+@contextmanager
+def _sim(folder: Path) -> Iterator[Made]:
+    with closing(Ring(SCENE)) as states, counting(states) as over:
+        view = View(states, *SIZE_PX)
+        with closing(SimCamera("front", numbered_task(), view, fps=100.0, timeout_s=0.5)) as camera:
+            yield Made(camera, over.set)
+
+
 MAKERS: dict[str, Callable[[Path], AbstractContextManager[Made]]] = {
     "opencv": _opencv,
     "http": _http,
     "file": _file,
     "realsense": _realsense,
+    "sim": _sim,
     "synthetic": _synthetic,
 }

@@ -26,12 +26,14 @@ class Frame(NamedTuple):
         captured_s: when, by `time.monotonic`, as near to the exposure as the camera's class says.
         sequence: rises with every picture, over reconnections too; gaps are pictures that were missed.
         digest: CRC-32 of the pixels: equal where the picture is.
+        rendered: without a sensor's noise: a scene that stands still gives the same pixels.
     """
 
     image: np.ndarray
     captured_s: float
     sequence: int
     digest: int
+    rendered: bool = False
 
 
 @runtime_checkable

@@ -13,12 +13,13 @@ class Freshness:
 
     A frame is no news where its sequence or its stamp has not risen. Nor is it where the pixels have been the
     same `repeats` times in a row: the age then counts from the first of these pictures, and grows until
-    the pixels change. Sensors have noise, so that even a scene at rest never gives the same pixels twice.
+    the pixels change. Sensors have noise, so that even a scene at rest never gives the same pixels twice; of
+    a rendered frame, which has none, sequence and stamp alone tell.
 
     Args:
         name: of the camera.
         repeats: so many repetitions in a row are a fault. 1 suits every sensor: a picture that came twice
-            by itself only ages by a period. None: pixels may stay, as where a scene is rendered.
+            by itself only ages by a period.
 
     Attributes:
         why: in words, what is wrong with the newest frame; empty where nothing is.
@@ -27,10 +28,10 @@ class Freshness:
         UserError: `repeats` below 1.
     """
 
-    def __init__(self, name: str, repeats: int | None = 1) -> None:
-        if repeats is not None and repeats < 1:
-            raise UserError(f"repeats={repeats}: needs at least 1, or null")
-        self.name, self.repeats = name, math.inf if repeats is None else repeats
+    def __init__(self, name: str, repeats: int = 1) -> None:
+        if repeats < 1:
+            raise UserError(f"repeats={repeats}: needs at least 1")
+        self.name, self.repeats = name, repeats
         self.why = "no picture has come"
         self._sequence: float = -math.inf
         self._captured_s = self._first_s = -math.inf  # of the newest frame, and of the first with its pixels
@@ -44,7 +45,7 @@ class Freshness:
             self.why = "no new frame"
             return
         self._sequence, self._captured_s = frame.sequence, captured_s
-        if frame.digest == self._digest:
+        if frame.digest == self._digest and not frame.rendered:
             self._repeated += 1
         else:
             self._digest, self._first_s, self._repeated = frame.digest, captured_s, 0

@@ -12,15 +12,15 @@ from typing import Protocol
 import numpy as np
 
 from robofb.deploy.arms.arm import ArmError
-from robofb.deploy.cameras.camera import Frame
 from robofb.deploy.cameras.freshness import Freshness
 from robofb.deploy.controller import Controller
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.bench import Bench
 from robofb.deploy.live.process import Life, Pace, attacher
-from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, row_of, text
+from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, frame_in, row_of, text
 from robofb.deploy.modes import Ask, Mode
 from robofb.deploy.ring import Ring
+from robofb.deploy.scene import tell
 from robofb.deploy.tick import Arrived, Chunk, Tick
 from robofb.deploy.timeline import Timeline
 from robofb.deploy.watch import Watch
@@ -30,7 +30,6 @@ from robofb.types import TeleopCommand
 BRAKE_S = 3.0  # in which the arm must have come to rest when all ends
 RECONNECT_S = 1.0
 _COUNTS_EVERY = 10  # ticks
-_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
 
 class Place(Protocol):
@@ -124,12 +123,13 @@ class ArmLoop:
         attach = attacher(stack)
         self._ticks, self._counts = attach(addresses.ticks), attach(addresses.counts)
         self._plans, self._commands = attach(addresses.plans), attach(addresses.commands)
-        self._orders = attach(addresses.orders)
+        self._orders, self._scene = attach(addresses.orders), attach(addresses.scene)
         self._glances = {name: attach(address) for name, address in addresses.glances.items()}
         self._freshness = {name: Freshness(name) for name in addresses.glances}
         self._plan_number = self._order_number = self._sent = self._ticked = self._steps = 0
         self._command_number = 0
-        self._episode = -1
+        self._episode = self._coming = -1
+        self._begun_s = float("-inf")
         self._state: np.ndarray | None = None
         self._connected_s = float("-inf")
         self.quit = False
@@ -140,6 +140,8 @@ class ArmLoop:
         asks = self._obey()
         if self.controller.mode is Mode.DISARMED:
             self._reconnect(began_s)
+        if self._coming != self._episode and self._is_seen(began_s):
+            self._episode = self._coming
         now_s = self.bench.now_s()
         is_step = self._sent % self._steps_every == 0
         arrived = self._arrived(asks, began_s)
@@ -171,13 +173,23 @@ class ArmLoop:
             if kind == "ask":
                 asks.append(Ask(what))
             elif kind == "begin":
-                self._episode, self._sent, self._steps = int(order["episode"]), 0, 0
+                self._coming, self._sent, self._steps = int(order["episode"]), 0, 0
                 self.bench.begin(int(order["seed"]))
+                self._begun_s = time.monotonic()
             elif kind == "end":
-                self._episode = -1
+                self._episode = self._coming = -1
             elif kind == "quit":
                 self.quit = True
         return asks
+
+    def _is_seen(self, now_s: float) -> bool:
+        """Return whether every camera has shown the scene as it was set up for the episode that begins.
+
+        What shows the one before it would be taken for this one's. A camera that is late is judged as any is.
+        """
+        newest = [ring.latest() for ring in self._glances.values()]
+        seen = all(each is not None and each.value["captured_s"] > self._begun_s for each in newest)
+        return seen or now_s - self._begun_s > self.setup.watch.frozen_s
 
     def _reconnect(self, now_s: float) -> None:
         """Open a lost link again; nobody arms the arm but a person."""
@@ -222,14 +234,14 @@ class ArmLoop:
         for name, freshness in self._freshness.items():
             record = self._glances[name].latest()
             if record is not None:
-                glance = record.value
-                captured_s, sequence = float(glance["captured_s"]), int(glance["sequence"])
-                freshness.see(Frame(_NO_IMAGE, captured_s, sequence, int(glance["digest"])), now_s)
+                freshness.see(frame_in(record.value), now_s)
             ages.append(freshness.age_s(now_s))
         return max(ages, default=0.0)
 
     def _publish(self, tick: Tick, arrived: Arrived, is_step: bool, began_s: float) -> None:
-        """Say what happened."""
+        """Say what happened, and how a simulated scene stands now."""
+        if len(numbers := self.bench.scene()):
+            tell(self._scene, numbers, time.monotonic())
         state = tick.state
         if state is not None and (is_step or self._state is None):
             self._state = self.bench.observe(state)

@@ -12,6 +12,7 @@ from robofb.deploy.arms.arm import ArmState, RobotArm
 from robofb.deploy.arms.sim import SimArm
 from robofb.deploy.limits import Limits
 from robofb.deploy.pose import columns_of
+from robofb.deploy.scene import MOST_NUMBERS, numbers_of
 from robofb.deploy.tool_target import ACTION_NAMES
 from robofb.errors import UserError
 from robofb.types import ArraySpec, EnvSpec
@@ -42,6 +43,10 @@ class Bench(Protocol):
 
     def verdict(self) -> str:
         """Return "success" or "failure" where the task itself says that the episode is over; else ""."""
+        ...
+
+    def scene(self) -> np.ndarray:
+        """Return the numbers (n,) that pictures of a simulated scene hang on; none of a real one."""
         ...
 
 
@@ -81,15 +86,26 @@ class RealBench:
         """Return nothing: a person says it."""
         return ""
 
+    def scene(self) -> np.ndarray:
+        """Return nothing: cameras see it."""
+        return np.zeros(0)
+
 
 class SimBench:
     """A simulated task, which goes by its own clock: it stands still while nobody commands.
 
     Args:
         arm: the caller closes it.
+
+    Raises:
+        UserError: its scene has more numbers than can be told to cameras.
     """
 
     def __init__(self, arm: SimArm) -> None:
+        if (count := len(numbers_of(arm.env.engine))) > MOST_NUMBERS:
+            raise UserError(
+                f"task {arm.env.spec.task}: its scene has {count} numbers, more than {MOST_NUMBERS}"
+            )
         self.arm: RobotArm = arm
         self.dt_s, self._sim = arm.dt_s, arm
         self._before_s = 0.0
@@ -113,6 +129,10 @@ class SimBench:
         if step is None or not bool(step.done[0]):
             return ""
         return "success" if bool(step.info["success"][0]) else "failure"
+
+    def scene(self) -> np.ndarray:
+        """Return how the world stands now, within a control step as well."""
+        return numbers_of(self._sim.env.engine)
 
 
 SEEN = (

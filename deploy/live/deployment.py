@@ -89,7 +89,8 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
     if set(sizes) != set(cfg.cameras):
         raise UserError(
             f"the policy sees cameras {', '.join(sorted(sizes)) or 'none'}; here are "
-            f"{', '.join(sorted(cfg.cameras)) or 'none'}: say camera=... and cameras.<name>"
+            f"{', '.join(sorted(cfg.cameras)) or 'none'}: say camera=... (camera=sim for arm=sim) and "
+            "cameras.<name>"
         )
     cameras = {name: CameraSetup(name, plain(cfg.cameras[name]), *size) for name, size in sizes.items()}
     recorder = None

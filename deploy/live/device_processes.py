@@ -13,6 +13,7 @@ import numpy as np
 from robofb.build import build
 from robofb.deploy.cameras.camera import Camera, CameraLostError
 from robofb.deploy.cameras.fitting import fitted
+from robofb.deploy.cameras.sim import View
 from robofb.deploy.live.process import Life, Pace, attacher
 from robofb.deploy.live.records import MODES, Addresses, said
 from robofb.deploy.ring import Ring
@@ -39,9 +40,10 @@ class CameraSetup:
     height: int
     width: int
 
-    def make(self) -> Camera:
-        """Return the camera, not connected."""
-        camera: Camera = build(self.camera, self.name)
+    def make(self, scene: Ring) -> Camera:
+        """Return the camera, not connected; one that has a `view` looks at a simulated `scene`."""
+        shown = {"view": View(scene, self.height, self.width)} if "view" in self.camera else {}
+        camera: Camera = build({**self.camera, **shown}, self.name)
         return camera
 
 
@@ -53,7 +55,7 @@ def run_camera(setup: CameraSetup, addresses: Addresses, parent: int) -> None:
         life.begin()
         frames, glances = attach(addresses.frames[setup.name]), attach(addresses.glances[setup.name])
         try:
-            camera = stack.enter_context(closing(setup.make()))
+            camera = stack.enter_context(closing(setup.make(attach(addresses.scene))))
             camera.connect()
         except UserError as error:
             life.last_word(str(error))
@@ -71,6 +73,7 @@ def run_camera(setup: CameraSetup, addresses: Addresses, parent: int) -> None:
                 "sequence": done + frame.sequence,
                 "captured_s": frame.captured_s,
                 "digest": frame.digest,
+                "rendered": frame.rendered,
             }
             frames.write(**facts, image=fitted(frame.image, setup.height, setup.width))
             glances.write(**facts)

@@ -27,6 +27,7 @@ from robofb.deploy.live.policy_process import PolicySetup, PolicySource
 from robofb.deploy.live.recorder_process import RecordSetup
 from robofb.deploy.live.session import Parts
 from robofb.deploy.pose import columns_of
+from robofb.deploy.ring import Ring
 from robofb.deploy.watch import Watch
 from robofb.errors import DeviceLostError
 from robofb.types import Obs, TeleopCommand
@@ -181,7 +182,7 @@ class SaidCameraSetup(CameraSetup):
 
     folder: Path = field(default_factory=Path)
 
-    def make(self) -> SaidCamera:
+    def make(self, scene: Ring) -> SaidCamera:
         """Return it."""
         return SaidCamera(self.name, self.folder)
 

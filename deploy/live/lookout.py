@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robofb.deploy.cameras.camera import Frame
 from robofb.deploy.cameras.freshness import Freshness
-from robofb.deploy.live.records import Addresses, pose_of
+from robofb.deploy.live.records import Addresses, frame_in, pose_of
 from robofb.deploy.pose import Pose
 from robofb.deploy.ring import Record, Ring
 
@@ -146,8 +145,7 @@ class Lookout:
             return None
         value, freshness = record.value, self._freshness[name]
         image = np.ascontiguousarray(value["image"].transpose(1, 2, 0))
-        captured_s, sequence = float(value["captured_s"]), int(value["sequence"])
-        freshness.see(Frame(image, captured_s, sequence, int(value["digest"])), now_s)
+        freshness.see(frame_in(value, image), now_s)
         return Picture(image, freshness.age_s(now_s))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
 
-from robofb.deploy.live.records import text
+from robofb.deploy.live.records import LAST_WORD, text
 from robofb.deploy.ring import Ring
 
 BEAT_S = 0.05
@@ -52,7 +52,7 @@ class Life:
 
     def last_word(self, word: str) -> None:
         """Say why this process gives up."""
-        self._beats.write(at_s=time.monotonic(), word=text(word))
+        self._beats.write(at_s=time.monotonic(), word=text(word, LAST_WORD))
 
     def _end(self, *_: object) -> None:
         self._ended = True

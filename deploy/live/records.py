@@ -8,18 +8,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from robofb.deploy.cameras.camera import Frame
 from robofb.deploy.modes import Mode
 from robofb.deploy.pose import Pose
 from robofb.deploy.ring import Ring
 from robofb.deploy.safety import ACTION_DIM
+from robofb.deploy.scene import SCENE
 
 MOST_ACTIONS = 64
 MOST_JOINTS = 8
 TEXT = 160  # bytes of a reason
+LAST_WORD = 400
 MODES = tuple(Mode)
 VERDICTS = ("", "success", "failure")  # of the task itself
 
-BEAT = np.dtype([("at_s", "f8"), ("word", f"S{TEXT}")])
+BEAT = np.dtype([("at_s", "f8"), ("word", f"S{LAST_WORD}")])
 """A process lives: when by `time.monotonic`, and its last word where it gives up."""
 
 PLAN = np.dtype(
@@ -41,8 +44,10 @@ COMMAND = np.dtype(
 ORDER = np.dtype([("kind", "S8"), ("what", "S16"), ("episode", "i8"), ("seed", "i8"), ("reason", f"S{TEXT}")])
 """What the supervisor wants done: kind "ask" (what: an `Ask`), "begin", "end" (what: a label), "quit"."""
 
-GLANCE = np.dtype([("sequence", "i8"), ("captured_s", "f8"), ("digest", "u8")])
+GLANCE = np.dtype([("sequence", "i8"), ("captured_s", "f8"), ("digest", "u8"), ("rendered", "u1")])
 """What a controller must know of a picture."""
+
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
 RECORDED = np.dtype([("episode", "i8"), ("saved", "u1"), ("word", f"S{TEXT}")])
 """What became of an episode's recording: why it was not saved, else where."""
@@ -91,9 +96,15 @@ def frame_dtype(height: int, width: int) -> np.dtype:
     )
 
 
-def text(value: str) -> bytes:
+def frame_in(glance: Any, image: np.ndarray = _NO_IMAGE) -> Frame:
+    """Return the frame that a record of dtype `GLANCE`, or one with its fields, tells of."""
+    captured_s, sequence = float(glance["captured_s"]), int(glance["sequence"])
+    return Frame(image, captured_s, sequence, int(glance["digest"]), bool(glance["rendered"]))
+
+
+def text(value: str, most: int = TEXT) -> bytes:
     """Return what fits into a record of a reason."""
-    return value.encode("utf-8", "replace")[:TEXT]
+    return value.encode("utf-8", "replace")[:most]
 
 
 def said(value: bytes) -> str:
@@ -121,6 +132,7 @@ class Addresses(NamedTuple):
         commands: the person's device's.
         orders: the supervisor.
         recorded: the recorder.
+        scene: the arm's process, of a simulated arm.
         glances, frames: each camera's own process.
         beats: by the name of the process.
     """
@@ -131,6 +143,7 @@ class Addresses(NamedTuple):
     commands: Any
     orders: Any
     recorded: Any
+    scene: Any
     glances: dict[str, Any]
     frames: dict[str, Any]
     beats: dict[str, Any]
@@ -149,7 +162,7 @@ class Rings:
         self.ticks = Ring(tick_dtype(num_state), 1024)
         self.counts, self.plans = Ring(COUNTS, 4), Ring(PLAN, 64)
         self.commands, self.orders = Ring(COMMAND, 64), Ring(ORDER, 256)
-        self.recorded = Ring(RECORDED, 64)
+        self.recorded, self.scene = Ring(RECORDED, 64), Ring(SCENE, 64)
         self.glances = {name: Ring(GLANCE, 64) for name in cameras}
         self.frames = {name: Ring(frame_dtype(*size), 16) for name, size in cameras.items()}
         self.beats = {name: Ring(BEAT, 4) for name in processes}
@@ -164,6 +177,7 @@ class Rings:
             self.commands.address,
             self.orders.address,
             self.recorded.address,
+            self.scene.address,
             _addresses(self.glances),
             _addresses(self.frames),
             _addresses(self.beats),
@@ -171,7 +185,15 @@ class Rings:
 
     def close(self) -> None:
         """Take them away; safe twice."""
-        for ring in (self.ticks, self.counts, self.plans, self.commands, self.orders, self.recorded):
+        for ring in (
+            self.ticks,
+            self.counts,
+            self.plans,
+            self.commands,
+            self.orders,
+            self.recorded,
+            self.scene,
+        ):
             ring.close()
         for group in (self.glances, self.frames, self.beats):
             for ring in group.values():

@@ -59,7 +59,7 @@ class Renderer:
                 "(on Debian or Ubuntu: apt install libegl1 libegl-mesa0 libgl1-mesa-dri)"
             ) from error
         self._data = mujoco.MjData(self._model)
-        self._shown = ("qpos", "mocap_pos", "mocap_quat") if engine.model.nmocap else ("qpos",)
+        self._shown = shown_fields(engine.model)
 
     def frame(self, world: int, camera: str = "front") -> np.ndarray:
         """Return what a camera sees of one world, (H, W, 3) uint8 RGB.
@@ -96,6 +96,11 @@ class Renderer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def shown_fields(model: mujoco.MjModel) -> tuple[str, ...]:
+    """Return the fields of a world's state that a picture of it hangs on."""
+    return ("qpos", "mocap_pos", "mocap_quat") if model.nmocap else ("qpos",)
 
 
 def check_camera(model: mujoco.MjModel, name: str) -> None:

@@ -31,11 +31,11 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_config_sets_everything(name: str) -> None:
-    (entry,) = OmegaConf.load(CONFIGS / f"{name}.yaml").cameras.values()
-    for missing in OmegaConf.missing_keys(entry):
-        entry[missing.rpartition(".")[2]] = "http://x/"
-    taken = inspect.signature(type(build(entry, "front"))).parameters
-    assert set(entry) == {"_target_", "_partial_", *taken} - {"name"}
+    for entry in OmegaConf.load(CONFIGS / f"{name}.yaml").cameras.values():
+        for missing in OmegaConf.missing_keys(entry):
+            entry[missing.rpartition(".")[2]] = "http://x/"
+        taken = inspect.signature(type(build(entry, "front"))).parameters
+        assert set(entry) == {"_target_", "_partial_", *taken} - {"name"}
 
 
 def test_constructing_opens_nothing(made: Made) -> None:

@@ -52,11 +52,13 @@ def test_same_pixels_with_new_stamps_are_no_news_after_so_many_repetitions() -> 
     assert fresh.age_s(0.6) == pytest.approx(0.0) and fresh.why == ""
 
 
-def test_pixels_may_stay_where_repetitions_are_no_fault() -> None:
-    fresh = Freshness("front", repeats=None)
+def test_a_rendered_scene_may_stand_still_but_not_its_stamp() -> None:
+    fresh = Freshness("front")
     for number in range(1000):
-        fresh.see(frame(number, number / 10, 1), number / 10)
-    assert fresh.age_s(100.0) == pytest.approx(0.1)
+        fresh.see(frame(number, number / 10, 1)._replace(rendered=True), number / 10)
+    assert fresh.age_s(100.0) == pytest.approx(0.1) and fresh.why == ""
+    fresh.see(frame(1000, 99.9, 2)._replace(rendered=True), 100.5)  # its stamp does
+    assert fresh.age_s(100.5) == pytest.approx(0.6) and fresh.why == "no new frame"
 
 
 def test_a_stamp_from_the_future_hides_no_frozen_stream() -> None:

@@ -201,6 +201,7 @@ def test_a_dataset_without_what_the_policy_sees_is_refused(
 
 def test_a_simulated_arm_goes_by_its_task(tmp_path: Path) -> None:
     said = ["arm=sim", "task=one_leg_insert", "teleop=gamepad", f"out={tmp_path / 'data'}", "episodes=1"]
+    said += ["camera=sim", "image_size=[24,32]", "abort_s=20"]
     outcome = collect(tmp_path, Script(attempt(tmp_path, 4, "success"), PATIENCE_S), *said)
     assert (outcome.kept, outcome.total) == (1, 1)
     with EpisodeStore.open(tmp_path / "data") as store:
@@ -209,6 +210,10 @@ def test_a_simulated_arm_goes_by_its_task(tmp_path: Path) -> None:
         episode = store[0]
         height = episode.obs["state"][:, state.names.index("ee_pos_base_z")]
         assert height[-1] > height[0] and (episode.source == SOURCE_HUMAN).all()
+        for name in ("front", "wrist"):
+            images = episode.obs[f"image_{name}"]
+            assert images.shape == (len(episode) + 1, 3, 24, 32) and images.std() > 10
+            assert (images[0] != images[-1]).any()
 
 
 @pytest.mark.parametrize(
