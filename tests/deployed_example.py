@@ -16,6 +16,7 @@ from robofb.store.episodes import EpisodeStore
 from robofb.types import EnvSpec
 
 NUM_STATE = 13
+HERE = Path()
 DOWN = (0.0, 1.0, 0.0, 0.0)
 _ACTING = (MODES.index(Mode.POLICY), MODES.index(Mode.HUMAN))
 
@@ -34,9 +35,11 @@ def tick(time_s: float, x: float | None, mode: Mode = Mode.POLICY, **more: objec
     return row[()]
 
 
-def drafted(ticks: Iterable[np.void], spec: EnvSpec | None = None, **pictures: np.ndarray) -> Draft:
-    """Return the draft of an episode; each row has the same pictures."""
-    draft = Draft(spec or recorded_spec(SPEC))
+def drafted(
+    ticks: Iterable[np.void], spec: EnvSpec | None = None, folder: Path = HERE, **pictures: np.ndarray
+) -> Draft:
+    """Return the draft of an episode; each row has the same pictures, which are kept in a folder."""
+    draft = Draft(spec or recorded_spec(SPEC), folder)
     for each in ticks:
         draft.add(each, int(each["mode"]) in _ACTING, pictures)
     return draft
@@ -53,7 +56,7 @@ def write_deployed(path: Path) -> Path:
     ]
     picture = np.full((3, 24, 32), 128, np.uint8)
     picture[0] = 200  # reddish
-    draft = drafted(ticks, spec, image_front=picture)
+    draft = drafted(ticks, spec, path.parent, image_front=picture)
     for step in (0, 4, 14):
         plan = np.zeros((), PLAN)
         plan["observed_s"], plan["count"], plan["actions"][:8, 0] = 0.1 * step, 8, 0.4

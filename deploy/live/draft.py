@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robofb.deploy.live.records import MODES, MOST_JOINTS, pose_of
+from robofb.deploy.live.spool import Spool
 from robofb.deploy.modes import Mode
 from robofb.deploy.pose import columns_of
 from robofb.deploy.safety import ACTION_DIM
+from robofb.normalize import is_image
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY, ArraySpec, EnvSpec, Episode
 
 PLAN, FACTS = "deploy_plan", "deploy_facts"
@@ -48,20 +51,22 @@ class Draft:
     """Rows of an episode, one a control step in which the arm was driven.
 
     Where it stood in between, the row that nobody acted on gives way to the one on which somebody did. An
-    episode begins at home: what was done before the arm went there is no part of it.
+    episode begins at home: what was done before the arm went there is no part of it. Pictures are on disk.
 
     Args:
         spec: see `recorded_spec`; it may lack what only a policy's deployment has.
+        folder: of the dataset, on whose disk pictures wait.
         human_source: what a person's steps are labelled.
 
     Attributes:
         broken: why it cannot be kept; empty where it can.
     """
 
-    def __init__(self, spec: EnvSpec, human_source: int = SOURCE_INTERVENTION) -> None:
+    def __init__(self, spec: EnvSpec, folder: Path, human_source: int = SOURCE_INTERVENTION) -> None:
         self.spec, self._human_source = spec, human_source
         self.broken = ""
         self._rows: list[dict[str, np.ndarray]] = []
+        self._pictures = {key: Spool(folder, array) for key, array in spec.obs.items() if is_image(array)}
         self._times: list[float] = []
         self._actions: list[np.ndarray] = []
         self._sources: list[int] = []
@@ -80,8 +85,12 @@ class Draft:
         self._plans[float(plan["observed_s"])] = plan
 
     def add(self, tick: np.void, acting: bool, pictures: Mapping[str, np.ndarray]) -> None:
-        """Take in a tick; `pictures` where a control step begins with it and the arm is driven."""
-        if self._over:
+        """Take in a tick; `pictures` where a control step begins with it and the arm is driven.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._over or self.broken:
             return
         wall_s = float(tick["wall_s"])
         period_s = 0.0 if self._wall_s is None else wall_s - self._wall_s
@@ -90,6 +99,7 @@ class Draft:
         if int(tick["mode"]) == _HOMING:
             for kept in (self._rows, self._times, self._actions, self._sources):
                 kept.clear()
+            self.close()
         if not acting:
             self._live = False
         elif tick["is_step"]:
@@ -99,7 +109,7 @@ class Draft:
             self._sent = tick["sent"].copy()
 
     def made(self, success: bool, facts: Mapping[str, Any]) -> Episode:
-        """Return the episode; its last action is paid where it succeeded."""
+        """Return the episode; its last action is paid where it succeeded. Its pictures stay on disk."""
         steps = len(self)
         for row, time_s in zip(self._rows, self._times, strict=True):
             if time_s in self._plans:
@@ -107,7 +117,7 @@ class Draft:
         reward = np.zeros(steps, np.float32)
         reward[-1] = float(success)
         return Episode(
-            obs={key: np.stack([row[key] for row in self._rows[: steps + 1]]) for key in self.spec.obs},
+            obs={key: self._column(key, steps + 1) for key in self.spec.obs},
             action=np.stack(self._actions).astype(self.spec.action.dtype),
             reward=reward,
             terminated=True,
@@ -117,23 +127,43 @@ class Draft:
             meta=dict(facts),
         )
 
+    def fail(self, why: str) -> None:
+        """Know that it cannot be kept, and let its pictures go."""
+        self.broken = self.broken or why
+        self.close()
+
+    def close(self) -> None:
+        """Let pictures go that are in no episode; safe twice."""
+        for spool in self._pictures.values():
+            spool.close()
+
+    def _column(self, key: str, count: int) -> np.ndarray:
+        """Return the first rows (count, ...) of an observation."""
+        if key in self._pictures:
+            return self._pictures[key].rows(count)
+        return np.stack([row[key] for row in self._rows[:count]])
+
     def _begin_step(self, tick: np.void, pictures: Mapping[str, np.ndarray]) -> None:
         """Close the step before this one, and begin a row."""
-        row = self._row(tick, pictures)
+        row = self._row(tick)
         if self._live and self._sent is not None:
             self._actions.append(_action(self._sent))
             self._sources.append(self._source)
         elif self._rows:
             self._rows.pop()
             self._times.pop()
+            for spool in self._pictures.values():
+                spool.drop_last()
+        for key, spool in self._pictures.items():
+            spool.append(pictures[key])
         self._rows.append(row)
         self._times.append(float(tick["time_s"]))
         self._source = SOURCE_POLICY if int(tick["mode"]) == _POLICY else self._human_source
         self._live, self._longest = True, [0.0, 0.0]
 
-    def _row(self, tick: np.void, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _row(self, tick: np.void) -> dict[str, np.ndarray]:
         """Return what was seen at a tick, and what happened in the step before it."""
-        row = {"state": tick["state"].copy(), **pictures}
+        row = {"state": tick["state"].copy()}
         row[PLAN] = np.zeros((PLAN_ROWS, ACTION_DIM), np.float32)
         followed_s = float(tick["observed_s"])
         age_s = float(tick["time_s"]) - followed_s if math.isfinite(followed_s) else -1.0

@@ -20,6 +20,7 @@ from robofb.deploy.live.records import MODES, Addresses, said, text
 from robofb.deploy.modes import Mode
 from robofb.deploy.ring import Ring
 from robofb.errors import UserError
+from robofb.store.atomic import explain
 from robofb.store.continuation import open_or_create
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, EnvSpec, Episode
@@ -118,8 +119,8 @@ class Recorder:
             self.quit = self.quit or kind == "quit"
         for record in self._ticks.since(self._number):
             missed, self._number = record.number - self._number - 1, record.number
-            for draft in self._drafts.values():
-                draft.broken = draft.broken or (f"{missed} ticks were missed" if missed else "")
+            for draft in self._drafts.values() if missed else ():
+                draft.fail(f"{missed} ticks were missed")
             self._follow(record.value)
         for record in self._plans.since(self._plan_number):
             self._plan_number = record.number
@@ -133,6 +134,8 @@ class Recorder:
         """Save what has ended, and wait until it is written."""
         for episode in list(self._ends):
             self._finish(episode)
+        for draft in self._drafts.values():
+            draft.close()
         self._queue.put(None)
         self._writer.join()
 
@@ -144,18 +147,22 @@ class Recorder:
                 self._finish(other)
         if episode < 0:
             return
-        new = Draft(self._setup.spec, self._setup.human_source)
-        draft = self._drafts.setdefault(episode, new)
+        if episode not in self._drafts:
+            self._drafts[episode] = Draft(self._setup.spec, self._setup.path, self._setup.human_source)
+        draft = self._drafts[episode]
         acting = int(tick["mode"]) in _ACTING
         pictures = {}
         if tick["is_step"] and acting:
             for key, ring in self._frames.items():
                 image = seen_at(ring, float(tick["wall_s"]))
                 if image is None:
-                    draft.broken = f"no picture for {key}"
+                    draft.fail(f"no picture for {key}")
                     return
                 pictures[key] = image
-        draft.add(tick, acting, pictures)
+        try:
+            draft.add(tick, acting, pictures)
+        except OSError as error:
+            draft.fail(explain(error, "its pictures cannot be kept"))
 
     def _finish(self, episode: int) -> None:
         """Hand a draft to the writer, where it is whole."""
@@ -164,22 +171,32 @@ class Recorder:
         if label not in self._setup.keeps:
             self._say(episode, False, label)
         elif draft is None or draft.broken or not len(draft):
-            self._say(episode, False, (draft and draft.broken) or "nothing was done in it")
+            broken = draft.broken if draft is not None else ""  # one without a step is false itself
+            self._say(episode, False, broken or "nothing was done in it")
         else:
             facts = {**self._setup.facts, "label": label, "reason": why, "episode_seed": seed}
             try:
                 self._queue.put_nowait((episode, draft.made(label == "success", facts)))
             except queue.Full:
                 self._say(episode, False, "the disk is too slow")
+        if draft is not None:
+            draft.close()
 
     def _write(self) -> None:
-        """Append what comes; the writer's thread."""
-        while (item := self._queue.get()) is not None:
-            episode, made = item
-            try:
-                self._say(episode, True, f"episode {self._store.append(made)}")
-            except (UserError, OSError) as error:
-                self._say(episode, False, str(error))
+        """Append what comes; the writer's thread. An episode that is written is held no longer."""
+        while self._append(self._queue.get()):
+            pass
+
+    def _append(self, item: tuple[int, Episode] | None) -> bool:
+        """Append an episode; return whether more may come."""
+        if item is None:
+            return False
+        episode, made = item
+        try:
+            self._say(episode, True, f"episode {self._store.append(made)}")
+        except (UserError, OSError) as error:
+            self._say(episode, False, str(error))
+        return True
 
     def _say(self, episode: int, saved: bool, word: str) -> None:
         self._recorded.write(episode=episode, saved=saved, word=text(word))

@@ -73,11 +73,14 @@ def commit(
     with ThreadPoolExecutor(_SYNC_THREADS) as pool:
         rows, index, ends = (Staging(root, pool) for _ in range(3))
         for key, values in steps.items():
-            arrays[f"data/{key}"].stage(rows, start, np.concatenate([each[:-1] for each in values]))
+            arrays[f"data/{key}"].stage(rows, start, _joined([each[:-1] for each in values]))
             arrays[f"final/{key}"].stage(rows, number, np.stack([each[-1] for each in values]))
         for key, values in whole.items():
-            arrays[f"data/{key}"].stage(rows, start, np.concatenate(values))
-        index.add(root / INDEX_FILE, lambda: dump_index(list(lines)))
+            arrays[f"data/{key}"].stage(rows, start, _joined(values))
+        content = dump_index(
+            list(lines)
+        )  # not in the pool, where every thread's heap would keep room for one
+        index.add(root / INDEX_FILE, lambda: content)
         arrays[ENDS].stage(ends, number, np.array([entry.end for entry in entries]))
         for staging in (rows, index, ends):
             staging.wait()
@@ -85,6 +88,11 @@ def commit(
         index.publish()
         with suppress(OSError):  # a copy for other readers; the next append or open mends it
             ends.publish()
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return arrays one after another; a single one is no copy."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def truncate(

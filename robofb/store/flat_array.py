@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +80,24 @@ class FlatArray:
 
         Rows before `start` keep their values: a shared chunk is written anew as a whole. If the
         files are never published, staging other rows at the same `start` puts all right again.
+        `rows` are read until the staging was waited for.
         """
         stop = start + len(rows)
-        for index, first, last in self.spans(start, stop):
+        spans, shared = self.spans(start, stop), start % self.chunk_rows
+        before = self._chunk(spans[0][0])[:shared] if spans and shared else rows[:0]
+
+        def chunk(index: int, first: int, last: int) -> np.ndarray:
             offset = index * self.chunk_rows
-            chunk = np.zeros((self.chunk_rows, *self.row_shape), self.dtype)
-            if first > offset:
-                chunk[: first - offset] = self._chunk(index)[: first - offset]
-            chunk[first - offset : last - offset] = rows[first - start : last - start]
-            self._cache = (index, chunk)
-            staging.add(self._chunk_path(index), lambda chunk=chunk: self._codec.encode(chunk))  # type: ignore[misc]
+            made = np.zeros((self.chunk_rows, *self.row_shape), self.dtype)
+            made[: first - offset] = before[: first - offset]
+            made[first - offset : last - offset] = rows[first - start : last - start]
+            return made
+
+        for span in spans[:-1]:  # each is made when it is its turn: long episodes of images fill no memory
+            staging.add(self._chunk_path(span[0]), lambda span=span: self._codec.encode(chunk(*span)))  # type: ignore[misc]
+        for span in spans[-1:]:
+            self._cache = (span[0], chunk(*span))
+            staging.add(self._chunk_path(span[0]), partial(self._codec.encode, self._cache[1]))
         header = {**self._header, "shape": [stop, *self.row_shape]}
         staging.add(self._folder / ".zarray", json.dumps(header, indent=2).encode)
         self._header = header

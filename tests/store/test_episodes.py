@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -484,6 +485,20 @@ def test_a_thousand_episodes_are_found_by_number(tmp_path):
     with EpisodeStore.open(tmp_path / "d") as store:
         assert len(store) == 1000
         np.testing.assert_array_equal(store[640].action, make_episode(0, 1000, spec).action[640:641])
+
+
+def test_a_long_episode_of_images_is_never_copied_as_a_whole(tmp_path):
+    """Chunks are made in turn, so that an episode may wait on disk whose images memory could not hold."""
+    spec = EnvSpec("t", {"front": ArraySpec((3, 48, 64), "uint8")}, ArraySpec((1,)), 0.1, 10)
+    episode = make_episode(0, 4000, spec)
+    with EpisodeStore.create(tmp_path / "d", spec) as store:
+        store.append(make_episode(1, 5, spec))
+        tracemalloc.start()
+        store.append(episode)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 0.4 * episode.obs["front"].nbytes  # 37 MB
+        assert_same(store[1], episode)
 
 
 def test_zarr_sees_clean_groups(store):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from deployed_example import drafted, tick
 from live_parts import SPEC
 
+from robofb.deploy.live.bench import image_specs
 from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN, PLAN_ROWS, Draft, recorded_spec
 from robofb.deploy.live.records import MODES
 from robofb.deploy.live.records import PLAN as PLAN_DTYPE
@@ -52,6 +55,44 @@ def test_where_the_arm_stood_a_row_that_nobody_acted_on_gives_way() -> None:
     np.testing.assert_allclose(episode.action[:, 0], [0.41, 0.44])
 
 
+def test_each_row_keeps_its_picture(tmp_path: Path) -> None:
+    """Where rows give way, and after what was done before the arm went home, pictures do too."""
+    spec = SPEC.with_obs({**SPEC.obs, **image_specs({"front": (2, 4)})})
+    draft = Draft(spec, tmp_path)
+    ticks = [
+        tick(0.0, 0.3, Mode.HUMAN, is_step=True),
+        tick(0.1, 0.3, Mode.HUMAN, is_step=True),
+        tick(0.2, 0.4, Mode.HOMING, is_step=True),
+        tick(0.3, 0.41, is_step=True),
+        tick(0.4, 0.42, is_step=True),
+        tick(0.5, 0.43, Mode.HOLD),
+        tick(0.6, 0.44, is_step=True),
+        tick(0.7, 0.45, is_step=True),
+    ]
+    for number, each in enumerate(ticks):
+        acting = int(each["mode"]) in (MODES.index(Mode.POLICY), MODES.index(Mode.HUMAN))
+        draft.add(each, acting, {"image_front": np.full((3, 2, 4), number, np.uint8)})
+    episode = draft.made(False, {})
+    check_episode(episode, spec)
+    draft.close()
+    assert episode.timestamps.tolist() == [0.3, 0.6, 0.7]
+    assert episode.obs["image_front"][:, 0, 0, 0].tolist() == [3, 6, 7]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_failed_takes_no_more_room(tmp_path: Path) -> None:
+    draft = Draft(SPEC.with_obs({**SPEC.obs, **image_specs({"front": (2, 4)})}), tmp_path)
+    picture = {"image_front": np.zeros((3, 2, 4), np.uint8)}
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    draft.add(tick(0.0, 0.41, is_step=True), True, picture)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    draft.fail("3 ticks were missed")
+    draft.add(tick(0.1, 0.42, is_step=True), True, picture)
+    draft.fail("another reason")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert draft.broken == "3 ticks were missed" and len(draft) == 0
+
+
 def test_nothing_is_added_after_the_task_is_over() -> None:
     ticks = [tick(0.1 * number, 0.4, is_step=True, verdict=number >= 2) for number in range(6)]
     assert len(drafted(ticks)) == 2
@@ -93,7 +134,7 @@ def test_a_plan_that_is_nonsense_is_kept_as_none() -> None:
 
 def test_a_demonstration_begins_at_home_and_is_a_persons_own() -> None:
     """What was driven before the arm went home is left out; nothing is kept that only policies have."""
-    draft = Draft(SPEC, SOURCE_HUMAN)
+    draft = Draft(SPEC, Path(), SOURCE_HUMAN)
     ticks = [
         tick(0.0, 0.30, Mode.HUMAN, is_step=True),
         tick(0.1, 0.31, Mode.HUMAN, is_step=True),

@@ -241,13 +241,26 @@ def test_an_arm_process_that_stands_still_for_a_while_goes_on_without_a_burst(tm
     assert_bounded(sent_to(tmp_path))  # over the gap too: it went on by one period
 
 
-def test_what_cannot_be_written_is_dropped_and_control_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "word"), [((), "is not saved"), (("front",), "its pictures cannot be kept: File too large")]
+)
+def test_what_cannot_be_written_is_dropped_and_control_goes_on(
+    tmp_path: Path, names: tuple[str, ...], word: str
+) -> None:
     data = tmp_path / "data"
+    cameras = {name: SaidCameraSetup(name, {}, 48, 64, tmp_path) for name in names}
     _, outcome = run_line(
-        tmp_path, Script(), data=data, episodes=2, max_steps=8, recorder_kind=FullRecordSetup
+        tmp_path,
+        Script(),
+        data=data,
+        episodes=2,
+        max_steps=8,
+        recorder_kind=FullRecordSetup,
+        cameras=cameras,
     )
     assert [each.label for each in outcome.ended] == ["failure"] * 2
     assert outcome.saved == [] and set(outcome.dropped) == {0, 1}
+    assert all(word in why for why in outcome.dropped.values())
     assert_bounded(sent_to(tmp_path))
 
 
