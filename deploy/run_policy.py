@@ -44,8 +44,8 @@ class DeployConfig:
         simulated: the arm is a task in a simulator.
         realtime: in processes of their own, by the clock on the wall. A simulated arm can do without.
         control_hz: set-points a second of a real arm: a whole number of them in a control step.
-        cameras: by name, one for each `image_<name>` that the policy sees; see configs/camera. camera=sim for a
-            simulated arm by the clock; in simulated time it has them by itself.
+        cameras: by name, one for each `image_<name>` that the policy sees; see configs/camera.
+            camera=sim for a simulated arm by the clock; in simulated time it has them by itself.
         teleop: device by which a person takes over, such as teleop=gamepad.
         data: dataset folder that every episode is added to; null records nothing. In real time alone.
         attended: a person at the terminal starts, judges and ends episodes; null: with a real arm.

@@ -177,7 +177,10 @@ def test_what_the_arm_does_not_say_is_old_and_a_camera_that_dies_comes_back(run:
         ],
         PATIENCE_S,
     )
-    cfg = compose("deploy", [*words(run), "watch.frozen_s=1.5", f"task={{_target_: {TASK['_target_']}}}"])
+    cfg = compose(
+        "deploy",
+        [*words(run), "watch.frozen_s=1.5", f"task={{_target_: {TASK['_target_']}, max_steps: 100000}}"],
+    )
     spec = load_policy(run).spec
     parts = replace(deployment.parts_of(cfg, run.path, spec), arm_hung_s=30.0)
     session = LiveSession(parts, Conductor(1, 3, attended=True, max_steps=10_000, abort_s=60.0), script)
