@@ -34,7 +34,7 @@ Line = tuple[Callable[[dict[str, str]], bool], Any]
 
 def words(data: Path, *more: str) -> list[str]:
     """Return what a user says."""
-    devices = ["arm=franka", "teleop=gamepad", "camera=synthetic", "image_size=[24,32]"]
+    devices = ["arm=franka", "limits.joints=null", "teleop=gamepad", "camera=synthetic", "image_size=[24,32]"]
     return [*devices, f"out={data}", "episodes=2", "control_hz=50", "abort_s=20", *more]
 
 
@@ -157,7 +157,9 @@ def test_the_arms_deployment_takes_what_was_trained_on_it(
     run = trained(str(collected[1]), tmp_path / "run")
     spec = load_policy(run).spec
     assert set(spec.obs) == {"state"} and spec.task == "real"
-    parts = deployment.parts_of(compose("deploy", [f"run={run.path}", "arm=franka"]), run.path, spec)
+    parts = deployment.parts_of(
+        compose("deploy", [f"run={run.path}", "arm=franka", "limits.joints=null"]), run.path, spec
+    )
     assert parts.num_state == len(SEEN) and parts.arm.action_dt_s == 0.1
 
 
