@@ -124,12 +124,13 @@ def toward(start: Vector, end: Vector, furthest: float) -> Vector:
 
 def turned_toward(start: Quaternion, end: Quaternion, furthest_rad: float) -> Quaternion:
     """Return `end`, or the orientation `furthest_rad` from `start` on the way there, whichever is nearer."""
-    x, y, z = between(start, end)
-    angle = math.sqrt(x * x + y * y + z * z)
-    if angle <= furthest_rad:
+    w, x, y, z = product(end, inverse(start))
+    sine = math.sqrt(x * x + y * y + z * z)
+    half = math.atan2(sine, abs(w))
+    if half <= 0.5 * furthest_rad:
         return end
-    share = furthest_rad / angle
-    return unit(product(turn_of((x * share, y * share, z * share)), start))
+    share = math.copysign(math.sin(0.5 * furthest_rad) / sine, w)
+    return unit(product((math.cos(0.5 * furthest_rad), x * share, y * share, z * share), start))
 
 
 def moved(pose: Pose, way: Vector, rotvec: Vector, share: float = 1.0) -> Pose:

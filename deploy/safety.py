@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from robofb.deploy.limits import Limits
 from robofb.deploy.pose import (
     Pose,
     Quaternion,
+    Vector,
     angle_between,
     dot,
     toward,
@@ -115,9 +116,13 @@ class ChunkGate:
         changed[GRIPPER] = min(gripper) < -1.0 or max(gripper) > 1.0
         if changed[GRIPPER]:
             gripper = [min(max(value, -1.0), 1.0) for value in gripper]
-        poses = tuple(map(Pose, zip(*inside.tolist(), strict=True), zip(*turns.tolist(), strict=True)))
-        if changed[SPEED] or changed[TURN] or changed[TILT]:
-            poses = self._followed(poses, start, changed)
+        places = list(zip(*inside.tolist(), strict=True))
+        aims = list(zip(*turns.tolist(), strict=True))
+        if changed[SPEED]:
+            self._follow_places(places, start)
+        if changed[TURN] or changed[TILT]:
+            self._follow_turns(aims, start)
+        poses = tuple(map(Pose, places, aims))
         clamped = tuple(what for what, happened in changed.items() if happened)
         self.counts["passed"] += 1
         for what in clamped:
@@ -156,21 +161,17 @@ class ChunkGate:
             raise _RefusedError("leap of the orientation")
         return least < self._least_alike
 
-    def _followed(
-        self, wanted: tuple[Pose, ...], start: Pose, changed: Mapping[str, bool]
-    ) -> tuple[Pose, ...]:
-        """Return poses that go after those `wanted`, which are in the box, as fast as may be in the cone."""
-        places = [pose.position_m for pose in wanted]
-        turns = [pose.turn for pose in wanted]
-        if changed[SPEED]:
-            now = start.position_m
-            for index, place in enumerate(places):
-                now = places[index] = toward(now, place, self._step_m)
-        if changed[TURN] or changed[TILT]:
-            turn = start.turn
-            for index, aim in enumerate(turns):
-                turn = turns[index] = self._turned_after(turn, aim)
-        return tuple(map(Pose, places, turns))
+    def _follow_places(self, places: list[Vector], start: Pose) -> None:
+        """Go after places, which are in the box, as fast as may be, in their stead."""
+        now = start.position_m
+        for index, place in enumerate(places):
+            now = places[index] = toward(now, place, self._step_m)
+
+    def _follow_turns(self, turns: list[Quaternion], start: Pose) -> None:
+        """Go after orientations as fast as may be in the cone, in their stead."""
+        now = start.turn
+        for index, turn in enumerate(turns):
+            now = turns[index] = self._turned_after(now, turn)
 
     def _turned_after(self, now: Quaternion, aim: Quaternion) -> Quaternion:
         """Return the orientation in the cone one step after `now` on the way to `aim`."""
