@@ -68,6 +68,8 @@ def clock_finding(
         patience_s: after which a device that says nothing new is taken for dead.
     """
     steps = np.diff(stamps)
+    if not np.isfinite(stamps).all():
+        return Finding(name, BROKEN, "its stamps are no numbers", "another driver, or a mended device")
     if len(steps) == 0:
         return Finding(name, BROKEN, "it stands still", "start the device anew, or mend its link")
     back = -steps[steps < 0]
@@ -76,7 +78,7 @@ def clock_finding(
         return Finding(name, BROKEN, detail, "two devices behind one name, or one that sets its clock")
     if (steps == np.round(steps)).all():
         return Finding(name, OK, "it counts what it sends, and tells no time")
-    if len(stamps) < _FEWEST:
+    if len(stamps) < _FEWEST or arrived_s[-1] <= arrived_s[0]:
         return Finding(name, OK, f"{len(stamps)} stamps are too few to tell: look for longer by seconds=...")
     clock = clock_of(stamps, arrived_s)
     p99_s, worst_s = clock.late_s
@@ -90,7 +92,10 @@ def clock_finding(
         )
     if p99_s > 0.5 * patience_s:
         return Finding(name, BROKEN, detail, f"more than half of {patience_s:g} s: a better link")
-    return Finding(name, OK, detail)
+    coarse = clock.drift_error > most_drift
+    return Finding(
+        name, OK, f"{detail}; look for longer by seconds=... to tell the rate" if coarse else detail
+    )
 
 
 def late_wakes(hz: float, seconds: float) -> list[float]:

@@ -7,6 +7,8 @@ import numpy as np
 from robofb.deploy.pose import Pose, moved, toward, turned_toward
 from robofb.types import TeleopCommand
 
+_MOST = 1e3  # [m/s, rad/s] that nobody means
+
 
 class Clutch:
     """Integrate a person's twists into a target that starts at the set-point and stays near it.
@@ -26,7 +28,7 @@ class Clutch:
 
     def drive(self, command: TeleopCommand | None, set_point: Pose, dt_s: float) -> Pose | None:
         """Return the target after `dt_s` of a command; None, which brakes, where there is no sound one."""
-        if command is None or not np.isfinite([*command.twist, command.gripper]).all():
+        if command is None or not (np.abs([*command.twist, command.gripper]) <= _MOST).all():
             self.release()
             return None
         vx, vy, vz, wx, wy, wz = (float(value) for value in command.twist)

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, LinkLostError, RobotArm
 from robofb.deploy.clutch import Clutch
 from robofb.deploy.limits import Limits
-from robofb.deploy.modes import COMMANDING, Ask, Mode, Modes
+from robofb.deploy.modes import ARMED, COMMANDING, Ask, Mode, Modes
 from robofb.deploy.motion import MotionLimiter
 from robofb.deploy.pose import Pose, angle_between, difference, length
 from robofb.deploy.safety import ChunkGate
@@ -22,6 +22,7 @@ from robofb.errors import UserError
 from robofb.types import TeleopCommand
 
 _REMEMBERED_S = 3.0  # how old an observation may be whose plan can still be judged
+_STUCK_S = 1.0  # who rests for longer on the way home does not get there
 _ARRIVED_M, _ARRIVED_RAD = 1e-4, 1e-3
 
 
@@ -61,7 +62,7 @@ class Controller:
         self._clutch = Clutch(self.watch.lead_m, self.watch.lead_rad)
         self._sent: deque[tuple[float, Pose]] = deque(maxlen=max(2, round(_REMEMBERED_S / dt_s)))
         self._refused_in_a_row = 0
-        self._ticked_s = self._ran_s = self._heard_s = float("-inf")
+        self._ticked_s = self._ran_s = self._heard_s = self._moved_s = float("-inf")
 
     @property
     def mode(self) -> Mode:
@@ -77,6 +78,12 @@ class Controller:
     def at_rest(self) -> bool:
         """Whether the set-points stand still, or there are none yet."""
         return self._limiter is None or self._limiter.at_rest
+
+    @property
+    def _reason(self) -> str:
+        """Why the arm does what it does, or why it does not go on."""
+        hindered = self._limiter.hindered if self._limiter is not None and self.mode in ARMED else ""
+        return hindered or self.modes.reason
 
     @property
     def counts(self) -> Counter[str]:
@@ -96,7 +103,7 @@ class Controller:
             self._take(chunk, now_s)
         wanted = self._wanted(now_s, arrived)
         sent = self._send(wanted, now_s)
-        return Tick(now_s, self.mode, self.modes.reason, self.timeline.epoch, state, wanted, sent)
+        return Tick(now_s, self.mode, self._reason, self.timeline.epoch, state, wanted, sent)
 
     def _look(self, now_s: float) -> ArmState | None:
         """Return the arm's state; change the mode where something is wrong with it."""
@@ -124,7 +131,7 @@ class Controller:
         """Do what a person asks, where it can be done."""
         if ask in (Ask.ARM, Ask.ACKNOWLEDGE) and self.mode in (Mode.DISARMED, Mode.FAULT):
             try:
-                self._start_anew(ask, state)
+                self._start_anew(ask, state, now_s)
             except (ArmError, UserError) as error:
                 self.modes.reason = str(error)
                 return
@@ -136,7 +143,7 @@ class Controller:
         if ask is Ask.DISARM:
             self.arm.stop()  # else one whose motion is the arm's own would hold its last set-point by force
 
-    def _start_anew(self, ask: Ask, state: ArmState | None) -> None:
+    def _start_anew(self, ask: Ask, state: ArmState | None, now_s: float) -> None:
         """Begin at rest where the arm is now.
 
         Raises:
@@ -145,8 +152,10 @@ class Controller:
         if ask is Ask.ACKNOWLEDGE:
             self.arm.recover()
             state = self.arm.state()
-        if state is None or state.fault:
-            raise ArmError(state.fault if state is not None else "the arm says nothing")
+        if state is None:
+            raise ArmError("the arm says nothing")
+        if wrong := self._arm_watch.wrong(state, now_s, None):
+            raise ArmError(wrong)
         if self._limiter is None:
             self._limiter = MotionLimiter(self.limits, self.dt_s, state.pose)
         else:
@@ -161,6 +170,9 @@ class Controller:
         """Let the gate judge a chunk, and follow it."""
         if self.mode is not Mode.POLICY or chunk.epoch != self.timeline.epoch:
             self._own[f"refused: {OLD_EPOCH}"] += 1
+            return
+        if not now_s - _REMEMBERED_S <= chunk.observed_s <= now_s:
+            self._own["refused: of another time"] += 1
             return
         start = self._pose_at(chunk.observed_s)
         verdict = self.gate.check(chunk.actions, start)
@@ -241,16 +253,21 @@ class Controller:
         self._taken = sent.pose
         self._sent.append((now_s, pose))
         if self._limiter.at_rest:
-            self._arrive(pose)
+            self._arrive(pose, now_s)
+        else:
+            self._moved_s = now_s
         return sent
 
-    def _arrive(self, pose: Pose) -> None:
+    def _arrive(self, pose: Pose, now_s: float) -> None:
         """End what ends at rest."""
         if self.mode is Mode.STOPPING:
             self.modes.ask(Ask.AT_REST, self.modes.reason)
             self.arm.stop()
         if self._is_home(pose):
             self.modes.ask(Ask.ARRIVED)
+        if self.mode is Mode.HOMING and now_s - max(self._moved_s, self._ran_s) > _STUCK_S:
+            assert self._limiter is not None
+            self._ask(Ask.HOLD, f"home cannot be reached: {self._limiter.hindered or 'it is outside'}")
 
     def _is_home(self, pose: Pose) -> bool:
         away = length(difference(pose.position_m, self.arm.home.position_m))

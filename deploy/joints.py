@@ -9,11 +9,11 @@ import numpy as np
 
 from robofb.deploy.arms.arm import ArmState
 from robofb.deploy.kinematics import Chain, jacobian, least_singular
-from robofb.deploy.pose import Pose, between, difference
+from robofb.deploy.pose import Pose, between, columns_of, difference
 from robofb.errors import UserError, check_positive
 
 _DAMPING = 0.01  # of the inverse; smaller than any singular value that is allowed
-_AGREE_M = 0.01  # how far the tool may wander in the last joint's frame
+_AGREE_M, _AGREE_RAD = 0.01, 0.1  # by which the tool may wander in the last joint's frame
 _SAME = 1e-9
 SINGULAR = "a singularity"
 
@@ -69,12 +69,12 @@ class JointGuard:
         self._low = np.array(limits.low_rad) + limits.margin_rad
         self._high = np.array(limits.high_rad) - limits.margin_rad
         self._chain = Chain(limits.chain)
-        self._held_at: np.ndarray | None = None
+        self._held: tuple[np.ndarray, np.ndarray] | None = None  # where and how the last joint holds the tool
         self._seen: tuple[Pose, np.ndarray, np.ndarray] | None = None  # tool, joints, its Jacobian there
 
     def begin(self) -> None:
         """Forget what was seen: the tool may be another one now."""
-        self._held_at = self._seen = None
+        self._held = self._seen = None
 
     def see(self, state: ArmState) -> str:
         """Take in where the arm is; return why its joints cannot be those of the chain, or nothing."""
@@ -82,12 +82,14 @@ class JointGuard:
             return f"the arm says {len(state.joints_rad)} joints, limits.joints has {len(self._chain)}"
         joints, place = np.array(state.joints_rad), np.array(state.pose.position_m)
         frames = self._chain.frames(joints)
-        held_at = frames[-1, :3, :3].T @ (place - frames[-1, :3, 3])
-        if self._held_at is None:
-            self._held_at = held_at
-        away = float(np.linalg.norm(held_at - self._held_at))
-        if not away <= _AGREE_M:
-            return f"tool and joints disagree by {1000 * away:.0f} mm: limits.joints.chain is another arm's"
+        back = frames[-1, :3, :3].T
+        held = back @ (place - frames[-1, :3, 3]), back @ np.transpose(columns_of(state.pose.turn))
+        self._held = before = self._held or held
+        away_m = float(np.linalg.norm(held[0] - before[0]))
+        away_rad = math.acos(min(1.0, max(-1.0, 0.5 * (float((held[1] * before[1]).sum()) - 1.0))))
+        if not (away_m <= _AGREE_M and away_rad <= _AGREE_RAD):
+            away = f"{1000 * away_m:.0f} mm and {away_rad:.2f} rad"
+            return f"tool and joints disagree by {away}: limits.joints.chain is another arm's"
         self._seen = state.pose, joints, jacobian(frames, place)
         return ""
 

@@ -9,6 +9,8 @@ from robofb.deploy.joints import JointLimits
 from robofb.deploy.pose import Vector, length
 from robofb.errors import UserError, check_positive
 
+LEAST_TILT_RAD = 0.02  # set-points keep off a cone's edge by nearly as much
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -53,8 +55,10 @@ class Limits:
         check_positive(self, *numbers)
         if any(low >= high for low, high in zip(self.low_m, self.high_m, strict=True)):
             raise UserError(f"low_m={list(self.low_m)}: must lie below high_m={list(self.high_m)}")
-        if self.most_tilt_rad > math.pi:
-            raise UserError(f"most_tilt_rad={self.most_tilt_rad}: must be at most pi")
+        if not LEAST_TILT_RAD <= self.most_tilt_rad <= math.pi:
+            raise UserError(f"most_tilt_rad={self.most_tilt_rad}: must be {LEAST_TILT_RAD} to pi")
+        if self.joints is not None and not isinstance(self.joints, JointLimits):
+            raise UserError(f"joints={self.joints!r}: needs the settings of JointLimits, or null")
         size = length(self.tool_axis)
         if size < 1e-6:
             raise UserError("tool_axis=[0, 0, 0]: needs a direction")

@@ -53,6 +53,7 @@ class MotionLimiter:
 
     Attributes:
         pose: the last set-point.
+        hindered: why it braked in place of going after the last target; empty where it did not.
         counts: how often it `BRAKED` before an edge, because no way was found (`UNSOLVED`), or because the
             target was none (`NO_POSE`): not finite, or not turned by a unit quaternion; and for which joint.
 
@@ -61,6 +62,7 @@ class MotionLimiter:
     """
 
     pose: Pose
+    hindered: str
 
     def __init__(self, limits: Limits, dt_s: float, pose: Pose) -> None:
         try:
@@ -97,7 +99,7 @@ class MotionLimiter:
             )
         if self._guard is not None:
             self._guard.begin()
-        self.pose = pose
+        self.pose, self.hindered = pose, ""
         self._speed: Rates = (0.0,) * _AXES
         self._acceleration: Rates = (0.0,) * _AXES
 
@@ -116,15 +118,17 @@ class MotionLimiter:
         Raises:
             RuntimeError: not even a brake was found.
         """
+        self.hindered = ""
         if target is not None and not _is_pose(target):
-            self.counts[NO_POSE] += 1
+            self.hindered = NO_POSE
         elif target is not None:
             after = self._after(self._follow, self._onward, self._way_to(target))
-            hindrance = UNSOLVED if after is None else self._hindrance(*after)
-            if after is not None and not hindrance:
+            self.hindered = UNSOLVED if after is None else self._hindrance(*after)
+            if after is not None and not self.hindered:
                 self.pose, self._speed, self._acceleration = after
                 return self.pose
-            self.counts[hindrance] += 1
+        if self.hindered:
+            self.counts[self.hindered] += 1
         braked = self._after(self._brake, self._brake_way, None)
         if braked is None:
             raise RuntimeError(f"no brake was found from {self._speed} at {self._acceleration}")
@@ -172,7 +176,7 @@ class MotionLimiter:
         return f"{BRAKED_FOR} {hindrance}" if hindrance else ""
 
     def _can_brake(self, pose: Pose, speed: Rates, acceleration: Rates) -> bool:
-        """Return whether braking from here stays in box and cone."""
+        """Return whether braking from here stays in box and cone; who is at its edge may come away."""
         if not self._plan(self._brake, self._brake_way, speed, acceleration, None):
             return False
         extremes = self._brake_way.position_extrema
@@ -181,7 +185,8 @@ class MotionLimiter:
         ):
             if value + bound.min < low or value + bound.max > high:
                 return False
-        most, axis = self.limits.most_tilt_rad - _MARGIN_RAD, self.limits.tool_axis
+        axis = self.limits.tool_axis
+        most = max(self.limits.most_tilt_rad - _MARGIN_RAD, tilt(self.pose.turn, axis))
         furthest = math.hypot(*(max(-bound.min, bound.max) for bound in extremes[3:]))
         if tilt(pose.turn, axis) + furthest <= most:
             return True

@@ -32,7 +32,9 @@ _SHORTEST, _LONGEST = 0.1, 10.0  # columns of a 6D rotation, which should have l
 _STRAIGHTEST = 0.95  # cosine between them, which should be 0
 _HUGE = 1e100  # numbers whose squares might be none
 _FAR, _NO_LENGTH = "far outside the box", "6D rotation too short or long"
+_DOUBLE = 8  # bytes
 _SLACK = 1e-9  # rounding is no violation
+_SLACK_RAD = 1e-7
 _NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])  # of x, y, z, in turn
 _DIAGONAL = np.zeros((4, 9))  # signs of a matrix' diagonal in the squares of its quaternion
 _DIAGONAL[:, [0, 4, 8]] = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
@@ -88,7 +90,7 @@ class ChunkGate:
         self._axis = np.array(limits.tool_axis)
         self._step_m, self._step_rad = limits.max_speed_m_s * dt_s, limits.max_turn_rad_s * dt_s
         self._cone = math.cos(limits.most_tilt_rad)
-        self._least_alike = math.cos(min(self._step_rad, math.pi)) - _SLACK
+        self._least_alike = math.cos(min(self._step_rad + _SLACK_RAD, math.pi))
 
     def check(self, chunk: object, start: Pose) -> Verdict:
         """Return what may be done of a chunk; never raises, whatever it is.
@@ -131,7 +133,7 @@ class ChunkGate:
 
     def _numbers(self, chunk: object) -> np.ndarray:
         """Return a chunk as (10, H) float64, finite, and small enough to be squared."""
-        if not isinstance(chunk, np.ndarray) or chunk.dtype.kind != "f":
+        if type(chunk) is not np.ndarray or chunk.dtype.kind != "f" or chunk.dtype.itemsize > _DOUBLE:
             raise _RefusedError("no array of numbers")
         if chunk.ndim != 2 or chunk.shape[1] != ACTION_DIM or not 1 <= len(chunk) <= self.most_actions:
             raise _RefusedError("shape")

@@ -9,6 +9,8 @@ from robofb.deploy.arms.arm import ArmState
 from robofb.deploy.pose import Pose, angle_between, difference, length
 from robofb.errors import check_positive
 
+_NO_UNIT = 1e-3  # by which a quaternion's length may be off
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -58,9 +60,11 @@ class ArmWatch:
             self._stamp = (state.stamp, now_s)
         if state.fault:
             return f"the arm says {state.fault}"
-        numbers = (*state.pose.position_m, *state.pose.turn, *(state.force_n or ()))
+        numbers = (state.stamp, *state.pose.position_m, *state.joints_rad, *(state.force_n or ()))
         if not all(map(math.isfinite, numbers)):
             return "the arm's state is not finite"
+        if not abs(math.hypot(*state.pose.turn) - 1.0) < _NO_UNIT:
+            return "the arm's orientation is none"
         if (old_s := now_s - self._stamp[1]) > watch.stale_s:
             return f"the arm said nothing new for {old_s:.2f} s"
         if state.force_n is not None and length(state.force_n) > watch.most_force_n:

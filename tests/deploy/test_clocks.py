@@ -24,6 +24,20 @@ def test_a_rate_and_a_lateness_are_told_apart() -> None:
     assert clock.drift_error == pytest.approx(1.5 * 0.00408 / 1.99, rel=0.03)
 
 
+def test_stamps_that_are_no_numbers_are_broken() -> None:
+    for odd in (np.nan, np.inf):
+        stamps = HERE_S.copy()
+        stamps[7] = odd
+        assert found(stamps).status == BROKEN and found(stamps).detail == "its stamps are no numbers"
+
+
+def test_who_cannot_tell_the_rate_says_so() -> None:
+    """One stamp of a clock that gains 2 % comes 30 ms late: +- 1.5 x 30 ms / 2 s."""
+    late = found(1.02 * HERE_S, HERE_S + 0.03 * (np.arange(200) == 100))
+    assert late.status == OK and late.detail.endswith("look for longer by seconds=... to tell the rate")
+    assert "too few" in found(HERE_S, np.full(200, 5.0)).detail
+
+
 def test_what_lateness_explains_is_no_drift() -> None:
     """The later half comes 40 ms late: as if it lost 3 %, of 1.5 x 40 ms / 2 s."""
     arrived_s = HERE_S + 0.04 * (np.arange(200) >= 100)

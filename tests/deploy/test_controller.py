@@ -18,7 +18,7 @@ from robofb.deploy.arms.ideal import HOME, IdealArm
 from robofb.deploy.controller import Controller
 from robofb.deploy.limits import Limits
 from robofb.deploy.modes import Ask, Mode
-from robofb.deploy.pose import Pose, angle_between, difference, length
+from robofb.deploy.pose import Pose, angle_between, difference, length, product, turn_of
 from robofb.deploy.tick import Arrived, Chunk, Tick
 from robofb.deploy.timeline import OLD_EPOCH, Timeline
 from robofb.types import TeleopCommand
@@ -210,6 +210,46 @@ def test_what_is_wrong_with_the_arm_is_a_fault_until_somebody_acknowledges_it(wh
     assert world.ticks(0.2).mode is Mode.READY
 
 
+def test_a_home_outside_the_limits_ends_in_a_hold() -> None:
+    world = World()
+    world.arm.home = HOME._replace(position_m=(0.48, 0.0, LIMITS.high_m[2] + 0.02))
+    world.tick(Ask.ARM)
+    world.tick(Ask.HOME)
+    tick = world.ticks(6.0)
+    assert tick.mode is Mode.HOLD and tick.reason == "home cannot be reached: it is outside"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"pose": Pose(HOME.position_m, (math.nan, 1.0, 0.0, 0.0))}, "the arm's orientation is none"),
+        ({"pose": Pose(HOME.position_m, (0.0, 0.0, 0.0, 0.0))}, "the arm's orientation is none"),
+        ({"joints_rad": (math.inf,) * 6}, "the arm's state is not finite"),
+        ({"stamp": math.nan}, "the arm's state is not finite"),
+        ({"force_n": (0.0, 0.0, 500.0)}, "the tool feels 500 N"),
+    ],
+)
+def test_an_arm_that_says_nonsense_is_neither_armed_nor_driven(
+    wrong: dict[str, object], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    armed, unarmed = World().running(), World()
+    said = IdealArm.state
+    monkeypatch.setattr(IdealArm, "state", lambda arm: replace(said(arm), **wrong))
+    tick = armed.tick()
+    assert tick.mode is Mode.FAULT and tick.reason == says
+    tick = unarmed.tick(Ask.ARM)
+    assert tick.mode is Mode.DISARMED and tick.reason == says and not unarmed.arm.commands
+
+
+@pytest.mark.parametrize("observed_s", [math.nan, math.inf, -math.inf, 1e9, 0.0])
+def test_a_plan_of_another_time_is_refused(observed_s: float) -> None:
+    world = World().running()
+    before = world.controller.counts["refused: of another time"]
+    world.tick(chunks=[Chunk(world.controller.timeline.epoch, observed_s, chunk_to((0.55, 0.1, 0.25)))])
+    assert world.controller.counts["refused: of another time"] == before + 1
+    assert world.controller.mode is Mode.POLICY
+
+
 def test_a_limiter_that_finds_no_brake_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World().running()
 
@@ -260,8 +300,26 @@ def test_joints_that_are_not_those_of_the_config_are_a_fault() -> None:
     world = jointed(arm).running()
     arm.astray_m = 0.02
     tick = world.tick()
-    assert tick.mode is Mode.FAULT and "tool and joints disagree by 20 mm" in tick.reason
+    assert tick.mode is Mode.FAULT and "tool and joints disagree by 20 mm and" in tick.reason
     assert arm.stops == 1
+
+
+def test_a_home_beyond_a_joints_limit_ends_in_a_hold_that_says_so() -> None:
+    arm = JointedArm(home=Pose(HOME.position_m, product(turn_of((0.0, 0.0, 2.0)), HOME.turn)))
+    wrist = arm.state().joints_rad[5] - 1.0
+    world = jointed(arm)
+    limits = world.controller.limits
+    assert limits.joints is not None
+    bounded = replace(limits.joints, low_rad=(*limits.joints.low_rad[:5], wrist))
+    limits = replace(limits, joints=bounded)
+    world.controller = Controller(arm, limits, DT_S, ACTION_DT_S, Timeline(execute=8))
+    world.tick(Ask.ARM)
+    world.tick(Ask.HOME)
+    tick = world.ticks(2.5)
+    assert tick.mode is Mode.HOMING and tick.reason == "braked before joint_pos_5"
+    tick = world.ticks(1.5)
+    assert tick.mode is Mode.HOLD
+    assert tick.reason == "home cannot be reached: braked before joint_pos_5"
 
 
 def test_an_arm_that_does_not_say_its_joints_is_not_armed_where_they_have_limits() -> None:

@@ -93,9 +93,12 @@ def test_joints_of_another_arm_are_told_by_a_tool_that_wanders() -> None:
     """11 mm against the flange, where the joints stand still; a tool that is another one is none."""
     ur = Ur(Pose((0.4, 0.0, 0.25), DOWN))
     guard = guard_of(ur)
-    for way_m, says in ((0.009, ""), (0.011, "tool and joints disagree by 11 mm")):
+    for way_m, says in ((0.009, ""), (0.011, "tool and joints disagree by 11 mm and 0.00 rad")):
         place = (0.4 + way_m, 0.0, 0.25)
         assert guard.see(replace(ur.state, pose=Pose(place, DOWN)))[: len(says) or None] == says
+    astray = turned(ur.state.pose, 0.15)
+    assert guard.see(replace(ur.state, pose=turned(ur.state.pose, 0.05))) == ""
+    assert "disagree by 0 mm and 0.15 rad" in guard.see(replace(ur.state, pose=astray))
     guard.begin()
     assert guard.see(replace(ur.state, pose=Pose((0.4, 0.0, 0.35), DOWN))) == ""
     assert "7 joints, limits.joints has 6" in guard.see(replace(ur.state, joints_rad=(0.0,) * 7))

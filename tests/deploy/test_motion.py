@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from robofb.deploy.limits import Limits
 from robofb.deploy.motion import BRAKED, NO_POSE, MotionLimiter
-from robofb.deploy.pose import Pose, Quaternion, tilt
+from robofb.deploy.pose import Pose, Quaternion, product, tilt, turn_of
 from robofb.errors import UserError
 
 DOWN: Quaternion = (0.0, 1.0, 0.0, 0.0)
@@ -43,6 +43,18 @@ def test_it_turns_and_arrives() -> None:
         poses.append(limiter.step(Pose(START.position_m, (w, x, y, z))))
     assert (turned * Rotation.from_quat(poses[-1].turn, scalar_first=True).inv()).magnitude() < 1e-6
     assert_within(poses, Limits(), DT_S)
+
+
+def test_who_starts_at_the_edge_of_the_cone_can_come_away_from_it() -> None:
+    """Set-points keep 5 mrad off the edge; here it starts 1 mrad from it."""
+    limits = Limits()
+    edge = turn_of((limits.most_tilt_rad - 0.001, 0.0, 0.0))
+    limiter, poses = MotionLimiter(limits, DT_S, Pose(START.position_m, product(edge, DOWN))), []
+    for _ in range(400):
+        poses.append(limiter.step(START))
+    assert tilt(poses[-1].turn, limits.tool_axis) < 1e-6
+    assert max(tilt(pose.turn, limits.tool_axis) for pose in poses) <= limits.most_tilt_rad
+    assert not limiter.hindered
 
 
 def test_without_a_target_it_brakes() -> None:
@@ -140,7 +152,9 @@ def test_a_tool_outside_is_refused_with_its_place() -> None:
         ({"max_jerk_m_s3": math.inf}, "max_jerk_m_s3=inf"),
         ({"tool_axis": (0, 0, 0)}, "needs a direction"),
         ({"high_m": (1, 2)}, "needs three finite numbers"),
-        ({"most_tilt_rad": 4.0}, "must be at most pi"),
+        ({"most_tilt_rad": 4.0}, "must be 0.02 to pi"),
+        ({"most_tilt_rad": 0.01}, "most_tilt_rad=0.01: must be 0.02 to pi"),
+        ({"joints": "none"}, "joints='none': needs the settings of JointLimits, or null"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(changes: dict, message: str) -> None:

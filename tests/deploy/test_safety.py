@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.spatial.transform import Rotation
 
 from robofb.deploy.limits import Limits
-from robofb.deploy.pose import Pose, Quaternion
+from robofb.deploy.pose import Pose, Quaternion, angle_between
 from robofb.deploy.safety import BOX, GRIPPER, SPEED, TILT, TURN, ChunkGate, Plan
 
 LIMITS, DT_S = Limits(), 0.1
@@ -78,9 +78,22 @@ def test_nonsense_in_one_action_refuses_the_chunk(column: object, value: object,
     assert gate().check(chunk, START).refused == why
 
 
-def test_a_masked_array_is_read_as_its_numbers() -> None:
-    hidden = np.ma.masked_invalid(np.where(np.arange(10) == 0, math.nan, still()))
-    assert gate().check(hidden, START).refused == "not finite"
+def test_arrays_that_hide_numbers_or_hold_longer_ones_are_refused() -> None:
+    hidden = np.ma.masked_less(still(), -10.0)
+    for chunk in (hidden, still().astype(np.longdouble)):
+        assert gate().check(chunk, START).refused == "no array of numbers"
+    assert gate().check(still().astype(np.float16), START).plan is not None
+
+
+def test_a_turn_far_below_a_step_is_still_bounded() -> None:
+    """A milliradian a second in steps of 10 ms are 1e-5 rad."""
+    slow = ChunkGate(Limits(max_turn_rad_s=1e-3), 0.01)
+    rotations = Rotation.from_rotvec([[0.0, 0.0, 2e-5]]) * Rotation.from_quat(START.turn, scalar_first=True)
+    chunk = still()[:1]
+    chunk[0, 3:9] = rotations.as_matrix()[0, :, :2].T.ravel()
+    verdict = slow.check(chunk.astype(np.float64), START)
+    assert verdict.clamped == (TURN,) and verdict.plan is not None
+    assert angle_between(START.turn, verdict.plan.poses[0].turn) == pytest.approx(1e-5, rel=1e-3)
 
 
 def test_leaps_are_refused() -> None:
