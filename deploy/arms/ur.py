@@ -56,6 +56,7 @@ _UNLOCKED = "Protective stop releasing"
 _OPEN_S, _DASHBOARD_S, _RECOVER_S = 15.0, 2.0, 3.0
 _SILENT_S = 1.0  # the library's own reconnecting, which must not be, begins at 2.5 s
 _LOOKAHEAD_S, _GAIN = (0.03, 0.2), (100.0, 2000.0)  # what the robot accepts
+_PERIOD_S, _WATCHDOG_S = (0.002, 0.05), (0.2, 60.0)  # a watchdog must outlast some set-points
 
 
 class Reading(NamedTuple):
@@ -115,6 +116,8 @@ class UrArm:
         check_positive(self.settings, "stream_hz", "period_s", "stop_m_s2", "watchdog_s")
         _check_within("lookahead_s", lookahead_s, *_LOOKAHEAD_S)
         _check_within("gain", gain, *_GAIN)
+        _check_within("period_s", period_s, *_PERIOD_S)
+        _check_within("watchdog_s", watchdog_s, *_WATCHDOG_S)
         self.home = pose_of([*_three("home_pos_m", home_pos_m), *_three("home_rotvec_rad", home_rotvec_rad)])
         self.gripper: Gripper = gripper or NoGripper()
         self._receive: Any = None

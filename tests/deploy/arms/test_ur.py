@@ -72,6 +72,8 @@ def test_conversions_agree_with_scipy_both_ways(rotvec: tuple[float, float, floa
         {"home_pos_m": [0.4, 0.0]},
         {"stop_m_s2": math.nan},
         {"watchdog_s": 0.0},
+        {"watchdog_s": 0.05},
+        {"period_s": 0.5},
     ],
 )
 def test_settings_that_the_robot_refuses_are_named(wrong: dict) -> None:
