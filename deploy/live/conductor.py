@@ -19,6 +19,8 @@ EVENTS = ("start", "success", "failure", "discard", "pause", "stop", "quit")
 LABELS = {"success": "success", "failure": "failure", "discard": "discarded"}
 """What an episode is called that a person ended so."""
 
+LEFT = "a person ended the session"
+
 ASK_S = 1.0  # after which what was asked in vain will not come
 
 
@@ -78,6 +80,11 @@ class Ended:
     label: str
     why: str
     steps: int
+
+    @property
+    def judged(self) -> bool:
+        """Whether it counts: a person neither threw it away nor ended the session in it."""
+        return self.label != "discarded" and self.why != LEFT
 
 
 class Stage(Enum):
@@ -171,6 +178,15 @@ class Conductor:
         }
         return steps[self.stage](now_s, seen, ready, events) if self.stage in steps else []
 
+    def wait_for_arm(self, events: Sequence[str]) -> list[Order]:
+        """Return what to order while the arm has said nothing yet: nothing is begun that must come to rest."""
+        stops = "stop" in events
+        self._told = (self._told or "start" in events) and not stops
+        self.quits = self.quits or "quit" in events or (stops and not self.attended)
+        if self.quits:
+            self.stage = Stage.OVER
+        return [_ask(Ask.STOP)] if stops else []
+
     def _stop(self, seen: Seen) -> list[Order]:
         """Stop the arm, and take back what was not begun yet; unattended, that ends the session.
 
@@ -233,7 +249,7 @@ class Conductor:
         if told:
             return self._end(seen, LABELS[told[0]], "a person")
         if self.quits:
-            return self._end(seen, "aborted", "a person ended the session")
+            return self._end(seen, "aborted", LEFT)
         if seen.mode in (Mode.FAULT, Mode.DISARMED):
             return self._end(seen, "aborted", seen.reason)
         if seen.frames_age_s > self.abort_s:

@@ -149,7 +149,7 @@ def plain(node: Any) -> dict[str, Any]:
 
 
 def _figures(outcome: Outcome) -> Figures:
-    judged = [each for each in outcome.ended if each.label != "discarded"]
+    judged = [each for each in outcome.ended if each.judged]
     gave_up = [f"{each.label}: {each.why}" for each in judged if each.label == "aborted"]
     success = [each.label == "success" for each in judged]
     return success, [each.steps for each in judged], gave_up, outcome.counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -121,7 +122,7 @@ class LiveSession:
             self.rings, self.crew = rings, Crew(jobs, rings.beats, rings.addresses, self.parts.most_restarts)
             self.operator.attach(rings.addresses, self.parts)
             try:
-                self.crew.start()
+                self._start()
                 self._conduct()
             except CrewError as error:
                 self._order(Order("quit"))
@@ -133,6 +134,14 @@ class LiveSession:
                 self._take_stock()
         return self.outcome
 
+    def _start(self) -> None:
+        """Start the processes, none of which Ctrl-C ends before it can leave it to this one."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
+        try:
+            self.crew.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def _conduct(self) -> None:
         """Look, decide and order, over and over."""
         pace, interrupted = Pace(LOOK_S), False
@@ -143,9 +152,12 @@ class LiveSession:
                 interrupted = False
                 pace.wait()
             except KeyboardInterrupt:
-                LOG.warning("ending after this; Ctrl-C again ends at once")
-                if self.conductor.quits:
+                if interrupted or self.conductor.quits:
                     raise
+                LOG.warning(
+                    "ending: an episode that runs is left unjudged, and the arm comes to rest; "
+                    "Ctrl-C again ends at once"
+                )
                 interrupted = True
 
     def _decide(self, events: list[str]) -> list[Order]:
@@ -156,7 +168,7 @@ class LiveSession:
         events = [*events, *self.operator.events(), *self._device_events()]
         self._take_stock()
         if tick is None:
-            return []
+            return self.conductor.wait_for_arm(events)
         seen = Seen.of(tick)
         self.operator.show(self._status(seen))
         return self.conductor.step(time.monotonic(), seen, self._ready(), events)

@@ -234,3 +234,44 @@ def test_a_fault_ends_an_episode_that_a_person_drives_and_the_next_acknowledges_
 def test_nobody_drives_unattended() -> None:
     with pytest.raises(ValueError, match="who drives attends"):
         Conductor(1, 0, attended=False, max_steps=5, driven=True)
+
+
+@pytest.mark.parametrize(
+    ("attended", "event", "orders", "over"),
+    [
+        (True, "quit", [], True),
+        (False, "quit", [], True),
+        (True, "stop", ["ask stop"], False),
+        (False, "stop", ["ask stop"], True),
+    ],
+)
+def test_what_is_said_before_the_arm_says_anything_counts(
+    attended: bool, event: str, orders: list[str], over: bool
+) -> None:
+    made = conductor(attended)
+    assert made.wait_for_arm(["start"]) == []
+    assert words(made.wait_for_arm([event])) == orders
+    assert (made.stage is Stage.OVER) == over and made.ended == []
+    if not over:  # it was told to start before it was stopped
+        assert step(made, seen(Mode.DISARMED, -1)) == []
+
+
+def test_a_start_is_remembered_until_the_arm_is_there() -> None:
+    made = conductor(attended=True)
+    made.wait_for_arm(["start"])
+    assert step(made, seen(Mode.DISARMED, -1)) == ["begin"]
+
+
+@pytest.mark.parametrize(
+    ("event", "judged"), [("success", True), ("failure", True), ("discard", False), ("quit", False)]
+)
+def test_an_episode_in_which_a_person_left_is_not_judged(event: str, judged: bool) -> None:
+    made = begun(attended=True)
+    step(made, seen(Mode.POLICY), event)
+    assert made.ended[0].judged == judged
+
+
+def test_an_episode_that_the_arm_ended_is_judged() -> None:
+    made = begun()
+    step(made, seen(Mode.FAULT))
+    assert made.ended[0].judged

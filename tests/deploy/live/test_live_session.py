@@ -264,6 +264,59 @@ def test_what_cannot_be_written_is_dropped_and_control_goes_on(
     assert_bounded(sent_to(tmp_path))
 
 
+class Interrupter(Script):
+    """Press Ctrl-C at the first looks; the arm needs longer to say anything."""
+
+    def __init__(self, presses: int) -> None:
+        super().__init__()
+        self.presses = presses
+
+    def events(self) -> list[str]:
+        if self.presses:
+            self.presses -= 1
+            raise KeyboardInterrupt
+        return super().events()
+
+
+def test_who_leaves_before_the_arm_is_there_is_heard(tmp_path: Path) -> None:
+    person = Interrupter(1)
+    _, outcome = run_line(tmp_path, person, attended=True)
+    assert outcome.ended == [] and person.seen == []
+    assert np.isnan(sent_to(tmp_path)["wall_s"]).all()  # stops alone
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    person = Interrupter(2)
+    with pytest.raises(KeyboardInterrupt):
+        run_line(tmp_path, person, attended=True)
+    assert person.session is not None and not person.session.crew.pids
+
+
+def test_ctrl_c_at_the_terminal_does_not_kill_processes_that_only_begin(tmp_path: Path) -> None:
+    """It reaches all of them: the supervisor alone heeds it, in the first moments too."""
+    supervisor = mp.get_context("spawn").Process(target=interrupted, args=(tmp_path,))
+    supervisor.start()
+    supervisor.join(60.0)
+    assert (supervisor.exitcode, (tmp_path / "outcome").read_text()) == (0, "[] {}")
+
+
+def interrupted(folder: Path) -> None:
+    """Send Ctrl-C to the processes of a session as soon as they are started; write down what came of it."""
+    script = Interrupter(0)
+
+    def press() -> list[str]:
+        assert script.session is not None
+        for pid in script.session.crew.pids.values():
+            os.kill(pid, signal.SIGINT)
+        time.sleep(1.0)  # a process that dies of it is gone by then
+        script.session.crew.check()
+        return ["quit"]
+
+    script.events = press  # type: ignore[method-assign]
+    _, outcome = run_line(folder, script, attended=True)
+    (folder / "outcome").write_text(f"{outcome.ended} {outcome.restarts}")
+
+
 def test_nobody_is_left_behind_where_the_supervisor_is_killed(tmp_path: Path) -> None:
     """Its processes see that it is gone; the arm's brakes first."""
     supervisor = mp.get_context("spawn").Process(target=supervise, args=(tmp_path,))
