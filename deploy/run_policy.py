@@ -164,7 +164,10 @@ def _check(cfg: DeployConfig) -> None:
     """Refuse settings that do not go together."""
     if not (cfg.realtime or cfg.simulated):
         raise UserError("realtime=false: only a simulated arm waits for a policy")
-    for name in ("data", "cameras", "teleop", "attended", "page", "dry", "policy_server"):
+    for name, devices in (("camera", cfg.cameras), ("teleop", cfg.teleop)):
+        if devices and not cfg.realtime:
+            raise UserError(f"{name}: needs realtime=true")
+    for name in ("data", "attended", "page", "dry", "policy_server"):
         if getattr(cfg, name) and not cfg.realtime:
             raise UserError(f"{name}={getattr(cfg, name)}: needs realtime=true")
     if cfg.realtime and cfg.latency_s:

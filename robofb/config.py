@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
@@ -235,7 +236,7 @@ def _names(verb: Verb) -> set[str]:
 def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     """Put a user's words into Hydra's grammar."""
     free, paths = _keys_of(verb, dict[str, Any]), _paths_of(verb)
-    _check_settings(overrides)
+    _check_choices(verb, overrides)
     text = _keys_of(verb, str, str | None) | paths
     said = [key_of(word) for word in overrides]
     for key in said:
@@ -246,17 +247,24 @@ def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
 
 
-def _check_settings(words: Sequence[str]) -> None:
-    """Refuse settings that do not exist: Hydra takes no notice, for a task needs none."""
+def _check_choices(verb: Verb, words: Sequence[str]) -> None:
+    """Refuse a choice that does not exist, or says nothing, of a group that may be left out.
+
+    Hydra takes no notice of it, for a verb can do without.
+    """
+    configs = importlib.resources.files(CONFIG_MODULE)
+    listed = yaml.safe_load((configs / f"{verb.config}.yaml").read_text())["defaults"]
+    keys = [key for each in listed if isinstance(each, dict) for key in each]
+    groups = {*SETTINGS, *(key.removeprefix("optional ") for key in keys if key.startswith("optional "))}
     for word in words:
-        group, _, names = word.partition("=")
-        if group not in SETTINGS or not names:
+        group, value = key_of(word), word.partition("=")[2]
+        if group not in groups or value in ("", "null"):
             continue
-        folder = importlib.resources.files(CONFIG_MODULE) / group
-        valid = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir())
-        for name in names.split(","):
-            if name not in valid:
-                raise UserError(f"{group}={name}: no such settings; valid: {', '.join(valid)}")
+        files = {file.name.removesuffix(".yaml"): file for file in (configs / group).iterdir()}
+        valid = sorted(name for name, file in files.items() if yaml.safe_load(file.read_text()))
+        for name in value.strip("[]").split(","):
+            if name.strip(" '\"") not in valid:
+                raise UserError(f"{group}={name}: no such {group}; valid: {', '.join(valid)}")
 
 
 def _paths_of(verb: Verb) -> set[str]:

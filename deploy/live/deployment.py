@@ -46,7 +46,7 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
         UserError: a part does not fit the policy or cannot begin.
     """
     attended = not cfg.simulated if cfg.attended is None else cfg.attended
-    if attended and not (sys.stdin.isatty() or cfg.page or cfg.teleop is not None):
+    if attended and not (sys.stdin.isatty() or cfg.page or cfg.teleop):
         raise UserError(
             "attended=true: needs a terminal to say so at, or page=true; attended=false lets nobody stop it"
         )
@@ -106,7 +106,7 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
         PolicySetup(_source(cfg, run, spec), spec.control_dt, tuple(sizes)),
         spec.obs["state"].shape[0],
         cameras,
-        None if cfg.teleop is None else TeleopSetup(plain(cfg.teleop)),
+        TeleopSetup(plain(cfg.teleop)) if cfg.teleop else None,
         recorder,
     )
 

@@ -151,6 +151,11 @@ def test_a_machine_that_wakes_late_is_not_fit_for_an_arm_by_the_clock(
     assert "20 times a second: wakes 30.00 ms late, p99 30.00, worst 30.00" in capsys.readouterr().out
 
 
+def test_a_misspelt_camera_is_refused() -> None:
+    with pytest.raises(UserError, match="camera=foo: no such camera; valid: file, http, opencv,"):
+        compose("deploy doctor", ["camera=foo"])
+
+
 def test_a_simulated_arm_needs_a_task() -> None:
     with pytest.raises(UserError, match="needs a task"):
         doctor(compose("deploy doctor", []))

@@ -222,7 +222,9 @@ def test_a_simulated_arm_goes_by_its_task(tmp_path: Path) -> None:
     ("said", "message"),
     [
         (["arm=ur"], "teleop=null: a person must drive the arm"),
-        (["arm=ur", "teleop=scripted"], "teleop=null: a person must drive the arm"),
+        (["arm=ur", "teleop=scripted"], "teleop=scripted: no such teleop; valid: auto, gamepad, keyboard,"),
+        (["arm=ur", "teleop=foo"], "teleop=foo: no such teleop; valid: auto, gamepad,"),
+        (["arm=ur", "camera=foo"], "camera=foo: no such camera; valid: file, http, opencv,"),
         (["arm=sim", "teleop=gamepad"], "task=null: a simulated arm needs a task"),
         (["arm=ur", "task=one_leg_insert", "teleop=gamepad"], "say what is demonstrated by name="),
         (["arm=sim", "task=one_leg_insert", "teleop=gamepad", "rate=5"], "rate=5.0: a simulated arm takes"),
