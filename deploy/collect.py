@@ -21,6 +21,7 @@ from robofb.store.continuation import open_or_create, same_settings
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_SCRIPTED
 
+MOST_PX = 4096  # of a side of a picture
 VIEW_PX = (240, 320)  # height and width of the pictures for a person where no camera is recorded
 
 
@@ -77,6 +78,8 @@ def check_image_size(size: Sequence[int]) -> None:
     """Refuse what is not a height and a width [px]."""
     if len(size) != 2:
         raise UserError(f"image_size={size}: needs [height,width]")
+    if not all(1 <= side <= MOST_PX for side in size):
+        raise UserError(f"image_size={size}: needs 1 to {MOST_PX} pixels each")
 
 
 def collect(cfg: CollectConfig) -> Collected:

@@ -10,7 +10,7 @@ from typing import Any
 from robofb.build import build
 from robofb.deploy.collect import check_image_size, tell
 from robofb.deploy.live.arm_process import ArmSetup, Place
-from robofb.deploy.live.bench import SEEN, arm_spec, image_specs
+from robofb.deploy.live.bench import CONTROL_HZ, SEEN, arm_spec, image_specs, set_points_in
 from robofb.deploy.live.conductor import Conductor
 from robofb.deploy.live.deployment import plain, run_session
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
@@ -18,13 +18,14 @@ from robofb.deploy.live.places import RealPlace, SimPlace
 from robofb.deploy.live.recorder_process import RecordSetup
 from robofb.deploy.live.session import Parts
 from robofb.deploy.tool_target import ACTION_NAMES
-from robofb.errors import UserError, check_at_least, check_positive, check_seeds
+from robofb.errors import UserError, check_at_least, check_between, check_positive, check_seeds
 from robofb.rng import derive_seeds
 from robofb.sim.record import Collected
-from robofb.store.continuation import open_or_create, same_settings
+from robofb.store.continuation import open_or_create, remove_empty, same_settings
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_HUMAN, EnvSpec
 
+RATES = (0.1, 100.0)  # actions a second that a person can drive by
 HELP = (
     "start: the arm goes home; there hold the dead-man switch and drive. success keeps the episode, discard "
     "throws it away, quit ends. This program stops nothing safely: keep the arm's emergency stop at hand"
@@ -79,7 +80,10 @@ class CollectArmConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "episodes", "max_steps")
-        check_positive(self, "control_hz", "abort_s", *(["rate"] if self.rate is not None else []))
+        check_positive(self, "abort_s")
+        check_between(self, *CONTROL_HZ, "control_hz")
+        if self.rate is not None:
+            check_between(self, *RATES, "rate")
         check_seeds(self, "seed")
         check_image_size(self.image_size)
         _check_cameras(self.cameras)
@@ -105,7 +109,21 @@ def collect_on_arm(cfg: CollectArmConfig) -> Collected:
     """
     _check(cfg)
     spec = spec_of(cfg)
+    if not cfg.simulated:
+        set_points_in(spec.control_dt, 1.0 / cfg.control_hz)
     path = Path(cfg.out or f"data/{spec.task}")
+    is_new = not path.exists()
+    try:
+        outcome = _collected(cfg, spec, path)
+    finally:
+        if is_new and path.exists():
+            remove_empty(path)
+    tell(outcome)
+    return outcome
+
+
+def _collected(cfg: CollectArmConfig, spec: EnvSpec, path: Path) -> Collected:
+    """Record into a dataset, which is made where there is none; return what came of it."""
     settings = settings_of(cfg)
     with open_or_create(path, spec, settings, same_settings(path, "holds", settings)) as store:
         before, wanted = len(store), cfg.episodes - sum(store.successes)
@@ -120,9 +138,7 @@ def collect_on_arm(cfg: CollectArmConfig) -> Collected:
         attempts = conductor.number
     with EpisodeStore.open(path) as store:
         kept = len(store) - before
-        outcome = Collected(str(path), kept, attempts - kept, len(store))
-    tell(outcome)
-    return outcome
+        return Collected(str(path), kept, attempts - kept, len(store))
 
 
 def _check(cfg: CollectArmConfig) -> None:

@@ -17,13 +17,14 @@ from robofb.deploy.cameras.camera import CameraLostError, Frame
 from robofb.deploy.clocks import ARM_DRIFT, CAMERA_DRIFT, clock_finding, late_wakes, pace_finding
 from robofb.deploy.joints import JointGuard
 from robofb.deploy.limits import Limits
+from robofb.deploy.live.bench import CONTROL_HZ
 from robofb.deploy.live.deployment import plain
 from robofb.deploy.live.places import SimPlace
 from robofb.deploy.live.process import Pace
 from robofb.deploy.motion import MotionLimiter
 from robofb.deploy.pose import Pose, difference, length, tilt
 from robofb.doctor import BROKEN, OK, Finding, format_findings
-from robofb.errors import UserError, check_positive
+from robofb.errors import UserError, check_between, check_positive
 
 WAY_M = 0.01
 
@@ -59,7 +60,8 @@ class DoctorConfig:
     move: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(self, "control_hz", "seconds")
+        check_positive(self, "seconds")
+        check_between(self, *CONTROL_HZ, "control_hz")
 
 
 def doctor(cfg: DoctorConfig) -> list[Finding]:

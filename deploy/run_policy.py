@@ -16,11 +16,12 @@ from omegaconf import OmegaConf
 from robofb.build import build
 from robofb.deploy.arms.sim import SimArm
 from robofb.deploy.controller import Controller
+from robofb.deploy.live.bench import CONTROL_HZ
 from robofb.deploy.planner import Planner
 from robofb.deploy.rehearsal import Rehearsed, rehearse
 from robofb.deploy.timeline import Timeline
 from robofb.deploy.tool_target import ACTION_NAMES
-from robofb.errors import UserError, check_at_least, check_positive, check_seeds, check_threads
+from robofb.errors import UserError, check_at_least, check_between, check_positive, check_seeds, check_threads
 from robofb.files import append_line
 from robofb.loading import cameras_of, load_agent, make_sim_env
 from robofb.run import Run
@@ -107,7 +108,8 @@ class DeployConfig:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "episodes", "threads")
         check_at_least(self, 0, "latency_s", "fade_s", "patience_s")
-        check_positive(self, "control_hz", "abort_s")
+        check_positive(self, "abort_s")
+        check_between(self, *CONTROL_HZ, "control_hz")
         check_threads(self.threads)
         check_seeds(self, "seed")
         if self.max_steps is not None:

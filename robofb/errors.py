@@ -41,6 +41,13 @@ def check_positive(config: object, *names: str) -> None:
             raise UserError(f"{name}={getattr(config, name)}: must be positive and finite")
 
 
+def check_between(config: object, least: float, most: float, *names: str) -> None:
+    """Refuse a config some of whose numbers do not lie in [least, most]."""
+    for name in names:
+        if not least <= getattr(config, name) <= most:
+            raise UserError(f"{name}={getattr(config, name)}: needs {least:g} to {most:g}")
+
+
 def check_finite(config: object, *names: str) -> None:
     """Refuse a config some of whose numbers are not finite."""
     for name in names:

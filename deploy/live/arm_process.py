@@ -15,7 +15,7 @@ from robofb.deploy.arms.arm import ArmError
 from robofb.deploy.cameras.freshness import Freshness
 from robofb.deploy.controller import Controller
 from robofb.deploy.limits import Limits
-from robofb.deploy.live.bench import Bench
+from robofb.deploy.live.bench import Bench, set_points_in
 from robofb.deploy.live.process import Life, Pace, attacher
 from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, frame_in, row_of, text
 from robofb.deploy.modes import Ask, Mode
@@ -114,12 +114,7 @@ class ArmLoop:
 
     def __init__(self, bench: Bench, setup: ArmSetup, addresses: Addresses, stack: ExitStack) -> None:
         self.bench, self.controller, self.setup = bench, setup.controller(bench), setup
-        self._steps_every = round(setup.action_dt_s / bench.dt_s)
-        if abs(self._steps_every * bench.dt_s - setup.action_dt_s) > 1e-6 or self._steps_every < 1:
-            raise UserError(
-                f"{1 / bench.dt_s:g} set-points a second: a control step of {setup.action_dt_s:g} s "
-                "needs a whole number of them"
-            )
+        self._steps_every = set_points_in(setup.action_dt_s, bench.dt_s)
         attach = attacher(stack)
         self._ticks, self._counts = attach(addresses.ticks), attach(addresses.counts)
         self._plans, self._commands = attach(addresses.plans), attach(addresses.commands)

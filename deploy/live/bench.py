@@ -135,6 +135,9 @@ class SimBench:
         return numbers_of(self._sim.env.engine)
 
 
+CONTROL_HZ = (1.0, 1000.0)
+"""Least and most set-points a second of a real arm."""
+
 SEEN = (
     *(f"ee_pos_base_{axis}" for axis in "xyz"),
     *(f"ee_rot6d_base_{index}" for index in range(6)),
@@ -179,6 +182,21 @@ def image_specs(sizes: Mapping[str, tuple[int, int]]) -> dict[str, ArraySpec]:
     return {f"image_{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255") for name, size in sizes.items()}
 
 
+def set_points_in(control_dt_s: float, dt_s: float) -> int:
+    """Return how many set-points, so far apart, a control step takes.
+
+    Raises:
+        UserError: it is no whole number of them.
+    """
+    count = round(control_dt_s / dt_s)
+    if abs(count * dt_s - control_dt_s) > 1e-6 or count < 1:
+        raise UserError(
+            f"control_hz={1 / dt_s:g}: a control step of {control_dt_s:g} s needs a whole number "
+            "of set-points"
+        )
+    return count
+
+
 def check_names(names: Sequence[str]) -> None:
     """Refuse names of what a policy sees that no real arm says.
 
@@ -187,9 +205,10 @@ def check_names(names: Sequence[str]) -> None:
     """
     strange = [name for name in names if name not in SEEN and not _is_joint(name)]
     if strange or not names:
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
         raise UserError(
-            f"the policy wants to see {', '.join(strange[:3]) or 'what has no name'}, which no arm says; "
-            f"it says {', '.join(SEEN)} and joint_pos_0 .. joint_pos_6"
+            f"the policy wants to see {', '.join(strange[:3]) or 'what has no name'}{more}, which no arm "
+            f"says; it says {', '.join(SEEN)} and joint_pos_0 .. joint_pos_6"
         )
 
 

@@ -179,7 +179,7 @@ class Conductor:
         return steps[self.stage](now_s, seen, ready, events) if self.stage in steps else []
 
     def wait_for_arm(self, events: Sequence[str]) -> list[Order]:
-        """Return what to order while the arm has said nothing yet: nothing is begun that must come to rest."""
+        """Return what to order while the arm has said nothing yet, so that nothing must come to rest."""
         stops = "stop" in events
         self._told = (self._told or "start" in events) and not stops
         self.quits = self.quits or "quit" in events or (stops and not self.attended)

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from robofb.build import build
 from robofb.deploy.live.arm_process import ArmSetup, Place
-from robofb.deploy.live.bench import check_names
+from robofb.deploy.live.bench import check_names, set_points_in
 from robofb.deploy.live.conductor import Conductor
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
 from robofb.deploy.live.draft import recorded_spec
@@ -139,6 +139,7 @@ def _place(cfg: Any, spec: EnvSpec) -> Place:
         return SimPlace(plain(cfg.arm), plain(cfg.task), plain(cfg.engine))
     names = spec.obs["state"].names
     check_names(names)
+    set_points_in(spec.control_dt, 1.0 / cfg.control_hz)
     return RealPlace(plain(cfg.arm), cfg.control_hz, names, cfg.dry)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def open_or_create(
         store.close()
         raise
     return store
+
+
+def remove_empty(path: Path) -> None:
+    """Remove the folder of a dataset, where it holds no episode and nothing else.
+
+    Raises:
+        UserError: another process writes it.
+    """
+    if vacate(path):
+        shutil.rmtree(path)
 
 
 def finish(store: EpisodeStore) -> None:

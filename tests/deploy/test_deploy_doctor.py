@@ -151,6 +151,12 @@ def test_a_machine_that_wakes_late_is_not_fit_for_an_arm_by_the_clock(
     assert "20 times a second: wakes 30.00 ms late, p99 30.00, worst 30.00" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("word", ["1e18", "1e-320", "0", "nan"])
+def test_a_pace_that_no_machine_keeps_is_refused(word: str) -> None:
+    with pytest.raises(UserError, match="control_hz=.*: needs 1 to 1000"):
+        compose("deploy doctor", [f"control_hz={word}"])
+
+
 def test_a_misspelt_camera_is_refused() -> None:
     with pytest.raises(UserError, match="camera=foo: no such camera; valid: file, http, opencv,"):
         compose("deploy doctor", ["camera=foo"])

@@ -10,7 +10,7 @@ import pytest
 from robofb.deploy.arms.arm import ArmState, ArmTarget
 from robofb.deploy.arms.ideal import IdealArm
 from robofb.deploy.arms.sim import SimArm
-from robofb.deploy.live.bench import SEEN, RealBench, SimBench
+from robofb.deploy.live.bench import SEEN, RealBench, SimBench, check_names, set_points_in
 from robofb.deploy.pose import Pose
 from robofb.envs import make_task
 from robofb.errors import UserError
@@ -34,6 +34,18 @@ def test_what_no_arm_says_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match="which no arm says; it says ee_pos_base_x, ") as error:
         RealBench(IdealArm(), 50.0, names)
     assert "\n" not in str(error.value)
+
+
+def test_what_no_arm_says_is_counted_where_it_is_much() -> None:
+    with pytest.raises(UserError, match="wants to see a, b, c and 2 more, which no arm says"):
+        check_names(("a", "ee_pos_base_x", "b", "c", "d", "e"))
+
+
+def test_a_control_step_takes_a_whole_number_of_set_points() -> None:
+    assert set_points_in(0.1, 0.01) == 10 and set_points_in(0.1, 0.1) == 1
+    for control_dt_s, hz in ((0.1, 25.0), (0.1, 1.0), (0.05, 10.0)):
+        with pytest.raises(UserError, match=f"control_hz={hz:g}: a control step of {control_dt_s:g} s"):
+            set_points_in(control_dt_s, 1.0 / hz)
 
 
 def test_a_simulated_bench_has_a_clock_of_its_own_that_never_goes_back() -> None:

@@ -230,7 +230,15 @@ def test_a_simulated_arm_goes_by_its_task(tmp_path: Path) -> None:
         (["arm=sim", "task=one_leg_insert", "teleop=gamepad", "rate=5"], "rate=5.0: a simulated arm takes"),
         (["arm=sim", "task=one_leg_insert", "teleop=gamepad", "name=x"], "name=x: a simulated arm takes"),
         (["arm=sim", "task=grid_navi", "teleop=gamepad"], "task grid_navi cannot be driven by hand"),
-        (["arm=ur", "rate=0"], "rate=0.0: must be positive"),
+        (["arm=ur", "rate=0"], "rate=0.0: needs 0.1 to 100"),
+        (["arm=ur", "rate=1e-9"], "rate=1e-09: needs 0.1 to 100"),
+        (["arm=ur", "control_hz=1e308"], "control_hz=1e+308: needs 1 to 1000"),
+        (["arm=ur", "control_hz=1e-320"], "needs 1 to 1000"),
+        (
+            ["arm=ur", "teleop=gamepad", "control_hz=25"],
+            "control_hz=25: a control step of 0.1 s",
+        ),
+        (["arm=ur", "image_size=[0,0]"], "image_size=[0, 0]: needs 1 to 4096 pixels each"),
         (["arm=ur", "image_size=[24]"], r"image_size=[24]: needs [height,width]"),
         (["arm=ur", "num_envs=4"], "collect arm has no key 'num_envs'"),
         (["arm=ur", "cameras=[front]"], "cameras=[front]"),
@@ -244,6 +252,25 @@ def test_bad_words_are_refused_in_one_line(said: list[str], message: str, tmp_pa
         collect_on_arm(compose("collect", [*said, f"out={tmp_path / 'data'}"]))
     assert message in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "data").exists()
+
+
+def test_nothing_is_left_where_nothing_was_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new dataset is gone again where the arm does not answer; one that was there stays."""
+    quits = Script([(lambda status: True, "quit")], PATIENCE_S)
+    assert collect(tmp_path, quits, *words(tmp_path / "data")).total == 0
+    assert not (tmp_path / "data").exists()
+
+    def fail(*_: object) -> None:
+        assert (tmp_path / "data").exists()
+        raise UserError("the arm does not answer")
+
+    monkeypatch.setattr(collect_arm, "run_session", fail)
+    for is_there in (False, True):
+        if is_there:
+            (tmp_path / "data").mkdir()
+        with pytest.raises(UserError, match="does not answer"):
+            collect_on_arm(config(tmp_path, *words(tmp_path / "data")))
+        assert (tmp_path / "data").exists() == is_there
 
 
 def test_failures_are_kept_where_they_are_wanted(tmp_path: Path) -> None:
