@@ -21,6 +21,7 @@ MOST_REPLY = 2**20
 MOST_SKIPPED = 1000
 DTYPES = {"float32": "<f4", "float64": "<f8", "uint8": "|u1", "int64": "<i8"}  # little-endian on the wire
 _MOST_AXES = 8
+_MOST_ELEMENTS = 2**31
 
 Message = TypeVar("Message")
 
@@ -55,6 +56,8 @@ class Array:
             raise BadMessageError(f"an array's dtype is none of {', '.join(DTYPES)}")
         if len(self.shape) > _MOST_AXES or any(size < 0 for size in self.shape):
             raise BadMessageError("an array's shape is none")
+        if math.prod(max(1, size) for size in self.shape) > _MOST_ELEMENTS:  # numpy counts so, whatever is 0
+            raise BadMessageError("an array's shape is too large")
         dtype = np.dtype(DTYPES[self.dtype])
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
             raise BadMessageError("an array's data are not as long as its shape says")

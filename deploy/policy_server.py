@@ -28,7 +28,7 @@ from robofb.deploy.policy_messages import (
     check_packages,
     most_bytes,
 )
-from robofb.deploy.policy_wire import Wire, is_loopback, read_token
+from robofb.deploy.policy_wire import Wire, is_loopback, read_token, warn_of_readers
 from robofb.deploy.teleop.web_guard import is_same_token, own_names
 from robofb.deploy.teleop.web_messages import BadMessageError
 from robofb.deploy.teleop.web_tls import make_certificate, server_context
@@ -89,7 +89,10 @@ def serve(cfg: ServerConfig) -> None:
         UserError: there is no such policy, or the address, the token or the certificate is of no use.
     """
     check_packages()
-    token = secrets.token_urlsafe(24) if cfg.token is None else read_token("token", cfg.token)
+    token = secrets.token_urlsafe(24)
+    if cfg.token is not None:
+        token = read_token("token", cfg.token)
+        warn_of_readers("token", cfg.token)
     context = None if cfg.tls is None else tls_of(Path(cfg.tls), cfg.host)
     source = RunPolicy(Path(cfg.run), cfg.checkpoint, cfg.execute, cfg.threads, cfg.device)
     planner = source.make()

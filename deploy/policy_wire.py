@@ -6,6 +6,7 @@ A message is its length (4 bytes, big-endian) and that many bytes of msgpack.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import socket
 import struct
@@ -17,9 +18,11 @@ from robofb.deploy.teleop.web_guard import is_address
 from robofb.deploy.teleop.web_messages import BadMessageError
 from robofb.errors import UserError
 
+LOG = logging.getLogger(__name__)
 TOKEN_SIZES = (16, 512)
 _PIECE = 2**16
 _LENGTH = struct.Struct(">I")
+_PLAIN = re.compile(r"[!-~]+")  # neither blanks nor control characters
 _ADDRESS = re.compile(r"(\[[^\]]+\]|[^:\[\]]+):([0-9]{1,5})")
 
 
@@ -115,11 +118,17 @@ def read_token(name: str, path: str | Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{name}={path}: {getattr(error, 'strerror', None) or 'is no text'}") from error
     least, most = TOKEN_SIZES
-    if not least <= len(token) <= most or not token.isascii():
+    if not least <= len(token) <= most or not _PLAIN.fullmatch(token):
         raise UserError(
             f"{name}={path}: needs {least} to {most} plain characters, as openssl rand -hex 24 makes"
         )
     return token
+
+
+def warn_of_readers(name: str, path: str | Path) -> None:
+    """Warn where others than its owner can read a file with a token."""
+    if Path(path).stat().st_mode & 0o077:
+        LOG.warning("%s=%s: others on this machine can read it; chmod 600 %s", name, path, path)
 
 
 def address_of(name: str, text: str) -> tuple[str, int]:

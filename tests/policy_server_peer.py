@@ -16,7 +16,7 @@ from robofb.deploy.live.fake import SPEC, LinePlans
 from robofb.deploy.policy_server import PolicyServer, tls_of
 from robofb.deploy.policy_wire import read_token
 
-TOKEN = "a word that nobody says"
+TOKEN = "a-word-that-nobody-says"
 CHECKPOINT = "0" * 64
 
 

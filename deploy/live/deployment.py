@@ -25,7 +25,7 @@ from robofb.deploy.live.recorder_process import RecordSetup
 from robofb.deploy.live.records import MODES
 from robofb.deploy.live.remote_policy import RemotePolicy
 from robofb.deploy.live.session import LiveSession, Outcome, Parts
-from robofb.deploy.policy_wire import address_of
+from robofb.deploy.policy_wire import address_of, read_token, warn_of_readers
 from robofb.errors import UserError
 from robofb.loading import cameras_of
 from robofb.run import Run
@@ -131,7 +131,10 @@ def _source(cfg: Any, run: Path, spec: EnvSpec) -> PolicySource:
         return RunPolicy(run, cfg.checkpoint, cfg.execute, cfg.threads)
     certificate = None if cfg.policy_certificate is None else Path(cfg.policy_certificate)
     digest = Run.open(run).checkpoint_digest(cfg.checkpoint)
-    return RemotePolicy(cfg.policy_server, Path(cfg.policy_token), spec, digest, certificate)
+    source = RemotePolicy(cfg.policy_server, Path(cfg.policy_token), spec, digest, certificate)
+    read_token("policy_token", cfg.policy_token)  # its process would say it too, but late
+    warn_of_readers("policy_token", cfg.policy_token)
+    return source
 
 
 def _place(cfg: Any, spec: EnvSpec) -> Place:

@@ -34,7 +34,7 @@ from robofb.deploy.policy_messages import (
     most_bytes,
 )
 from robofb.deploy.policy_server import ServerConfig, serve
-from robofb.deploy.policy_wire import Wire, address_of, is_loopback, read_token
+from robofb.deploy.policy_wire import Wire, address_of, is_loopback, read_token, warn_of_readers
 from robofb.deploy.teleop.web_messages import BadMessageError
 from robofb.errors import UserError
 from robofb.types import ArraySpec, EnvSpec
@@ -101,6 +101,9 @@ def test_an_array_is_its_bytes() -> None:
         Array("float32", (-1, -2), b"01234567"),
         Array("uint8", (2**40, 2**40), b"0"),
         Array("uint8", (1,) * 9, b"0"),
+        Array("uint8", (0, 2**63), b""),
+        Array("float32", (0, 2**62), b""),
+        Array("uint8", (0, *(2**30,) * 4), b""),
     ],
 )
 def test_an_array_that_is_none_is_refused(array: Array) -> None:
@@ -290,11 +293,24 @@ def test_only_the_own_machine_is_served_by_default() -> None:
     ServerConfig(run="x", host="0.0.0.0", tls="folder")
 
 
+UNPLAIN = (b"01234567 89abcdef", b"01234567\t89abcdef", b"0123456789\nabcdef\n", b"01234567\x0089abcdef\x7f")
+
+
+def test_a_token_that_others_can_read_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef")
+    for mode, says in ((0o600, ""), (0o400, ""), (0o640, "chmod 600"), (0o604, "chmod 600")):
+        file.chmod(mode)
+        caplog.clear()
+        warn_of_readers("token", file)
+        assert says in caplog.text and bool(caplog.text) == bool(says)
+
+
 def test_a_token_is_long_enough(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("0123456789abcdef\n")
     assert read_token("token", file) == "0123456789abcdef"
-    for content in (b"", b"0123456789abcde\n", b"a" * 513, "ä".encode() * 16, b"\xff" * 16):
+    for content in (b"", b"0123456789abcde\n", b"a" * 513, "ä".encode() * 16, b"\xff" * 16, *UNPLAIN):
         file.write_bytes(content)
         with pytest.raises(UserError, match=f"token={file}"):
             read_token("token", file)

@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_plans_are_those_of_the_policy_here_to_the_last_bit(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("a word that nobody says")
+    (tmp_path / "token").write_text("a-word-that-nobody-says")
     here = RunPolicy(run.path).make()
     spec = here.agent.policy.spec
     words = [f"run={run.path}", f"token={tmp_path / 'token'}", f"tls={tmp_path}"]
@@ -97,7 +97,7 @@ def test_a_deployment_asks_the_server_for_its_plans(run: Run) -> None:
         assert facts["run"] == str(run.path) and facts["checkpoint_sha256"] == run.checkpoint_digest("best")
         (difference,) = replay(compose("deploy replay", [f"data={data}"]))
         assert difference.plans >= 2 and difference.same == difference.plans and not difference.other_weights
-        (run.path / "token").write_text("a word that nobody says")
+        (run.path / "token").write_text("a-word-that-nobody-says")
         with pytest.raises(UserError, match=f"policy_server=127.0.0.1:{port}: wrong token"):
             deploy(cfg)
 
