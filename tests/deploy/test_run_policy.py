@@ -9,6 +9,9 @@ import pytest
 from residual_example import save_residual_run
 
 from robofb.config import compose
+from robofb.deploy.live.conductor import LEFT, Ended
+from robofb.deploy.live.deployment import _figures
+from robofb.deploy.live.session import Outcome
 from robofb.deploy.run_policy import deploy
 from robofb.errors import UserError
 from robofb.run import Run
@@ -74,6 +77,17 @@ def test_bad_words_are_refused_in_one_line(run: Run, words: list[str], message: 
     with pytest.raises(UserError) as error:
         deploy(compose("deploy", [f"run={run.path}", *words]))
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_episode_that_a_person_left_in_is_in_no_figure() -> None:
+    labels = (("success", "a person", 7), ("aborted", LEFT, 3), ("discarded", "a person", 2))
+    ended = [Ended(number, 0, *label) for number, label in enumerate(labels)]
+    assert _figures(Outcome([*ended, Ended(3, 0, "aborted", "the link", 5)])) == (
+        [True, False],
+        [7, 5],
+        ["aborted: the link"],
+        {},
+    )
 
 
 def test_only_arms_are_driven(tmp_path: Path) -> None:
