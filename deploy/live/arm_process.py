@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from robofb.deploy.limits import Limits
 from robofb.deploy.live.bench import Bench, set_points_in
 from robofb.deploy.live.process import Life, Pace, attacher
 from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, frame_in, row_of, text
-from robofb.deploy.modes import Ask, Mode
+from robofb.deploy.modes import COMMANDING, Ask, Mode
 from robofb.deploy.ring import Ring
 from robofb.deploy.scene import tell
 from robofb.deploy.tick import Arrived, Chunk, Tick
@@ -49,6 +50,7 @@ class ArmSetup:
         limits, watch: of what it may be asked, and when something is wrong.
         action_dt_s: a control step: between the actions of a policy.
         fade_s, patience_s: see `Timeline`.
+        busy_s: what connecting, arming and recovering may take, in which the process is not dead.
     """
 
     place: Place
@@ -57,6 +59,7 @@ class ArmSetup:
     action_dt_s: float
     fade_s: float = 0.1
     patience_s: float = 0.5
+    busy_s: float = 30.0
 
     def controller(self, bench: Bench) -> Controller:
         """Return a controller of the bench's arm."""
@@ -73,7 +76,7 @@ def run_arm(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
             bench = setup.place.make()
             stack.enter_context(closing(bench.arm))
             bench.arm.connect()
-            loop = ArmLoop(bench, setup, addresses, stack)
+            loop = ArmLoop(bench, setup, addresses, stack, life)
         except (ArmError, UserError) as error:
             life.last_word(str(error))
             return
@@ -107,13 +110,17 @@ class ArmLoop:
         setup: see there.
         addresses: of all rings.
         stack: lets them go.
+        life: of the process.
 
     Raises:
         UserError: the control step is no whole number of set-points.
     """
 
-    def __init__(self, bench: Bench, setup: ArmSetup, addresses: Addresses, stack: ExitStack) -> None:
+    def __init__(
+        self, bench: Bench, setup: ArmSetup, addresses: Addresses, stack: ExitStack, life: Life
+    ) -> None:
         self.bench, self.controller, self.setup = bench, setup.controller(bench), setup
+        self._life = life
         self._steps_every = set_points_in(setup.action_dt_s, bench.dt_s)
         attach = attacher(stack)
         self._ticks, self._counts = attach(addresses.ticks), attach(addresses.counts)
@@ -124,9 +131,8 @@ class ArmLoop:
         self._plan_number = self._order_number = self._sent = self._ticked = self._steps = 0
         self._command_number = 0
         self._episode = self._coming = -1
-        self._begun_s = float("-inf")
         self._state: np.ndarray | None = None
-        self._connected_s = float("-inf")
+        self._begun_s = self._connected_s = float("-inf")
         self.quit = False
 
     def tick(self) -> Tick:
@@ -140,7 +146,8 @@ class ArmLoop:
         now_s = self.bench.now_s()
         is_step = self._sent % self._steps_every == 0
         arrived = self._arrived(asks, began_s)
-        tick = self.controller.tick(now_s, arrived)
+        with self._patience(asks):
+            tick = self.controller.tick(now_s, arrived)
         is_step = is_step and tick.sent is not None
         self._sent += tick.sent is not None
         self._steps += is_step and tick.mode in (Mode.POLICY, Mode.HUMAN)
@@ -158,6 +165,11 @@ class ArmLoop:
                 break
             pace.wait()
         self.bench.arm.stop()
+
+    def _patience(self, asks: Sequence[Ask]) -> AbstractContextManager[None]:
+        """Say so where a tick may take long: who begins anew waits for the arm, which is at rest."""
+        begins = asks and self.controller.mode not in COMMANDING
+        return self._life.busy(self.setup.busy_s) if begins else nullcontext()
 
     def _obey(self) -> list[Ask]:
         """Return what is asked of the controller; begin and end episodes."""
@@ -195,7 +207,8 @@ class ArmLoop:
             self.bench.arm.state()
         except ArmError:
             try:
-                self.bench.arm.connect()
+                with self._life.busy(self.setup.busy_s):
+                    self.bench.arm.connect()
             except (ArmError, UserError) as error:
                 self.controller.modes.reason = str(error)
 

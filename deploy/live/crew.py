@@ -22,7 +22,7 @@ class Job(NamedTuple):
     Attributes:
         work: its main function, of a setup, the rings' addresses and the parent's number.
         setup: what it makes its parts from; travels to the process.
-        hung_s: it is dead that showed no life for longer.
+        hung_s: it is dead that showed no life for longer, and did not say that it is busy.
         again: whether it may simply be started again.
         start_s: what it may take to begin.
         leave_s: what it may take to leave.
@@ -129,8 +129,10 @@ class Crew:
         if not process.is_alive():
             return f"died ({process.exitcode})"
         heard_s = float(beat.value["at_s"]) if beat is not None and fresh else started_s + job.start_s
-        silent_s = time.monotonic() - heard_s
-        return f"showed no life for {silent_s:.1f} s" if silent_s > job.hung_s else ""
+        until_s = float(beat.value["until_s"]) if beat is not None and fresh else heard_s
+        now_s = time.monotonic()
+        hangs = now_s > max(heard_s + job.hung_s, until_s)
+        return f"showed no life for {now_s - heard_s:.1f} s" if hangs else ""
 
     def _start(self, name: str) -> None:
         job = self._jobs[name]

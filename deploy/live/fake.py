@@ -33,6 +33,7 @@ from robofb.errors import DeviceLostError
 from robofb.types import Obs, TeleopCommand
 
 HZ, STEP_S, CHUNK = 50.0, 0.1, 8
+DAWDLE_S = 2.0
 SPEC = arm_spec("line", Limits(), {}, STEP_S, max_steps=1000)
 SENT = np.dtype([("wall_s", "f8"), ("position", "f8", (3,)), ("turn", "f8", (4,)), ("gripper", "f8")])
 
@@ -52,7 +53,7 @@ class WrittenArm(IdealArm):
     """An ideal arm that appends every command to a file, and has the faults that `say` gives it.
 
     Attributes:
-        folder: of the file `sent` and of what was said: lost, frozen, reflex.
+        folder: of the file `sent` and of what was said: lost, frozen, reflex, dawdle.
     """
 
     folder: Path = field(default_factory=Path)
@@ -64,7 +65,13 @@ class WrittenArm(IdealArm):
         """Refuse while nobody answers."""
         self._listen()
         if self.lost:
+            self._dawdle()
             super().state()
+
+    def recover(self) -> None:
+        """Clear the fault, where it is no longer said."""
+        self._dawdle()
+        super().recover()
 
     def state(self) -> ArmState:
         """Return it, with the faults of now."""
@@ -84,6 +91,13 @@ class WrittenArm(IdealArm):
         """Write it down too, as a row of NaN: what was sent before it and after it do not hang together."""
         with (self.folder / "sent").open("ab") as file:
             file.write(np.full(SENT.itemsize // 8, np.nan).tobytes())
+
+    def _dawdle(self) -> None:
+        """Take longer than a process may show no life, and count how often that was done."""
+        if (self.folder / "dawdle").exists():
+            time.sleep(DAWDLE_S)
+            with (self.folder / "dawdled").open("a") as file:
+                file.write(".")
 
     def _listen(self) -> None:
         self.lost, self.frozen = (self.folder / "lost").exists(), (self.folder / "frozen").exists()
@@ -213,6 +227,7 @@ def line_parts(
     recorder_kind: type[RecordSetup] = RecordSetup,
     source: PolicySource | None = None,
     hz: float = HZ,
+    arm_hung_s: float = 20.0,
     **more: Any,
 ) -> Parts:
     """Return a deployment of the line policy (or another) on the written arm, told by files in `folder`."""
@@ -222,7 +237,7 @@ def line_parts(
     spec = recorded_spec(SPEC.with_obs({**SPEC.obs, **pictures}))
     recorder = None if data is None else recorder_kind(data, spec, {}, {"robot": "written"})
     policy = PolicySetup(source or LinePolicy(folder), STEP_S, tuple(cameras))
-    return Parts(arm, policy, len(SEEN), recorder=recorder, arm_hung_s=20.0, **more)
+    return Parts(arm, policy, len(SEEN), recorder=recorder, arm_hung_s=arm_hung_s, **more)
 
 
 @dataclass(frozen=True)

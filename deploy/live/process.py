@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from robofb.deploy.live.records import LAST_WORD, text
@@ -48,11 +48,23 @@ class Life:
         now_s = time.monotonic()
         if now_s - self._last_s >= BEAT_S:
             self._last_s = now_s
-            self._beats.write(at_s=now_s, word=b"")
+            self._beats.write(at_s=now_s, until_s=now_s, word=b"")
+
+    @contextmanager
+    def busy(self, most_s: float) -> Iterator[None]:
+        """Say that what is done meanwhile may take so long without a sign of life, and that it is over."""
+        now_s = time.monotonic()
+        self._beats.write(at_s=now_s, until_s=now_s + most_s, word=b"")
+        try:
+            yield
+        finally:
+            self._last_s = float("-inf")
+            self.beat()
 
     def last_word(self, word: str) -> None:
         """Say why this process gives up."""
-        self._beats.write(at_s=time.monotonic(), word=text(word, LAST_WORD))
+        now_s = time.monotonic()
+        self._beats.write(at_s=now_s, until_s=now_s, word=text(word, LAST_WORD))
 
     def _end(self, *_: object) -> None:
         self._ended = True

@@ -22,8 +22,8 @@ LAST_WORD = 400
 MODES = tuple(Mode)
 VERDICTS = ("", "success", "failure")  # of the task itself
 
-BEAT = np.dtype([("at_s", "f8"), ("word", f"S{LAST_WORD}")])
-"""A process lives: when by `time.monotonic`, and its last word where it gives up."""
+BEAT = np.dtype([("at_s", "f8"), ("until_s", "f8"), ("word", f"S{LAST_WORD}")])
+"""A process lives: when by `time.monotonic`, until when it is busy, and its last word where it gives up."""
 
 PLAN = np.dtype(
     [

@@ -50,7 +50,7 @@ class Parts:
         arm, policy, recorder, teleop: setups of the processes; without a policy a person alone drives.
         num_state: numbers that the policy sees, or that are recorded, beside pictures.
         cameras: by name.
-        arm_hung_s: the arm's process is taken for dead that showed no life for longer.
+        arm_hung_s: the arm's process is taken for dead that showed no life for longer; but see `ArmSetup`.
         most_restarts: of one of the other processes in a minute.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -15,6 +16,7 @@ from live_parts import line_parts
 from robofb.deploy.live.arm_process import ArmLoop
 from robofb.deploy.live.deployment import plain
 from robofb.deploy.live.device_processes import TELEOP_S, TeleopSetup, read_every
+from robofb.deploy.live.process import Life
 from robofb.deploy.live.records import MODES, Rings
 from robofb.deploy.modes import Ask, Mode
 from robofb.deploy.teleop.web import WebTeleop
@@ -32,7 +34,7 @@ def loop(rings: Rings, tmp_path: Path) -> Iterator[ArmLoop]:
     with ExitStack() as stack:
         bench = setup.place.make()
         bench.arm.connect()
-        yield ArmLoop(bench, setup, rings.addresses, stack)
+        yield ArmLoop(bench, setup, rings.addresses, stack, Life(rings.beats["arm"], os.getppid()))
 
 
 def tell(rings: Rings, *, gripper: float = 0.0, engaged: bool = True) -> None:

@@ -26,7 +26,7 @@ from robofb.deploy.live.bench import SEEN, RealBench
 from robofb.deploy.live.conductor import Conductor
 from robofb.deploy.live.lookout import Lookout, Picture
 from robofb.deploy.live.places import RealPlace
-from robofb.deploy.live.process import attacher
+from robofb.deploy.live.process import Life, attacher
 from robofb.deploy.live.records import Addresses, Rings
 from robofb.deploy.live.session import LiveSession, Parts
 from robofb.deploy.run_policy import deploy
@@ -230,8 +230,12 @@ def test_without_opengl_it_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyP
 def test_an_episode_begins_when_every_camera_has_shown_it() -> None:
     """Pictures from before it are another scene's. One that shows nothing for too long is judged as any."""
     setup = ArmSetup(RealPlace({}, 50.0, SEEN), Limits(), Watch(frozen_s=0.2), 0.1)
-    with closing(Rings(len(SEEN), {"front": (4, 6), "wrist": (4, 6)}, [])) as rings, ExitStack() as stack:
-        loop = ArmLoop(RealBench(IdealArm(), 50.0, SEEN), setup, rings.addresses, stack)
+    with (
+        closing(Rings(len(SEEN), {"front": (4, 6), "wrist": (4, 6)}, ["arm"])) as rings,
+        ExitStack() as stack,
+    ):
+        life = Life(rings.beats["arm"], os.getppid())
+        loop = ArmLoop(RealBench(IdealArm(), 50.0, SEEN), setup, rings.addresses, stack, life)
 
         def episode() -> int:
             loop.tick()
