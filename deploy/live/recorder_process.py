@@ -28,6 +28,7 @@ from robofb.types import SOURCE_INTERVENTION, EnvSpec, Episode
 LOOK_S = 0.01
 WAITING = 4  # episodes that may wait for a slow disk
 LINGER_S = 1.0  # how long an ended episode waits for its last ticks
+_STARTED_AGAIN = "the recorder was started again in it"
 _ACTING = tuple(MODES.index(mode) for mode in (Mode.POLICY, Mode.HUMAN))
 
 
@@ -105,6 +106,8 @@ class Recorder:
         self._queue: queue.Queue[tuple[int, Episode] | None] = queue.Queue(WAITING)
         self._writer = threading.Thread(target=self._write, name="writer")
         self._writer.start()
+        self._told: set[int] = set()  # what became of these was said before this process began
+        self._take_over(int(newest.value["episode"]) if newest is not None else -1)
         self.quit = False
 
     def look(self) -> None:
@@ -114,7 +117,7 @@ class Recorder:
             kind, episode = order["kind"].decode(), int(order["episode"])
             if kind == "begin":
                 self._seeds[episode] = int(order["seed"])
-            elif kind == "end":
+            elif kind == "end" and episode not in self._told:
                 self._ends[episode] = (order["what"].decode(), said(bytes(order["reason"])), time.monotonic())
             self.quit = self.quit or kind == "quit"
         for record in self._ticks.since(self._number):
@@ -139,6 +142,25 @@ class Recorder:
         self._queue.put(None)
         self._writer.join()
 
+    def _take_over(self, current: int) -> None:
+        """Know of which episodes a recorder before this one had a part, for that part is gone.
+
+        Args:
+            current: the episode under way; negative where none is.
+        """
+        records = self._recorded.since(0)
+        self._told = {int(record.value["episode"]) for record in records}
+        ended = [int(order["episode"]) for _, order in self._orders.since(0) if order["kind"] == b"end"]
+        if records and records[0].number > 1:  # what was said earlier is no longer there to be read
+            self._told |= set(range(min(self._told)))
+        for episode in {current, *ended} - self._told:
+            if episode >= 0:
+                self._drafts[episode] = self._draft()
+                self._drafts[episode].fail(_STARTED_AGAIN)
+
+    def _draft(self) -> Draft:
+        return Draft(self._setup.spec, self._setup.path, self._setup.human_source)
+
     def _follow(self, tick: np.void) -> None:
         """Add a tick to its episode's draft; finish those before it."""
         episode = int(tick["episode"])
@@ -148,7 +170,7 @@ class Recorder:
         if episode < 0:
             return
         if episode not in self._drafts:
-            self._drafts[episode] = Draft(self._setup.spec, self._setup.path, self._setup.human_source)
+            self._drafts[episode] = self._draft()
         draft = self._drafts[episode]
         acting = int(tick["mode"]) in _ACTING
         pictures = {}
@@ -167,7 +189,8 @@ class Recorder:
     def _finish(self, episode: int) -> None:
         """Hand a draft to the writer, where it is whole."""
         label, why, _ = self._ends.pop(episode)
-        draft, seed = self._drafts.pop(episode, None), self._seeds.pop(episode)
+        draft = self._drafts.pop(episode, None)
+        seed = self._seeds.pop(episode, None)  # none where it began long before this process: broken then
         if label not in self._setup.keeps:
             self._say(episode, False, label)
         elif draft is None or draft.broken or not len(draft):
