@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from itertools import count
 from pathlib import Path
@@ -216,17 +217,25 @@ def test_really_full_disk_keeps_committed_episodes(small_disk):
     EpisodeStore.open(folder, "a").close()
 
 
-def test_killed_creation_can_be_done_again_and_never_removes_data(tmp_path, monkeypatch):
-    folder, real = tmp_path / "d", os.replace
+KILLED_CREATION = """
+import os, sys
+from pathlib import Path
+from episode_examples import SPEC
+from robofb.store.episodes import EpisodeStore
 
-    def die(*args):
-        raise Crash
+calls, real = iter(range(100)), os.replace
+os.replace = lambda *args: os._exit(9) if next(calls) == int(sys.argv[2]) else real(*args)
+EpisodeStore.create(Path(sys.argv[1]), SPEC)
+"""
 
-    monkeypatch.setattr(os, "replace", die)
-    with pytest.raises(Crash):
-        EpisodeStore.create(folder, SPEC)
-    monkeypatch.setattr(os, "replace", real)
-    with pytest.raises(UserError, match="not a robofb dataset"):
+
+@pytest.mark.parametrize("fatal", [0, 4, 8])
+def test_killed_creation_can_be_done_again_and_never_removes_data(tmp_path, fatal):
+    folder = tmp_path / "d"
+    command = [sys.executable, "-c", KILLED_CREATION, str(folder), str(fatal)]
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    assert subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode == 9
+    with pytest.raises(UserError, match=r"not a robofb dataset .*interrupted; it can be made again"):
         EpisodeStore.open(folder)
     with EpisodeStore.create(folder, SPEC) as store:
         store.append(make_episode(0))
