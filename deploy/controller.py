@@ -98,7 +98,7 @@ class Controller:
         self._ticked_s = now_s
         state = self._look(now_s)
         for ask in arrived.asks:
-            self._obey(ask, state, now_s)
+            self._obey(ask, now_s)
         for chunk in arrived.chunks:
             self._take(chunk, now_s)
         wanted = self._wanted(now_s, arrived)
@@ -127,11 +127,11 @@ class Controller:
             self.timeline.bump()
             self.arm.stop()
 
-    def _obey(self, ask: Ask, state: ArmState | None, now_s: float) -> None:
+    def _obey(self, ask: Ask, now_s: float) -> None:
         """Do what a person asks, where it can be done."""
         if ask in (Ask.ARM, Ask.ACKNOWLEDGE) and self.mode in (Mode.DISARMED, Mode.FAULT):
             try:
-                self._start_anew(ask, state, now_s)
+                self._start_anew(ask, now_s)
             except (ArmError, UserError) as error:
                 self.modes.reason = str(error)
                 return
@@ -143,7 +143,7 @@ class Controller:
         if ask is Ask.DISARM:
             self.arm.stop()  # else one whose motion is the arm's own would hold its last set-point by force
 
-    def _start_anew(self, ask: Ask, state: ArmState | None, now_s: float) -> None:
+    def _start_anew(self, ask: Ask, now_s: float) -> None:
         """Begin at rest where the arm is now.
 
         Raises:
@@ -151,9 +151,9 @@ class Controller:
         """
         if ask is Ask.ACKNOWLEDGE:
             self.arm.recover()
-            state = self.arm.state()
-        if state is None:
-            raise ArmError("the arm says nothing")
+        else:
+            self.arm.enable()
+        state = self.arm.state()
         if wrong := self._arm_watch.wrong(state, now_s, None):
             raise ArmError(wrong)
         if self._limiter is None:

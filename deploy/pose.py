@@ -6,7 +6,10 @@ Quaternions are wxyz and of unit length, as in `robofb.geometry`, which does the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from robofb.errors import UserError
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -25,6 +28,18 @@ class Pose(NamedTuple):
 
     position_m: Vector
     turn: Quaternion
+
+
+def checked_vector(name: str, values: Sequence[float]) -> Vector:
+    """Return three numbers of a config as a vector.
+
+    Raises:
+        UserError: they are not three, or not finite; says their name.
+    """
+    if len(values) != 3 or not all(map(math.isfinite, values)):
+        raise UserError(f"{name}={list(values)}: needs three finite numbers")
+    x, y, z = map(float, values)
+    return x, y, z
 
 
 def product(a: Quaternion, b: Quaternion) -> Quaternion:

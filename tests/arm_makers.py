@@ -25,7 +25,7 @@ class Made(NamedTuple):
     """An arm to be tested.
 
     Attributes:
-        arm: connected.
+        arm: connected and enabled.
         limits: of its config.
         dt_s: wall time between set-points; 0 where its time is simulated.
     """
@@ -45,6 +45,7 @@ def _sim() -> Iterator[Made]:
     cfg = config_of("sim")
     with closing(build(cfg.arm, SimVecEnv(make_task("one_leg_insert"), 1, autoreset=False))) as arm:
         arm.connect()
+        arm.enable()
         arm.begin(3)
         yield Made(arm, build(cfg.limits))
 
@@ -53,6 +54,7 @@ def _sim() -> Iterator[Made]:
 def _ideal() -> Iterator[Made]:
     with closing(IdealArm()) as arm:
         arm.connect()
+        arm.enable()
         yield Made(arm, Limits())
 
 
@@ -94,6 +96,7 @@ PEERS: dict[str, Callable[[], AbstractContextManager[DictConfig]]] = {
 def _connected(peer: Callable[[], AbstractContextManager[DictConfig]]) -> Iterator[Made]:
     with peer() as cfg, closing(build(cfg.arm)) as arm:
         arm.connect()
+        arm.enable()
         yield Made(arm, build(cfg.limits), 1.0 / cfg.control_hz)
 
 

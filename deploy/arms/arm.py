@@ -54,15 +54,26 @@ class ArmTarget:
 
 @runtime_checkable
 class RobotArm(Protocol):
-    """An arm that is sent set-points of its tool, by one process alone. Nothing here may block for long."""
+    """An arm that is sent set-points of its tool, by one process alone.
+
+    Nothing but `connect`, `enable` and `recover` may block for long.
+    """
 
     home: Pose  # where it goes before an episode
 
     def connect(self) -> None:
-        """Open the link; nothing moves.
+        """Open the link to read alone; nothing moves, and what else drives the arm is left alone.
 
         Raises:
             UserError: nobody answers, or a package is missing; says what to do.
+        """
+        ...
+
+    def enable(self) -> None:
+        """Make ready for set-points, each time that a person arms it; nothing moves. May take seconds.
+
+        Raises:
+            ArmError: it is not ready; says what to do.
         """
         ...
 

@@ -24,6 +24,9 @@ class DryArm:
         self._arm.connect()
         self._target = None
 
+    def enable(self) -> None:
+        """Do nothing: it is read alone."""
+
     def state(self) -> ArmState:
         """Return the arm's state, with the pose that it would have."""
         state = self._arm.state()

@@ -16,7 +16,7 @@ from typing import Any
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, LinkLostError
 from robofb.deploy.arms.franka_hand import FrankaHand
 from robofb.deploy.arms.franka_link import load_franky, open_within
-from robofb.deploy.pose import Pose, Quaternion, Vector, unit
+from robofb.deploy.pose import Pose, Vector, checked_vector, unit
 from robofb.errors import UserError, check_at_least, check_positive
 
 _MODES = {  # in which it does not do as told, by libfranka's names; the others are Idle and Move
@@ -82,8 +82,8 @@ class FrankaArm:
         self.most_error_m, self.most_error_rad = most_error_m, most_error_rad
         self.elbow_nm_rad, self.load_kg = elbow_nm_rad, load_kg
         self.collision_nm, self.collision_n = collision_nm, collision_n
-        self.load_at_m = _three("load_at_m", load_at_m)
-        self.load_inertia_kg_m2 = _three("load_inertia_kg_m2", load_inertia_kg_m2)
+        self.load_at_m = checked_vector("load_at_m", load_at_m)
+        self.load_inertia_kg_m2 = checked_vector("load_inertia_kg_m2", load_inertia_kg_m2)
         self.answer_s, self.recover_s = answer_s, recover_s
         check_positive(self, "stiffness_n_m", "stiffness_nm_rad", "most_error_m", "most_error_rad")
         check_positive(self, "collision_nm", "collision_n", "answer_s", "recover_s")
@@ -116,6 +116,9 @@ class FrankaArm:
         except UserError:
             self.close()
             raise
+
+    def enable(self) -> None:
+        """Wait for the first set-point, which begins its motion."""
 
     def state(self) -> ArmState:
         """Return what it last said."""
@@ -288,12 +291,4 @@ def _home(position_m: Sequence[float], turn: Sequence[float]) -> Pose:
     if len(turn) != 4 or not abs(math.hypot(*turn) - 1.0) < 1e-3:
         raise UserError(f"home_turn={list(turn)}: needs a unit quaternion, wxyz")
     w, x, y, z = map(float, turn)
-    quaternion: Quaternion = unit((w, x, y, z))
-    return Pose(_three("home_position_m", position_m), quaternion)
-
-
-def _three(name: str, values: Sequence[float]) -> Vector:
-    if len(values) != 3 or not all(map(math.isfinite, values)):
-        raise UserError(f"{name}={list(values)}: needs three finite numbers")
-    x, y, z = map(float, values)
-    return x, y, z
+    return Pose(checked_vector("home_position_m", position_m), unit((w, x, y, z)))

@@ -45,6 +45,9 @@ class IdealArm:
         """Answer again."""
         self.lost = False
 
+    def enable(self) -> None:
+        """It always is."""
+
     def state(self) -> ArmState:
         """Return where it is."""
         if self.lost:

@@ -70,6 +70,9 @@ class SimArm:
     def connect(self) -> None:
         """Nothing is to be opened."""
 
+    def enable(self) -> None:
+        """It always is."""
+
     def state(self) -> ArmState:
         """Return where the tool is now, within a control step as well."""
         pose = self._pose(self.env.task.observe(self.env.engine))

@@ -22,10 +22,7 @@ _FIXED, _FIXED_SIZE = 3, 31  # registers that the servo keeps: model, homing off
 _MODEL, _POSITION_MODE = 777, 0
 _TORQUE, _GOAL, _TORQUE_LIMIT = 40, 42, 48
 _PRESENT, _PRESENT_SIZE = 56, 10  # position, speed, load, voltage, temperature, a flag, status
-_SAME_M, _SAME_RAD = (
-    5e-4,
-    0.01,
-)  # closer to its target than this it is there: steps are 0.5 mm at arm's length
+_SAME_M, _SAME_RAD = 5e-4, 0.01  # nearer its target it is there: a step is 0.5 mm at arm's length
 _MARGIN_RAD = 0.02  # of the calibrated range: its ends are hard stops
 _LEAST_S, _MOST_S = 0.01, 0.1  # between two set-points, for the bound of speed
 
@@ -115,6 +112,9 @@ class So101Arm:
         except UserError:
             self._bus.close()
             raise
+
+    def enable(self) -> None:
+        """Wait for the first set-point, with which the servos take hold."""
 
     def state(self) -> ArmState:
         """Ask all servos; return what they say. The stamp counts their answers.

@@ -7,51 +7,25 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, LinkLostError
 from robofb.deploy.arms.gripper import Gripper, NoGripper
 from robofb.deploy.arms.ur_dashboard import ask_dashboard
+from robofb.deploy.arms.ur_reading import (
+    PLAYING,
+    PROTECTIVE_STOP,
+    VARIABLES,
+    Reading,
+    fault_of,
+    read,
+    stopped,
+)
 from robofb.deploy.arms.ur_servo import STOP, ServoSettings, UrServo
-from robofb.deploy.pose import Pose, rotvec_of, turn_of
+from robofb.deploy.pose import Pose, checked_vector, rotvec_of, turn_of
 from robofb.errors import UserError, check_positive
 
 LOG = logging.getLogger(__name__)
-_VARIABLES = [
-    "timestamp",
-    "actual_q",
-    "actual_TCP_pose",
-    "actual_TCP_force",
-    "robot_mode",
-    "safety_mode",
-    "runtime_state",
-]
-_NORMAL, _REDUCED, _PROTECTIVE_STOP = 1, 2, 3
-_SAFETY = {
-    _PROTECTIVE_STOP: "protective stop",
-    4: "recovery mode",
-    5: "safeguard stop",
-    6: "emergency stop (system)",
-    7: "emergency stop (robot)",
-    8: "safety violation",
-    9: "safety fault",
-    12: "safeguard stop (automatic mode)",
-    13: "enabling device not held",
-    14: "enabling device of the pendant not held",
-}
-_POWERED = 7
-_MODES = {
-    -1: "no controller",
-    0: "disconnected",
-    1: "confirm safety",
-    2: "booting",
-    3: "power off",
-    4: "power on",
-    5: "brakes not released",
-    6: "backdrive",
-    8: "updating firmware",
-}
-_PLAYING = 2
 _UNLOCKED = "Protective stop releasing"
 _OPEN_S, _DASHBOARD_S, _RECOVER_S = 15.0, 2.0, 3.0
 _SILENT_S = 1.0  # the library's own reconnecting, which must not be, begins at 2.5 s
@@ -59,28 +33,10 @@ _LOOKAHEAD_S, _GAIN = (0.03, 0.2), (100.0, 2000.0)  # what the robot accepts
 _PERIOD_S, _WATCHDOG_S = (0.002, 0.05), (0.2, 60.0)  # a watchdog must outlast some set-points
 
 
-class Reading(NamedTuple):
-    """What the robot says, as it says it.
-
-    Attributes:
-        stamp_s: its own clock.
-        joints_rad: (6,).
-        tool: x, y, z [m] and a rotation vector [rad], in the base frame.
-        wrench: (6,), force [N] and torque [N m] on the tool, in the base frame.
-        mode, safety, runtime: of the robot, its safety system, and its program.
-    """
-
-    stamp_s: float
-    joints_rad: list[float]
-    tool: list[float]
-    wrench: list[float]
-    mode: int
-    safety: int
-    runtime: int
-
-
 class UrArm:
     """Follow set-points by servoL. Satisfies `arms.arm.RobotArm`.
+
+    Until it is enabled the robot is read alone: what its pendant runs goes on.
 
     The tool's centre, the payload and its centre of mass are those of the pendant's installation.
 
@@ -118,14 +74,18 @@ class UrArm:
         _check_within("gain", gain, *_GAIN)
         _check_within("period_s", period_s, *_PERIOD_S)
         _check_within("watchdog_s", watchdog_s, *_WATCHDOG_S)
-        self.home = pose_of([*_three("home_pos_m", home_pos_m), *_three("home_rotvec_rad", home_rotvec_rad)])
+        self.home = pose_of(
+            [*checked_vector("home_pos_m", home_pos_m), *checked_vector("home_rotvec_rad", home_rotvec_rad)]
+        )
         self.gripper: Gripper = gripper or NoGripper()
         self._receive: Any = None
         self._servo = UrServo(self.settings)
         self._news = (math.nan, 0.0)  # the newest stamp, and when it came
+        self._lost = ""  # why the link is
+        self._enabled = False  # our control script was sent
 
     def connect(self) -> None:
-        """Open the link anew and start the control script.
+        """Open the link anew, to read.
 
         Raises:
             UserError: nobody answers, it is at fault, a package is missing; says what to do.
@@ -138,17 +98,31 @@ class UrArm:
             raise UserError("ur_rtde is missing: pip install 'robofb[deploy]'") from error
         try:
             ask_dashboard(host, "robotmode", _DASHBOARD_S)
-            self._receive = rtde_receive.RTDEReceiveInterface(host, self.settings.stream_hz, _VARIABLES)
+            self._receive = rtde_receive.RTDEReceiveInterface(host, self.settings.stream_hz, VARIABLES)
             if why := stopped(self._read()):
                 raise UserError(f"host={host}: the arm says {why}; see to it at the pendant")
-            self._servo.start(_OPEN_S)
             self.gripper.connect(host)
         except (OSError, RuntimeError, ArmError) as error:
             self.close()
-            raise UserError(f"host={host}: no UR takes commands there ({error})") from error
+            raise UserError(f"host={host}: no UR answers there ({error})") from error
         except UserError:
             self.close()
             raise
+
+    def enable(self) -> None:
+        """Let our control script run on the robot, in place of what its pendant runs.
+
+        Raises:
+            ArmError: it takes none; says why.
+        """
+        if why := stopped(self._read()):
+            raise ArmError(f"{why}: see to it at the pendant, then arm again")
+        if self._enabled:
+            self._run_script()
+            return
+        self._servo.start(_OPEN_S)
+        self._enabled = True
+        self._wait_until(lambda new: not fault_of(new))
 
     def state(self) -> ArmState:
         """Return what the robot said last.
@@ -161,7 +135,7 @@ class UrArm:
             self._news = (reading.stamp_s, now_s)
         elif now_s - self._news[1] > _SILENT_S:
             self._lose(f"the robot said nothing for {_SILENT_S:g} s")
-        if not self._servo.alive:
+        if self._enabled and not self._servo.alive:
             self._lose("the process that speaks to the robot has ended")
         force = (reading.wrench[0], reading.wrench[1], reading.wrench[2])
         return ArmState(
@@ -171,11 +145,13 @@ class UrArm:
             joints_rad=tuple(reading.joints_rad),
             gripper=self.gripper.position,
             force_n=force,
-            fault=fault_of(reading) or self.gripper.fault,
+            fault=self._fault(reading) or self.gripper.fault,
         )
 
     def command(self, target: ArmTarget) -> ArmTarget:
         """Send a set-point; the robot takes the newest."""
+        if not self._enabled:
+            raise ArmError("it was not enabled since it was connected")
         tool = tool_of(target.pose)
         if not all(map(math.isfinite, tool)):
             raise ArmError(f"the set-point is not finite: {tool}")
@@ -184,53 +160,61 @@ class UrArm:
         return target
 
     def stop(self) -> None:
-        """Brake; where the link is gone, ask the dashboard server to end the script."""
+        """Brake; where the link is gone, ask the dashboard server to end the script.
+
+        What the robot runs is left alone where it is not ours.
+        """
+        if not self._enabled:
+            return
         try:
             self._servo.stop()
         except LinkLostError:
             threading.Thread(target=self._end_script, daemon=True).start()  # may wait
 
     def recover(self) -> None:
-        """Release a protective stop, and send the control script anew where it does not run."""
+        """Release a protective stop, and let our control script run again where it was sent before."""
         reading = self._read()
-        if reading.safety == _PROTECTIVE_STOP:
+        if reading.safety == PROTECTIVE_STOP:
             self._unlock()
         elif why := stopped(reading):
             raise ArmError(f"{why}: see to it at the pendant, then acknowledge again")
         self._wait_until(lambda new: not stopped(new))
-        if self._read().runtime != _PLAYING:
-            self._servo.upload(_RECOVER_S)
-            self._wait_until(lambda new: not fault_of(new))
+        if self._enabled:
+            self._run_script()
         self.gripper.recover()
 
     def close(self) -> None:
-        """Brake, end the control script and hang up; safe twice."""
+        """Brake, end our control script and hang up; safe twice."""
         self.gripper.close()
         self._servo.close()
+        self._enabled, self._lost = False, ""
         if self._receive is not None:
             self._receive.disconnect()
         self._receive = None
 
     def _read(self) -> Reading:
         receive = self._receive
-        if receive is None:
-            raise LinkLostError("the robot's link is closed")
+        if receive is None or self._lost:
+            raise LinkLostError(self._lost or "the robot's link is closed")
         if not receive.isConnected():
             self._lose("the robot hung up")
-        return Reading(
-            receive.getTimestamp(),
-            receive.getActualQ(),
-            receive.getActualTCPPose(),
-            receive.getActualTCPForce(),
-            receive.getRobotMode(),
-            receive.getSafetyMode(),
-            receive.getRuntimeState(),
-        )
+        return read(receive)
 
     def _lose(self, why: str) -> NoReturn:
         """Do without the robot until somebody connects anew."""
         self._servo.kill()
+        self._lost = why
         raise LinkLostError(why)
+
+    def _fault(self, reading: Reading) -> str:
+        """Return why the robot would not do what it should; whose program it runs matters once it is ours."""
+        return fault_of(reading) if self._enabled else stopped(reading)
+
+    def _run_script(self) -> None:
+        """Send the control script anew where it does not run."""
+        if self._read().runtime != PLAYING:
+            self._servo.upload(_RECOVER_S)
+        self._wait_until(lambda new: not fault_of(new))
 
     def _unlock(self) -> None:
         host = self.settings.host
@@ -265,26 +249,6 @@ def pose_of(tool: Sequence[float]) -> Pose:
 def tool_of(pose: Pose) -> list[float]:
     """Return x, y, z [m] and the rotation vector [rad] of a pose."""
     return [*pose.position_m, *rotvec_of(pose.turn)]
-
-
-def stopped(reading: Reading) -> str:
-    """Return why the robot itself may not move; empty where it may."""
-    if reading.safety not in (_NORMAL, _REDUCED):
-        return _SAFETY.get(reading.safety, f"safety mode {reading.safety}")
-    if reading.mode != _POWERED:
-        return "robot mode " + _MODES.get(reading.mode, str(reading.mode))
-    return ""
-
-
-def fault_of(reading: Reading) -> str:
-    """Return why the robot follows no set-points; empty where it does."""
-    return stopped(reading) or ("" if reading.runtime == _PLAYING else "its control script does not run")
-
-
-def _three(name: str, values: Sequence[float]) -> Sequence[float]:
-    if len(values) != 3 or not all(map(math.isfinite, values)):
-        raise UserError(f"{name}={list(values)}: needs three finite numbers")
-    return values
 
 
 def _check_within(name: str, value: float, low: float, high: float) -> None:

@@ -83,7 +83,11 @@ class UrServo:
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
-        self._wait_for(STARTED, timeout_s)
+        try:
+            self._wait_for(STARTED, timeout_s)
+        except ArmError:
+            self.kill()
+            raise
 
     @property
     def alive(self) -> bool:

@@ -96,6 +96,7 @@ def run_rescue(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
         try:
             with closing(setup.place.make().arm) as arm:
                 arm.connect()
+                arm.enable()
                 arm.stop()
             life.last_word("the arm was stopped")
         except (ArmError, UserError) as error:

@@ -87,7 +87,9 @@ def check_dataset(root: Path) -> None:
         raise UserError(f"{root} is an empty folder, not a dataset")
     if not (root / INDEX_FILE).exists() or not (root / ATTRIBUTES_FILE).exists():
         if is_begun(root):
-            raise UserError(f"{root} is not a robofb dataset (making it was interrupted; it can be made again)")
+            raise UserError(
+                f"{root} is not a robofb dataset (making it was interrupted; it can be made again)"
+            )
         if says_ours(root):
             raise DamagedError(f"{root / INDEX_FILE} is missing")
         missing = INDEX_FILE if (root / ATTRIBUTES_FILE).exists() else ATTRIBUTES_FILE

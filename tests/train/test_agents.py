@@ -107,7 +107,10 @@ def test_a_continuous_agent_learns_its_own_task(tmp_path: Path) -> None:
         (["task=tiger_door"], "task tiger_door is one task, no family of them"),
         (["visitors=-1"], "visitors=-1"),
         (["warmup=1.5"], r"warmup=1\.5: must lie in 0\.\.1"),
-        (["agents_settings=nonsense"], "agents_settings=nonsense: no such agents_settings; valid: .*grid_navi"),
+        (
+            ["agents_settings=nonsense"],
+            "agents_settings=nonsense: no such .*valid: .*grid_navi",
+        ),
     ],
 )
 def test_settings_without_meaning_are_named_and_leave_no_folder(

@@ -17,6 +17,7 @@ def test_nothing_reaches_the_arm_and_it_pretends_to_be_there() -> None:
     dry = DryArm(arm)
     assert isinstance(dry, RobotArm) and dry.home == arm.home
     dry.connect()
+    dry.enable()
     assert dry.state().pose == HOME
     assert dry.command(ArmTarget(THERE, 1.0)) == ArmTarget(THERE, 1.0)
     state = dry.state()

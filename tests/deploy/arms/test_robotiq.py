@@ -114,6 +114,7 @@ def test_an_arm_carries_it(peer: UrPeer) -> None:
     gripper = RobotiqGripper(poll_s=0.01, timeout_s=0.3)
     arm = UrArm(peer.host, [0.4, 0.0, 0.25], [3.14, 0.0, 0.0], gripper=gripper)
     arm.connect()
+    arm.enable()
     pose = arm.state().pose
     arm.command(ArmTarget(pose, 1.0))
     until(lambda: arm.state().gripper == 1.0)

@@ -23,7 +23,8 @@ from waiting import until
 
 from robofb.build import build
 from robofb.deploy.arms import ur, ur_servo
-from robofb.deploy.arms.arm import ArmError, ArmTarget, LinkLostError
+from robofb.deploy.arms.arm import ArmError, ArmTarget, LinkLostError, RobotArm
+from robofb.deploy.arms.dry import DryArm
 from robofb.deploy.arms.ur import UrArm, pose_of, tool_of
 from robofb.deploy.controller import Controller
 from robofb.deploy.modes import Ask, Mode
@@ -36,7 +37,7 @@ from robofb.types import TeleopCommand
 CFG = config_of("ur")
 DT_S = CFG.arm.period_s
 PATIENCE_S = 30.0
-PROTECTIVE_STOP, EMERGENCY_STOP, NORMAL, POWERED, STOPPED, PAUSED = 3, 7, 1, 7, 1, 4
+PROTECTIVE_STOP, EMERGENCY_STOP, NORMAL, POWERED, STOPPED, PLAYING, PAUSED = 3, 7, 1, 7, 1, 2, 4
 ROTVEC = st.tuples(*[st.floats(-4.0, 4.0)] * 3)
 
 
@@ -98,6 +99,7 @@ def peer() -> Iterator[UrPeer]:
 def arm(peer: UrPeer) -> Iterator[UrArm]:
     arm = made(peer)
     arm.connect()
+    arm.enable()
     yield arm
     arm.close()
 
@@ -112,7 +114,7 @@ def made(peer: UrPeer, **settings: object) -> UrArm:
 class World:
     """The real controller with the arm, ticked until something holds."""
 
-    def __init__(self, peer: UrPeer, arm: UrArm) -> None:
+    def __init__(self, peer: UrPeer, arm: RobotArm) -> None:
         self.peer, self.arm = peer, arm
         watch = replace(build(CFG.watch), stale_s=1.0, lag_m=0.5)
         self.controller = Controller(arm, build(CFG.limits), DT_S, 0.1, Timeline(execute=8), watch)
@@ -292,6 +294,7 @@ def test_a_robot_that_dies_is_connected_anew_into_disarmed(world: World) -> None
     world.peer.start_again()
     world.arm.connect()
     assert world.tick().mode is Mode.DISARMED and world.tick(Ask.RUN).mode is Mode.DISARMED
+    assert world.peer.tell()["uploads"] == 0  # not before somebody arms it
     assert world.tick(Ask.ARM).mode is Mode.READY
     assert world.until(Mode.HUMAN, up=0.05).sent is not None
 
@@ -337,14 +340,53 @@ def test_nobody_there_and_a_robot_at_fault_are_the_users_to_mend(peer: UrPeer) -
     peer.tell(safety=EMERGENCY_STOP)
     with pytest.raises(UserError, match="emergency stop"):
         arm.connect()
-    peer.tell(safety=NORMAL, mode=POWERED, remote=False)
-    with pytest.raises(UserError, match="remote control"):
-        arm.connect()
+    peer.tell(safety=NORMAL, mode=POWERED)
     peer.kill()
     with pytest.raises(UserError, match=f"host={peer.host}"):
         arm.connect()
     arm.close()
     arm.close()
+
+
+def test_what_the_pendant_runs_goes_on_until_somebody_arms(peer: UrPeer) -> None:
+    """As in a dry run, in the doctor, and before the first episode."""
+    peer.tell(runtime=PLAYING)
+    arm = made(peer)
+    for _ in range(2):
+        arm.connect()
+        with pytest.raises(ArmError, match="not enabled"):
+            arm.command(ArmTarget(arm.home, -1.0))
+        arm.stop()
+        assert arm.state().fault == ""
+    dry = World(peer, DryArm(arm))
+    assert dry.tick(Ask.ARM).mode is Mode.READY
+    dry.until(Mode.HUMAN, up=0.05)
+    arm.close()
+    facts = peer.tell()
+    untouched = PLAYING, 0, 0, 0
+    assert (facts["runtime"], facts["uploads"], facts["servo_stops"], facts["dashboard_stops"]) == untouched
+
+
+def test_a_robot_under_local_control_is_read_and_not_armed(peer: UrPeer) -> None:
+    peer.tell(remote=False)
+    arm = made(peer)
+    arm.connect()
+    world = World(peer, arm)
+    tick = world.tick(Ask.ARM)
+    assert tick.mode is Mode.DISARMED and "remote control" in tick.reason
+    assert peer.tell()["uploads"] == 0 and arm.state().fault == ""
+    peer.tell(remote=True)
+    assert world.tick(Ask.ARM).mode is Mode.READY
+    arm.close()
+
+
+def test_arming_anew_sends_the_script_that_a_person_ended(world: World) -> None:
+    world.until(Mode.READY, Ask.ARM)
+    world.tick(Ask.DISARM)
+    world.peer.tell(runtime=STOPPED)
+    until(lambda: "does not run" in world.tick().state.fault)
+    assert world.tick(Ask.ARM).mode is Mode.READY
+    assert world.peer.tell()["uploads"] == 2
 
 
 def test_closing_ends_the_script(peer: UrPeer, arm: UrArm) -> None:

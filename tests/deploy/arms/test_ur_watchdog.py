@@ -40,6 +40,7 @@ def drive(host: str, folder: Path) -> None:
     """Send set-points upwards for ever; a process's main function."""
     arm = made(host)
     arm.connect()
+    arm.enable()
     (folder / "pid").write_text(str(arm._servo._process.pid))
     pose, height_m = arm.state().pose, 0.25
     while True:
@@ -64,6 +65,7 @@ def driven(peer: UrPeer, folder: Path) -> Iterator[tuple[BaseProcess, int]]:
 def test_the_robot_is_told_to_watch(peer: UrPeer) -> None:
     with closing(made(peer.host)) as arm:
         arm.connect()
+        arm.enable()
         assert peer.tell()["watchdog_hz"] == 0.5
 
 
@@ -92,6 +94,7 @@ def test_a_robot_at_rest_needs_no_set_points(peer: UrPeer) -> None:
     """Neither before the first, nor after a stop; and it is watched again after a new script."""
     with closing(made(peer.host)) as arm:
         arm.connect()
+        arm.enable()
         rest(peer)
         arm.command(ArmTarget(arm.home, -1.0))
         arm.stop()
