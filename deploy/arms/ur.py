@@ -211,8 +211,8 @@ class UrArm:
         return fault_of(reading) if self._enabled else stopped(reading)
 
     def _run_script(self) -> None:
-        """Send the control script anew where it does not run."""
-        if self._read().runtime != PLAYING:
+        """Send the control script anew where it does not run, or what runs there is another."""
+        if self._read().runtime != PLAYING or self._servo.refused:
             self._servo.upload(_RECOVER_S)
         self._wait_until(lambda new: not fault_of(new))
 

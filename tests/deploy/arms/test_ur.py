@@ -22,10 +22,11 @@ from ur_peer import UrPeer, ur_peer
 from waiting import until
 
 from robofb.build import build
-from robofb.deploy.arms import ur, ur_servo
+from robofb.deploy.arms import ur
 from robofb.deploy.arms.arm import ArmError, ArmTarget, LinkLostError, RobotArm
 from robofb.deploy.arms.dry import DryArm
 from robofb.deploy.arms.ur import UrArm, pose_of, tool_of
+from robofb.deploy.arms.ur_speaker import Mail
 from robofb.deploy.controller import Controller
 from robofb.deploy.modes import Ask, Mode
 from robofb.deploy.pose import Pose, angle_between, difference, length
@@ -389,6 +390,18 @@ def test_arming_anew_sends_the_script_that_a_person_ended(world: World) -> None:
     assert world.peer.tell()["uploads"] == 2
 
 
+def test_a_program_that_takes_no_set_points_gives_way_when_somebody_acknowledges(
+    peer: UrPeer, arm: UrArm
+) -> None:
+    """Somebody played another one at the pendant: it runs, and is not ours."""
+    arm._servo.refused = True
+    with pytest.raises(ArmError, match="takes no set-points"):
+        arm.command(ArmTarget(arm.home, -1.0))
+    arm.recover()
+    assert peer.tell()["uploads"] == 2
+    assert arm.command(ArmTarget(arm.home, -1.0)).pose == arm.home
+
+
 def test_closing_ends_the_script(peer: UrPeer, arm: UrArm) -> None:
     arm.close()
     facts = peer.tell()
@@ -408,7 +421,7 @@ def test_a_controller_that_dies_leaves_no_script_behind(peer: UrPeer, arm: UrArm
 
 
 def test_mail_keeps_words_in_order_and_of_set_points_the_newest() -> None:
-    mail = ur_servo._Mail()
+    mail = Mail()
     for message in ([1.0], "stop", [2.0], [3.0]):
         mail.put(message)
     assert mail.take() == (["stop"], [3.0])
