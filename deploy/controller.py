@@ -97,6 +97,8 @@ class Controller:
             self._own["overrun"] += 1  # the set-point goes on by one period: nothing is caught up in a burst
         self._ticked_s = now_s
         state = self._look(now_s)
+        if arrived.alone_s > self.watch.alone_s:
+            self._ask(Ask.STOP, f"the supervisor showed no life for {arrived.alone_s:.1f} s")
         for ask in arrived.asks:
             self._obey(ask, now_s)
         for chunk in arrived.chunks:

@@ -100,8 +100,10 @@ def replay(cfg: ReplayConfig) -> list[Difference]:
 def _replayed(cfg: ReplayConfig, store: EpisodeStore, number: int) -> Difference:
     episode = store[number]
     run = cfg.run or episode.meta.get("run")
-    if run is None:
+    if not isinstance(run, str):
         raise UserError(f"episode {number} of {cfg.data} names no run: say run=...")
+    if type(seed := episode.meta.get("episode_seed")) is not int:
+        raise UserError(f"episode {number} of {cfg.data} has episode_seed={seed!r}: it was not deployed")
     which = cfg.checkpoint or str(episode.meta.get("checkpoint", "best"))
     execute = cfg.execute or episode.meta.get("execute")
     source = RunPolicy(Path(run), which, execute, cfg.threads)

@@ -28,6 +28,8 @@ from robofb.run import Run
 from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 
+_MOST_LATE_S = 10.0
+
 
 @dataclass
 class DeployConfig:
@@ -107,8 +109,8 @@ class DeployConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "episodes", "threads")
-        check_at_least(self, 0, "latency_s", "fade_s", "patience_s")
-        check_positive(self, "abort_s")
+        check_between(self, 0.0, _MOST_LATE_S, "latency_s", "fade_s")
+        check_positive(self, "abort_s", "patience_s")
         check_between(self, *CONTROL_HZ, "control_hz")
         check_threads(self.threads)
         check_seeds(self, "seed")

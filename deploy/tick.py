@@ -35,12 +35,14 @@ class Arrived:
         chunks: oldest first.
         command: of the person's device; None where there is none or it is lost.
         frames_age_s: age of the newest picture of the camera that is furthest behind; 0 without cameras.
+        alone_s: since the supervisor last showed that it lives, without whom nobody can stop the arm.
     """
 
     asks: Sequence[Ask] = ()
     chunks: Sequence[Chunk] = ()
     command: TeleopCommand | None = None
     frames_age_s: float = 0.0
+    alone_s: float = 0.0
 
 
 class Tick(NamedTuple):

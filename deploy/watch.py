@@ -24,6 +24,7 @@ class Watch:
         first_plan_s: no plan has come so long after `RUN`: HOLD.
         frozen_s: a camera shows nothing new for longer: HOLD.
         silent_s: the person's device says nothing for longer: HOLD.
+        alone_s: the supervisor, to whom keys and buttons speak, shows no life for longer: it stops.
         lead_m, lead_rad: how far a person's target may be ahead of the set-point.
     """
 
@@ -35,6 +36,7 @@ class Watch:
     first_plan_s: float = 5.0
     frozen_s: float = 0.2
     silent_s: float = 0.2
+    alone_s: float = 1.0
     lead_m: float = 0.03
     lead_rad: float = 0.3
 

@@ -84,6 +84,19 @@ class Script:
             self.seen.append(dict(status))
 
 
+def alive(pid: int) -> bool:
+    """Return whether a process runs; one that ended and waits for its parent does not."""
+    return state_of(pid) not in ("", "Z")
+
+
+def state_of(pid: int) -> str:
+    """Return a process's state as the kernel's letter: T is stopped; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def run_line(
     folder: Path, script: Script, *, data: Path | None = None, attended: bool = False, **more: Any
 ) -> tuple[LiveSession, Outcome]:

@@ -13,20 +13,19 @@ from typing import Protocol
 import numpy as np
 
 from robofb.deploy.arms.arm import ArmError
-from robofb.deploy.cameras.freshness import Freshness
 from robofb.deploy.controller import Controller
 from robofb.deploy.limits import Limits
+from robofb.deploy.live.arrivals import Arrivals
 from robofb.deploy.live.bench import Bench, set_points_in
 from robofb.deploy.live.process import Life, Pace, attacher
-from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, frame_in, row_of, text
+from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, row_of, text
 from robofb.deploy.modes import COMMANDING, Ask, Mode
 from robofb.deploy.ring import Ring
 from robofb.deploy.scene import tell
-from robofb.deploy.tick import Arrived, Chunk, Tick
+from robofb.deploy.tick import Arrived, Tick
 from robofb.deploy.timeline import Timeline
 from robofb.deploy.watch import Watch
 from robofb.errors import UserError
-from robofb.types import TeleopCommand
 
 BRAKE_S = 3.0  # in which the arm must have come to rest when all ends
 RECONNECT_S = 1.0
@@ -125,12 +124,9 @@ class ArmLoop:
         self._steps_every = set_points_in(setup.action_dt_s, bench.dt_s)
         attach = attacher(stack)
         self._ticks, self._counts = attach(addresses.ticks), attach(addresses.counts)
-        self._plans, self._commands = attach(addresses.plans), attach(addresses.commands)
+        self._arrivals = Arrivals(addresses, attach, setup.watch.silent_s)
         self._orders, self._scene = attach(addresses.orders), attach(addresses.scene)
-        self._glances = {name: attach(address) for name, address in addresses.glances.items()}
-        self._freshness = {name: Freshness(name) for name in addresses.glances}
-        self._plan_number = self._order_number = self._sent = self._ticked = self._steps = 0
-        self._command_number = 0
+        self._order_number = self._sent = self._ticked = self._steps = 0
         self._episode = self._coming = -1
         self._state: np.ndarray | None = None
         self._begun_s = self._connected_s = float("-inf")
@@ -146,7 +142,7 @@ class ArmLoop:
             self._episode = self._coming
         now_s = self.bench.now_s()
         is_step = self._sent % self._steps_every == 0
-        arrived = self._arrived(asks, began_s)
+        arrived = self._arrivals.since(asks, began_s)
         with self._patience(asks):
             tick = self.controller.tick(now_s, arrived)
         is_step = is_step and tick.sent is not None
@@ -195,9 +191,7 @@ class ArmLoop:
 
         What shows the one before it would be taken for this one's. A camera that is late is judged as any is.
         """
-        newest = [ring.latest() for ring in self._glances.values()]
-        seen = all(each is not None and each.value["captured_s"] > self._begun_s for each in newest)
-        return seen or now_s - self._begun_s > self.setup.watch.frozen_s
+        return self._arrivals.shown_since(self._begun_s) or now_s - self._begun_s > self.setup.watch.frozen_s
 
     def _reconnect(self, now_s: float) -> None:
         """Open a lost link again; nobody arms the arm but a person."""
@@ -212,40 +206,6 @@ class ArmLoop:
                     self.bench.arm.connect()
             except (ArmError, UserError) as error:
                 self.controller.modes.reason = str(error)
-
-    def _arrived(self, asks: list[Ask], now_s: float) -> Arrived:
-        """Return what came since the last tick."""
-        chunks = []
-        for number, plan in self._plans.since(self._plan_number):
-            self._plan_number = number
-            count = int(plan["count"])
-            actions = plan["actions"][:count].astype(np.float64) if count >= 0 else None
-            chunks.append(Chunk(int(plan["epoch"]), float(plan["observed_s"]), actions))
-        return Arrived(asks, chunks, self._command(now_s), self._frames_age_s(now_s))
-
-    def _command(self, now_s: float) -> TeleopCommand | None:
-        """Return what the person says now; None where their device is lost or says nothing.
-
-        A press of a gripper's button is said once: it counts though more was said since the last tick.
-        """
-        news = self._commands.since(self._command_number)
-        record = news[-1] if news else self._commands.latest()
-        if record is None or now_s - float(record.value["at_s"]) > self.setup.watch.silent_s:
-            return None
-        self._command_number, value = record.number, record.value
-        said = [each.value["gripper"] for each in news if each.value["gripper"] and each.value["engaged"]]
-        gripper = float(said[-1] if said else value["gripper"])
-        return TeleopCommand(value["twist"].copy(), gripper, bool(value["engaged"]))
-
-    def _frames_age_s(self, now_s: float) -> float:
-        """Return the age of the newest picture of the camera that is furthest behind."""
-        ages = []
-        for name, freshness in self._freshness.items():
-            record = self._glances[name].latest()
-            if record is not None:
-                freshness.see(frame_in(record.value), now_s)
-            ages.append(freshness.age_s(now_s))
-        return max(ages, default=0.0)
 
     def _publish(self, tick: Tick, arrived: Arrived, is_step: bool, began_s: float) -> None:
         """Say what happened, and how a simulated scene stands now."""

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from robofb.deploy.live.process import shielded
 from robofb.deploy.live.records import Addresses, said
 from robofb.deploy.ring import Ring
 from robofb.errors import UserError
@@ -140,5 +141,6 @@ class Crew:
         self._since[name] = (time.monotonic(), beat.number if beat is not None else 0)
         args = (job.setup, self._addresses, os.getpid())
         process = self._context.Process(target=job.work, args=args, name=name, daemon=True)
-        process.start()
+        with shielded():
+            process.start()
         self._processes[name] = process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +16,7 @@ from robofb.deploy.live.bench import check_names, set_points_in
 from robofb.deploy.live.conductor import Conductor
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup
 from robofb.deploy.live.draft import recorded_spec
-from robofb.deploy.live.operators import Console, Nobody, Post, Several
+from robofb.deploy.live.operators import Console, Nobody, Post, Several, has_terminal
 from robofb.deploy.live.page import Page
 from robofb.deploy.live.places import RealPlace, SimPlace
 from robofb.deploy.live.policy_process import PolicySetup, PolicySource, RunPolicy
@@ -46,7 +45,7 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
         UserError: a part does not fit the policy or cannot begin.
     """
     attended = not cfg.simulated if cfg.attended is None else cfg.attended
-    if attended and not (sys.stdin.isatty() or cfg.page or cfg.teleop):
+    if attended and not (has_terminal() or cfg.page or cfg.teleop):
         raise UserError(
             "attended=true: needs a terminal to say so at, or page=true; attended=false lets nobody stop it"
         )
@@ -73,7 +72,7 @@ def run_session(parts: Parts, conductor: Conductor, others: Sequence[Post] = ())
     Raises:
         UserError: see `LiveSession.run`.
     """
-    terminal = Console() if conductor.attended and sys.stdin.isatty() else Nobody()
+    terminal = Console() if conductor.attended and has_terminal() else Nobody()
     with closing(Several([terminal, *others])) as operator:
         operator.open()
         return LiveSession(parts, conductor, operator).run()

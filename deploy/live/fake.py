@@ -228,10 +228,11 @@ def line_parts(
     source: PolicySource | None = None,
     hz: float = HZ,
     arm_hung_s: float = 20.0,
+    alone_s: float = 20.0,
     **more: Any,
 ) -> Parts:
     """Return a deployment of the line policy (or another) on the written arm, told by files in `folder`."""
-    arm = ArmSetup(WrittenPlace(folder, hz), Limits(), Watch(), STEP_S, patience_s=1.0)
+    arm = ArmSetup(WrittenPlace(folder, hz), Limits(), Watch(alone_s=alone_s), STEP_S, patience_s=1.0)
     cameras: Mapping[str, CameraSetup] = more.get("cameras", {})
     pictures = image_specs({name: (each.height, each.width) for name, each in cameras.items()})
     spec = recorded_spec(SPEC.with_obs({**SPEC.obs, **pictures}))

@@ -8,7 +8,7 @@ import sys
 import termios
 import tty
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Protocol, TextIO
 
 from robofb.deploy.live.records import Addresses
@@ -29,6 +29,11 @@ HELP = (
 )
 
 
+def has_terminal() -> bool:
+    """Return whether a person may type here; a service has not even an input."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 class Nobody:
     """Say nothing, and print what changes. Satisfies `session.Operator`."""
 
@@ -43,11 +48,12 @@ class Nobody:
         return []
 
     def show(self, status: Mapping[str, str]) -> None:
-        """Print a line where more changed than a count of steps."""
+        """Print a line where more changed than a count of steps; silently where nobody reads it any more."""
         told = tuple(status[name] for name in ("session", "episode", "arm", "why"))
         if told != self._shown:
             self._shown = told
-            print(" | ".join(word for word in told if word), flush=True)
+            with suppress(OSError):
+                print(" | ".join(word for word in told if word), flush=True)
 
     def open(self) -> None:
         """Take nothing over."""
@@ -67,27 +73,37 @@ class Console(Nobody):
         super().__init__()
         self._file = (terminal or sys.stdin).fileno()
         self._settings: Any = None
+        self._gone = False
 
     def open(self) -> None:
         """Take the terminal over, and say what the keys do."""
         self._settings = termios.tcgetattr(self._file)
         tty.setcbreak(self._file)
+        settings = termios.tcgetattr(self._file)
+        settings[0] &= ~termios.IXON  # who pressed Ctrl-S would stop what is printed, and whoever prints
+        termios.tcsetattr(self._file, termios.TCSANOW, settings)
         print(HELP, flush=True)
 
     def events(self) -> list[str]:
-        """Return what was typed since the last call."""
+        """Return what was typed since the last call; a terminal that is gone says once to quit."""
         typed = ""
-        while select.select([self._file], [], [], 0.0)[0]:
-            part = os.read(self._file, 64).decode("utf-8", "ignore")
-            if not part:
-                break
-            typed += part
+        while not self._gone and select.select([self._file], [], [], 0.0)[0]:
+            part = self._read()
+            self._gone = not part
+            typed += part or "q"
         return [KEYS[key] for key in typed if key in KEYS]
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._file, 64).decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def close(self) -> None:
         """Give the terminal back; safe twice."""
         if self._settings is not None:
-            termios.tcsetattr(self._file, termios.TCSADRAIN, self._settings)
+            with suppress(termios.error):  # it is gone
+                termios.tcsetattr(self._file, termios.TCSANOW, self._settings)
             self._settings = None
 
 

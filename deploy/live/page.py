@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -69,6 +70,7 @@ class Page:
         """
         with own_origins(own_names(self.host)):
             self.server = self._stack.enter_context(local_server(self.port, self.host))
+        logging.getLogger("websockets").setLevel(logging.CRITICAL)  # a broken message ends its own connection
         self.url = f"http://{self.host}:{self.server.get_port()}"
         self._build()
         print(f"{self.url} shows this deployment, and has its buttons", flush=True)

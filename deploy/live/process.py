@@ -1,23 +1,66 @@
-"""What every process of a deployment does: leave Ctrl-C to its parent, show that it lives, end with it."""
+"""What processes of a deployment do: leave signals to the supervisor, show that they live, end with it."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any
+from multiprocessing import resource_tracker
+from typing import Any, NoReturn
 
 from robofb.deploy.live.records import LAST_WORD, text
 from robofb.deploy.ring import Ring
 
 BEAT_S = 0.05
+_OF_TERMINALS = {signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
+_ENDS = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
 
 
 def attacher(stack: ExitStack) -> Callable[[Any], Ring]:
     """Return what opens a ring by its address; `stack` lets it go."""
     return lambda address: stack.enter_context(closing(Ring.attach(address)))
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Let processes that begin meanwhile take no signal of a terminal, for good: this one takes them.
+
+    Who is stopped by Ctrl-Z, or dies as a terminal is closed, cannot brake the arm.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)  # a child inherits it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def in_order() -> Iterator[None]:
+    """Take a closed terminal, Ctrl-\\ and SIGTERM for Ctrl-C, each once, and Ctrl-Z for nothing.
+
+    So the one who watches over the arm always ends in order, and never stands still. Python delivers signals
+    to the main thread alone: elsewhere nothing changes.
+    """
+    with shielded():
+        resource_tracker.ensure_running()  # it takes shared memory away after everybody else
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _interrupt) for number in _ENDS}
+    before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a terminal that is closed may say so twice
+    raise KeyboardInterrupt
 
 
 class Life:
@@ -34,7 +77,7 @@ class Life:
         self._ended = False
 
     def begin(self) -> None:
-        """Leave Ctrl-C to the supervisor, which says in its order what is to be ended how."""
+        """End in order where one is told to."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._end)
 

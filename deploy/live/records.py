@@ -19,6 +19,7 @@ MOST_ACTIONS = 64
 MOST_JOINTS = 8
 TEXT = 160  # bytes of a reason
 LAST_WORD = 400
+SUPERVISOR = "supervisor"  # its beats are beside those of its processes
 MODES = tuple(Mode)
 VERDICTS = ("", "success", "failure")  # of the task itself
 
@@ -134,7 +135,7 @@ class Addresses(NamedTuple):
         recorded: the recorder.
         scene: the arm's process, of a simulated arm.
         glances, frames: each camera's own process.
-        beats: by the name of the process.
+        beats: by the name of the process, `SUPERVISOR` too.
     """
 
     ticks: Any
@@ -155,7 +156,7 @@ class Rings:
     Args:
         num_state: see `tick_dtype`.
         cameras: (height, width) of each camera's pictures, by name.
-        processes: names of those that are to show that they live.
+        processes: names of those that are to show that they live, beside the supervisor.
     """
 
     def __init__(self, num_state: int, cameras: dict[str, tuple[int, int]], processes: Sequence[str]) -> None:
@@ -165,7 +166,7 @@ class Rings:
         self.recorded, self.scene = Ring(RECORDED, 64), Ring(SCENE, 64)
         self.glances = {name: Ring(GLANCE, 64) for name in cameras}
         self.frames = {name: Ring(frame_dtype(*size), 16) for name, size in cameras.items()}
-        self.beats = {name: Ring(BEAT, 4) for name in processes}
+        self.beats = {name: Ring(BEAT, 4) for name in (SUPERVISOR, *processes)}
 
     @property
     def addresses(self) -> Addresses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -16,9 +16,9 @@ from robofb.deploy.live.conductor import EVENTS, Conductor, Ended, Order, Seen, 
 from robofb.deploy.live.crew import Crew, CrewError, Job
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup, run_camera, run_teleop
 from robofb.deploy.live.policy_process import PolicySetup, run_policy
-from robofb.deploy.live.process import Pace
+from robofb.deploy.live.process import Life, Pace, in_order, shielded
 from robofb.deploy.live.recorder_process import RecordSetup, run_recorder
-from robofb.deploy.live.records import Addresses, Rings, said, text
+from robofb.deploy.live.records import SUPERVISOR, Addresses, Rings, said, text
 from robofb.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -111,14 +111,16 @@ class LiveSession:
         self._told_of_undo = False
 
     def run(self) -> Outcome:
-        """Run until the last episode, or the person, or a fault ends it; Ctrl-C ends it as the person does.
+        """Run until the last episode, or the person, or a fault ends it; Ctrl-C ends it as the person does,
+        and so do SIGTERM and a terminal that is closed.
 
         Raises:
             UserError: a process cannot begin, or the arm's is gone; it says whether the arm was stopped.
         """
         jobs = self.parts.jobs()
         sizes = {name: (setup.height, setup.width) for name, setup in self.parts.cameras.items()}
-        with closing(Rings(self.parts.num_state, sizes, list(jobs))) as rings:
+        with in_order(), closing(Rings(self.parts.num_state, sizes, list(jobs))) as rings:
+            self._life = Life(rings.beats[SUPERVISOR], os.getppid())
             self.rings, self.crew = rings, Crew(jobs, rings.beats, rings.addresses, self.parts.most_restarts)
             self.operator.attach(rings.addresses, self.parts)
             try:
@@ -135,12 +137,9 @@ class LiveSession:
         return self.outcome
 
     def _start(self) -> None:
-        """Start the processes, none of which Ctrl-C ends before it can leave it to this one."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
-        try:
+        """Start the processes; Ctrl-C waits until all are."""
+        with shielded():
             self.crew.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _conduct(self) -> None:
         """Look, decide and order, over and over."""
@@ -162,6 +161,7 @@ class LiveSession:
 
     def _decide(self, events: list[str]) -> list[Order]:
         """Return what the conductor orders, of all that is seen and said."""
+        self._life.beat()
         for what in self.crew.check():
             LOG.warning("the process of the %s: started again", what)
         tick = self.rings.ticks.latest()

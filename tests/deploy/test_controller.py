@@ -335,6 +335,17 @@ def test_a_frozen_camera_holds() -> None:
     world.assert_sound()
 
 
+def test_an_arm_without_a_supervisor_stops_where_it_is_and_stays() -> None:
+    world = World().running()
+    assert world.ticks(0.1, alone_s=0.9).mode is Mode.POLICY
+    assert world.ticks(DT_S, alone_s=1.1).mode is Mode.STOPPING
+    tick = world.ticks(2.0, alone_s=3.0)
+    assert (tick.mode, tick.reason) == (Mode.FAULT, "the supervisor showed no life for 1.1 s")
+    assert world.controller.counts["stop"] == 1
+    assert world.tick(Ask.ACKNOWLEDGE).mode is Mode.READY
+    world.assert_sound()
+
+
 def test_a_person_takes_over_without_a_jump_and_lets_go_into_a_hold() -> None:
     world = World().running()
     before = world.arm.pose

@@ -104,6 +104,11 @@ def test_a_policy_plans_the_same_again(tmp_path: Path, capsys: pytest.CaptureFix
         replay(compose("deploy replay", [f"data={data}", "execute=1"]))
     with pytest.raises(UserError, match=r"episodes=1: .* holds 0 to 0"):
         replay(compose("deploy replay", [f"data={data}", "episodes=[1]"]))
+    for odd, said in (({"episode_seed": None}, "has episode_seed=None"), ({"run": 3}, "names no run")):
+        with EpisodeStore.open(data, "a") as store:
+            store.update({0: {"meta": odd}})
+        with pytest.raises(UserError, match=said):
+            replay(compose("deploy replay", [f"data={data}"]))
 
 
 def test_only_deployments_are_replayed(tmp_path: Path) -> None:

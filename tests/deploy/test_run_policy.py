@@ -61,6 +61,8 @@ def test_narrow_limits_are_kept(run: Run) -> None:
         (["camera=synthetic"], "camera: needs realtime=true"),
         (["arm.parts=5"], "parts=5: must divide the 12 steps of physics"),
         (["latency_s=-1"], "latency_s"),
+        (["fade_s=1e308"], "fade_s=1e+308: needs 0 to 10"),
+        (["patience_s=0"], "patience_s=0"),
         (["data=x"], "data=x: needs realtime=true"),
         (["page=true"], "page=True: needs realtime=true"),
         (["realtime=true", "latency_s=0.1"], "latency_s=0.1: only simulated time has one"),

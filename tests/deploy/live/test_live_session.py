@@ -18,6 +18,7 @@ from live_parts import (
     SaidCameraSetup,
     SaidTeleopSetup,
     Script,
+    alive,
     num_stops,
     run_line,
     say,
@@ -364,14 +365,6 @@ def ready(script: Script, restarts: int) -> bool:
 def kill(script: Script, name: str, what: int) -> None:
     assert script.session is not None
     os.kill(script.session.crew.pids[name], what)
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process runs; one that ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def assert_bounded(sent: np.ndarray) -> None:
