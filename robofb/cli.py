@@ -48,7 +48,7 @@ class _VerbCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
-        verb = VERBS["_".join(ctx.command_path.replace("-", " ").split()[1:])]
+        verb = VERBS["_".join(ctx.command_path.split()[1:])]
         typer.echo(_keys_text(verb))
 
 
@@ -73,7 +73,7 @@ def _configured(verb: Verb) -> Callable[..., None]:
     """Make the command of a verb that takes Hydra overrides."""
 
     def command(
-        overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+        overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
         multirun: Annotated[
             bool,
             typer.Option(
@@ -129,7 +129,7 @@ for _verb in VERBS.values():
     if _group == "train":
         train_app.command(_word, cls=_VerbCommand)(_configured(_verb))
     else:  # `robofb deploy replay` beside `robofb deploy`, which takes words itself
-        app.command(_verb.name.replace(" ", "-"), cls=_VerbCommand)(_configured(_verb))
+        app.command(_verb.name, cls=_VerbCommand)(_configured(_verb))
 app.add_typer(train_app, name="train")
 app.add_typer(make_app(), name="data")
 app.add_typer(assets_app, name="assets")
@@ -183,7 +183,7 @@ def run(arguments: list[str] | None = None) -> int:
     if empty := next((word for word in words if re.fullmatch(r"--[\w-]+=", word)), ""):
         return _fail(f"{empty} needs a path or value", 2)
     if "_".join(words[:2]) in VERBS and words[0] in VERBS:
-        words = ["-".join(words[:2]), *words[2:]]
+        words = [" ".join(words[:2]), *words[2:]]
     try:
         result = app(args=words, prog_name="robofb", standalone_mode=False)
     except UserError as error:

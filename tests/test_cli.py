@@ -24,7 +24,7 @@ def test_help_lists_the_verbs_without_importing_torch():
     imported = done.stdout.splitlines()[-1]
     assert "'robofb.verbs'" in imported
     assert not any(f"'{package}'" in imported for package in ("torch", "hydra", "mujoco", "robofb.config"))
-    for word in ("quickstart", "collect", "train", "eval", "data", "assets", "doctor"):
+    for word in ("quickstart", "collect arm", "deploy server", "train", "eval", "data", "assets", "doctor"):
         assert word in done.stdout
 
 
@@ -39,6 +39,7 @@ def test_help_of_every_verb_lists_its_keys(verb, capsys):
 
     assert cli.run([*verb.split("_"), "--help"]) == 0
     text = capsys.readouterr().out
+    assert f"Usage: robofb {VERBS[verb].name} [OPTIONS] [KEY=VALUE]..." in text
     for key in key_help(verb):
         assert f"\n  {key.name}={key.default}\n" in text
 
@@ -49,6 +50,7 @@ def test_help_of_every_verb_lists_its_keys(verb, capsys):
         (["trian"], "No such command 'trian'"),
         (["train", "bd"], "No such command 'bd'"),
         (["eval", "--run", "x"], "No such option: --run"),
+        (["deploy", "doctor", "--run"], "(try 'robofb deploy doctor --help')"),
         (["eval", "rn=x"], "eval has no key 'rn', did you mean 'run'?"),
         (["eval", "run=/nonexistent/run"], "no run at /nonexistent/run: no such folder"),
         (["collect", "task=nothing"], "task=nothing: no such task"),
