@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from robofb.deploy.listening import listen_on
+from robofb.deploy.listening import check_host, listen_on
 from robofb.deploy.live.policy_process import Plans, RunPolicy
 from robofb.deploy.policy_messages import (
     MOST_GREETING,
@@ -78,6 +78,7 @@ class ServerConfig:
         check_threads(self.threads)
         if self.port >= 2**16:
             raise UserError(f"port={self.port}: needs 0 (a free one) to 65535")
+        check_host("host", self.host)
         if self.tls is None and not is_loopback(self.host):
             raise UserError(f"host={self.host}: others can reach that, so say tls=FOLDER too")
 
@@ -93,6 +94,7 @@ def serve(cfg: ServerConfig) -> None:
     if cfg.token is not None:
         token = read_token("token", cfg.token)
         warn_of_readers("token", cfg.token)
+    listen_on(cfg.host, cfg.port).close()  # else one would hear only after the policy is loaded
     context = None if cfg.tls is None else tls_of(Path(cfg.tls), cfg.host)
     source = RunPolicy(Path(cfg.run), cfg.checkpoint, cfg.execute, cfg.threads, cfg.device)
     planner = source.make()

@@ -13,6 +13,7 @@ import struct
 import time
 from pathlib import Path
 
+from robofb.deploy.listening import is_host
 from robofb.deploy.policy_messages import Message, decode, encode
 from robofb.deploy.teleop.web_guard import is_address
 from robofb.deploy.teleop.web_messages import BadMessageError
@@ -113,11 +114,14 @@ def read_token(name: str, path: str | Path) -> str:
     Raises:
         UserError: it cannot be read, or is no token.
     """
-    try:
-        token = Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{name}={path}: {getattr(error, 'strerror', None) or 'is no text'}") from error
+    if not str(path).strip():
+        raise UserError(f"{name}={path}: needs a file that holds the token")
     least, most = TOKEN_SIZES
+    try:
+        with Path(path).open() as file:
+            token = file.read(2 * most).strip()  # of a device there is no end
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}={path}: {getattr(error, 'strerror', None) or 'is no text'}") from error
     if not least <= len(token) <= most or not _PLAIN.fullmatch(token):
         raise UserError(
             f"{name}={path}: needs {least} to {most} plain characters, as openssl rand -hex 24 makes"
@@ -138,9 +142,10 @@ def address_of(name: str, text: str) -> tuple[str, int]:
         UserError: the text is no such thing.
     """
     match = _ADDRESS.fullmatch(text)
-    if match is None or not 0 < int(match[2]) < 2**16:
+    host, port = ("", 0) if match is None else (match[1].strip("[]"), int(match[2]))
+    if not (is_host(host) and 0 < port < 2**16):
         raise UserError(f"{name}={text}: needs host:port, such as 192.168.1.5:8800")
-    return match[1].strip("[]"), int(match[2])
+    return host, port
 
 
 def is_loopback(host: str) -> bool:

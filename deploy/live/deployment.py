@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from robofb.build import build
+from robofb.deploy.listening import check_host
 from robofb.deploy.live.arm_process import ArmSetup, Place
 from robofb.deploy.live.bench import check_names, set_points_in
 from robofb.deploy.live.conductor import Conductor
@@ -22,9 +23,9 @@ from robofb.deploy.live.places import RealPlace, SimPlace
 from robofb.deploy.live.policy_process import PolicySetup, PolicySource, RunPolicy
 from robofb.deploy.live.recorder_process import RecordSetup
 from robofb.deploy.live.records import MODES
-from robofb.deploy.live.remote_policy import RemotePolicy
+from robofb.deploy.live.remote_policy import RemotePolicy, check_remote
 from robofb.deploy.live.session import LiveSession, Outcome, Parts
-from robofb.deploy.policy_wire import address_of, read_token, warn_of_readers
+from robofb.deploy.policy_wire import address_of, warn_of_readers
 from robofb.errors import UserError
 from robofb.loading import cameras_of
 from robofb.run import Run
@@ -44,6 +45,7 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
     Raises:
         UserError: a part does not fit the policy or cannot begin.
     """
+    check_contacts(cfg)
     attended = not cfg.simulated if cfg.attended is None else cfg.attended
     if attended and not (has_terminal() or cfg.page or cfg.teleop):
         raise UserError(
@@ -59,6 +61,26 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
     )
     pages = [Page(cfg.page_host, cfg.page_port)] if cfg.page else []
     return _figures(run_session(parts, conductor, pages))
+
+
+def check_contacts(cfg: Any) -> None:
+    """Refuse hosts, tokens and certificates that cannot work; asks nobody, and loads nothing.
+
+    Args:
+        cfg: `run_policy.DeployConfig`.
+
+    Raises:
+        UserError: names the key and what it needs.
+    """
+    if cfg.page:
+        check_host("page_host", cfg.page_host)
+    if cfg.policy_server is not None:
+        check_remote(cfg.policy_server, cfg.policy_token, _certificate(cfg))
+        warn_of_readers("policy_token", cfg.policy_token)
+
+
+def _certificate(cfg: Any) -> Path | None:
+    return None if cfg.policy_certificate is None else Path(cfg.policy_certificate)
 
 
 def run_session(parts: Parts, conductor: Conductor, others: Sequence[Post] = ()) -> Outcome:
@@ -128,12 +150,8 @@ def _facts(cfg: Any, run: Path) -> dict[str, Any]:
 def _source(cfg: Any, run: Path, spec: EnvSpec) -> PolicySource:
     if cfg.policy_server is None:
         return RunPolicy(run, cfg.checkpoint, cfg.execute, cfg.threads)
-    certificate = None if cfg.policy_certificate is None else Path(cfg.policy_certificate)
     digest = Run.open(run).checkpoint_digest(cfg.checkpoint)
-    source = RemotePolicy(cfg.policy_server, Path(cfg.policy_token), spec, digest, certificate)
-    read_token("policy_token", cfg.policy_token)  # its process would say it too, but late
-    warn_of_readers("policy_token", cfg.policy_token)
-    return source
+    return RemotePolicy(cfg.policy_server, Path(cfg.policy_token), spec, digest, _certificate(cfg))
 
 
 def _place(cfg: Any, spec: EnvSpec) -> Place:

@@ -65,9 +65,7 @@ class RemotePolicy:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "tries")
         check_positive(self, "connect_s", "plan_s", "pause_s")
-        host, _ = address_of("policy_server", self.address)
-        if self.certificate is None and not is_loopback(host):
-            raise UserError(f"policy_server={self.address}: say policy_certificate=FILE too")
+        _check_address(self.address, self.certificate)
 
     def make(self) -> RemotePlans:
         """Connect; the server's policy is warm.
@@ -133,6 +131,20 @@ class RemotePolicy:
         check_same_spec(spec, self.spec, name)
         if welcome.checkpoint != self.checkpoint:
             raise UserError(f"{name} plans with another checkpoint than the one here: copy the run")
+
+
+def check_remote(address: str, token: str | Path, certificate: Path | None) -> None:
+    """Refuse an address and files with which no server can be reached; see `RemotePolicy`."""
+    _check_address(address, certificate)
+    read_token("policy_token", token)
+    if certificate is not None:
+        _der(certificate)
+
+
+def _check_address(address: str, certificate: Path | None) -> None:
+    host, _ = address_of("policy_server", address)
+    if certificate is None and not is_loopback(host):
+        raise UserError(f"policy_server={address}: say policy_certificate=FILE too")
 
 
 def _trusting(certificate: bytes) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from policy_server_peer import CHECKPOINT, TOKEN, line_peer
 
 from robofb.config import compose
+from robofb.deploy.listening import check_host
 from robofb.deploy.live.fake import SPEC
 from robofb.deploy.policy_messages import (
     DTYPES,
@@ -278,13 +280,36 @@ def test_who_speaks_no_tls_is_not_heard(tmp_path: Path) -> None:
         (["port=-1"], "port=-1"),
         (["threads=0"], "threads=0"),
         (["token=/nowhere/x"], "token=/nowhere/x: No such file"),
+        (["token="], "token=: needs a file that holds the token"),
+        (["token=/dev/zero"], "token=/dev/zero: needs 16 to 512 plain characters"),
+        (["host="], "host=: needs a host's name or IP address"),
+        (["host=http://robot", "tls=x"], "host=http://robot: needs a host's name or IP address"),
+        (["host=192.0.2.1", "tls=x"], "host=192.0.2.1 port=0: Cannot assign requested address"),
         (["device=abacus"], "device=abacus"),
     ],
 )
-def test_bad_words_are_refused_in_one_line(words: list[str], message: str) -> None:
+def test_bad_words_are_refused_in_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
         serve(compose("deploy_server", ["run=x", *words]))
     assert message in str(error.value) and "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())  # no certificate was made for a server that cannot be
+
+
+@pytest.mark.parametrize("host", ["robot", "robot_2.local.", "127.0.0.1", "::1", "fe80::1%eth0", "0.0.0.0"])
+def test_hosts_have_names_or_addresses(host: str) -> None:
+    check_host("x", host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", " ", ".", "a b", "a..b", "256.1.1.1", "10.0.1", "1.2.3.4.", "[::1]", "robot:80", "h\t", "ü" * 63],
+)
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(UserError, match="x=.*: needs a host's name or IP address"):
+        check_host("x", host)
 
 
 def test_only_the_own_machine_is_served_by_default() -> None:
@@ -321,6 +346,9 @@ def test_addresses_have_a_host_and_a_port() -> None:
     assert address_of("x", "[::1]:1") == ("::1", 1)
     for text in ("robot", "robot:", ":8800", "robot:0", "robot:65536", "::1:80", "a:b:1", "http://robot:80"):
         with pytest.raises(UserError, match="needs host:port"):
+            address_of("x", text)
+    for text in (" :80", "robot/a:80", "[robot one]:80", "192.168.1.256:80"):
+        with pytest.raises(UserError, match=f"x={re.escape(text)}: needs host:port"):
             address_of("x", text)
 
 

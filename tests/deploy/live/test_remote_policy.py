@@ -112,6 +112,11 @@ def test_a_deployment_asks_the_server_for_its_plans(run: Run) -> None:
         (["policy_server=robot:80", "policy_token=t", "execute=2"], "execute=2: the policy server says"),
         (["policy_token=t"], "need policy_server=host:port"),
         (["policy_certificate=c"], "need policy_server=host:port"),
+        (["policy_server=", "policy_token=t"], "policy_server=: needs host:port"),
+        (["policy_server='a b:80'", "policy_token=t"], "policy_server=a b:80: needs host:port"),
+        (["policy_server=localhost:80", "policy_token="], "policy_token=: needs a file that holds the token"),
+        (["policy_server=localhost:80", "policy_token=t"], "policy_token=t: No such file"),
+        (["page=true", "page_host="], "page_host=: needs a host's name or IP address"),
     ],
 )
 def test_bad_words_are_refused_in_one_line(run: Run, words: list[str], message: str) -> None:
