@@ -142,6 +142,7 @@ class PolicyServer:
         self._most_bytes = most_bytes(spec)
         self._places = threading.Semaphore(MOST_CLIENTS)
         self._planning, self._changing = threading.Lock(), threading.Lock()
+        self._silent: dict[Wire, None] = {}  # who has not shown the token yet, the oldest first
         self._driver: tuple[str, Wire] | None = None  # the client's own secret, and how to reach it
         self._listening: socket.socket | None = None
 
@@ -159,52 +160,74 @@ class PolicyServer:
         assert self._listening is not None
         while True:
             connection, peer = self._listening.accept()
-            if not self._places.acquire(blocking=False):
-                connection.close()
+            try:
+                wire = self._secured(connection)
+            except OSError:
+                connection.close()  # it is gone already
                 continue
-            threading.Thread(target=self._serve, args=(connection, str(peer[0])), daemon=True).start()
+            if not self._has_place():
+                wire.close()
+                continue
+            with self._changing:
+                self._silent[wire] = None
+            threading.Thread(target=self._serve, args=(wire, str(peer[0])), daemon=True).start()
 
     def close(self) -> None:
         """Listen no more; safe twice."""
         if self._listening is not None:
             self._listening.close()
 
-    def _serve(self, connection: socket.socket, peer: str) -> None:
+    def _has_place(self) -> bool:
+        """Take a place; where none is free, that of who has been silent for longest."""
+        if self._places.acquire(blocking=False):
+            return True
+        with self._changing:
+            oldest = next(iter(self._silent), None)
+            if oldest is None:
+                return False
+            del self._silent[oldest]
+            oldest.abort()
+        return self._places.acquire(timeout=GREETING_S)
+
+    def _serve(self, wire: Wire, peer: str) -> None:
         """Talk with one client until it leaves or errs."""
         try:
-            with closing(connection):
-                self._greet(self._secured(connection), peer)
+            with closing(wire):
+                self._greet(wire, peer)
         except (OSError, BadMessageError) as error:
             LOG.info("%s left: %s", peer, error)
         finally:
+            with self._changing:
+                self._silent.pop(wire, None)
             self._places.release()
 
     def _secured(self, connection: socket.socket) -> Wire:
-        connection.settimeout(GREETING_S)
+        """Return a wire over a new connection; TLS shakes hands at its first use, for it may have to wait."""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):  # Linux has them
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if self._context is not None:
-            connection = self._context.wrap_socket(connection, server_side=True)
+            connection = self._context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
         return Wire(connection)
 
     def _greet(self, wire: Wire, peer: str) -> None:
         """Let in who may come in."""
-        with closing(wire):
-            greeting = wire.receive(Greeting, MOST_GREETING, GREETING_S)
-            refused = self._refused(greeting, wire)
-            if refused:
-                LOG.warning("%s is refused: %s", peer, refused)
-                wire.send(Welcome(refused), MESSAGE_S)
-                return
-            try:
-                wire.send(self._welcome, MESSAGE_S)
-                if greeting.drives:
-                    LOG.info("%s drives", peer)
-                    self._answer(wire)
-            finally:
-                self._leave(wire)
+        greeting = wire.receive(Greeting, MOST_GREETING, GREETING_S)
+        refused = self._refused(greeting, wire)
+        if refused:
+            LOG.warning("%s is refused: %s", peer, refused)
+            wire.send(Welcome(refused), MESSAGE_S)
+            return
+        try:
+            wire.send(self._welcome, MESSAGE_S)
+            if greeting.drives:
+                LOG.info("%s drives", peer)
+                self._answer(wire)
+        finally:
+            self._leave(wire)
 
     def _refused(self, greeting: Greeting, wire: Wire) -> str:
         """Return why a client may not stay; take it for the driver where it may drive."""
@@ -212,9 +235,10 @@ class PolicyServer:
             return f"the server speaks version {VERSION}, not {greeting.version}"
         if not is_same_token(greeting.token, self._token):
             return "wrong token"
-        if not greeting.drives:
-            return ""
         with self._changing:
+            self._silent.pop(wire, None)
+            if not greeting.drives:
+                return ""
             if self._driver is not None:
                 client, before = self._driver
                 if client != greeting.client:

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,6 +269,30 @@ def test_who_speaks_no_tls_is_not_heard(tmp_path: Path) -> None:
         connection = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         with closing(Wire(context.wrap_socket(connection, server_hostname="127.0.0.1"))) as wire:
             assert greet(wire).refused == ""
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_who_says_nothing_takes_no_place_from_who_does(tmp_path: Path, tls: bool) -> None:
+    """Of 40 who are silent the oldest must go; who drives stays, and others come in between."""
+    with line_peer(tmp_path, tmp_path / "tls" if tls else None) as peer, ExitStack() as stack:
+        port = peer.listen()
+        context = ssl.create_default_context(cafile=tmp_path / "tls/server_cert.pem") if tls else None
+
+        def joined() -> Wire:
+            connection = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+            if context is not None:
+                connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
+            return stack.enter_context(closing(Wire(connection)))
+
+        driver = joined()
+        assert greet(driver).refused == ""
+        silent = []
+        for _ in range(2):
+            for _ in range(20):
+                silent.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_S)))
+            assert greet(joined(), replace(GREETING, drives=False)).refused == ""
+        assert ask(driver, QUESTION).actions is not None
+        assert silent[0].recv(1) == b""
 
 
 @pytest.mark.parametrize(
