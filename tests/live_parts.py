@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,17 @@ from robofb.deploy.live.fake import (
     sent_to,
     unsay,
 )
+from robofb.deploy.live.recorder_process import RecordSetup
 from robofb.deploy.live.records import Addresses
 from robofb.deploy.live.session import LiveSession, Outcome, Parts
+from robofb.store.episodes import EpisodeStore
+from robofb.types import Episode
 
 __all__ = [
     "HZ",
     "SPEC",
     "STEP_S",
+    "DyingRecordSetup",
     "FullRecordSetup",
     "SaidCameraSetup",
     "SaidTeleopSetup",
@@ -39,6 +46,24 @@ __all__ = [
     "sent_to",
     "unsay",
 ]
+
+
+@dataclass(frozen=True)
+class DyingRecordSetup(RecordSetup):
+    """A recorder that is killed once, as soon as its first episode is on disk and before it can say so."""
+
+    def opened(self) -> None:
+        """Make it so, in the recorder's own process."""
+        append, died = EpisodeStore.append, self.path.parent / "died"
+
+        def append_and_die(store: EpisodeStore, episode: Episode) -> int:
+            number = append(store, episode)
+            if not died.exists():
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return number
+
+        EpisodeStore.append = append_and_die  # type: ignore[method-assign]
 
 
 class Script:

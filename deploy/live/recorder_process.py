@@ -91,7 +91,8 @@ class Recorder:
         attach = attacher(stack)
         self._setup, self._store = setup, store
         self._ticks, self._orders = attach(addresses.ticks), attach(addresses.orders)
-        self._plans, self._recorded = attach(addresses.plans), attach(addresses.recorded)
+        self._plans = attach(addresses.plans)
+        self._recorded, self._writing = attach(addresses.recorded), attach(addresses.writing)
         self._frames = {
             f"image_{name}": attach(address)
             for name, address in addresses.frames.items()
@@ -153,10 +154,21 @@ class Recorder:
         ended = [int(order["episode"]) for _, order in self._orders.since(0) if order["kind"] == b"end"]
         if records and records[0].number > 1:  # what was said earlier is no longer there to be read
             self._told |= set(range(min(self._told)))
+        self._tell_what_was_written()
         for episode in {current, *ended} - self._told:
             if episode >= 0:
                 self._drafts[episode] = self._draft()
                 self._drafts[episode].fail(_STARTED_AGAIN)
+
+    def _tell_what_was_written(self) -> None:
+        """Say that an episode is kept whose recorder died when it was written and not yet said."""
+        begun = self._writing.latest()
+        if begun is None:
+            return
+        episode, number = int(begun.value["episode"]), int(begun.value["number"])
+        if episode not in self._told and number < len(self._store):
+            self._say(episode, True, f"episode {number}")
+            self._told.add(episode)
 
     def _draft(self) -> Draft:
         return Draft(self._setup.spec, self._setup.path, self._setup.human_source)
@@ -215,6 +227,7 @@ class Recorder:
         if item is None:
             return False
         episode, made = item
+        self._writing.write(episode=episode, number=len(self._store))
         try:
             self._say(episode, True, f"episode {self._store.append(made)}")
         except (UserError, OSError) as error:

@@ -53,6 +53,9 @@ _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 RECORDED = np.dtype([("episode", "i8"), ("saved", "u1"), ("word", f"S{TEXT}")])
 """What became of an episode's recording: why it was not saved, else where."""
 
+WRITING = np.dtype([("episode", "i8"), ("number", "i8")])
+"""An episode that the recorder begins to write, and the number that it gets in the dataset."""
+
 COUNTS = np.dtype([("json", "S4000")])
 """What was clamped, refused and so on so far, as JSON."""
 
@@ -132,7 +135,7 @@ class Addresses(NamedTuple):
         plans: the policy's process.
         commands: the person's device's.
         orders: the supervisor.
-        recorded: the recorder.
+        recorded, writing: the recorder.
         scene: the arm's process, of a simulated arm.
         glances, frames: each camera's own process.
         beats: by the name of the process, `SUPERVISOR` too.
@@ -144,6 +147,7 @@ class Addresses(NamedTuple):
     commands: Any
     orders: Any
     recorded: Any
+    writing: Any
     scene: Any
     glances: dict[str, Any]
     frames: dict[str, Any]
@@ -163,7 +167,8 @@ class Rings:
         self.ticks = Ring(tick_dtype(num_state), 1024)
         self.counts, self.plans = Ring(COUNTS, 4), Ring(PLAN, 64)
         self.commands, self.orders = Ring(COMMAND, 64), Ring(ORDER, 256)
-        self.recorded, self.scene = Ring(RECORDED, 64), Ring(SCENE, 64)
+        self.recorded, self.writing = Ring(RECORDED, 64), Ring(WRITING, 4)
+        self.scene = Ring(SCENE, 64)
         self.glances = {name: Ring(GLANCE, 64) for name in cameras}
         self.frames = {name: Ring(frame_dtype(*size), 16) for name, size in cameras.items()}
         self.beats = {name: Ring(BEAT, 4) for name in (SUPERVISOR, *processes)}
@@ -178,6 +183,7 @@ class Rings:
             self.commands.address,
             self.orders.address,
             self.recorded.address,
+            self.writing.address,
             self.scene.address,
             _addresses(self.glances),
             _addresses(self.frames),
@@ -193,6 +199,7 @@ class Rings:
             self.commands,
             self.orders,
             self.recorded,
+            self.writing,
             self.scene,
         ):
             ring.close()

@@ -9,7 +9,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
-from live_parts import SPEC, Script, run_line
+import pytest
+from episode_examples import make_episode
+from live_parts import SPEC, DyingRecordSetup, Script, run_line
 
 from robofb.deploy.live.bench import SEEN
 from robofb.deploy.live.draft import recorded_spec
@@ -56,6 +58,42 @@ def test_an_episode_in_which_the_recorder_dies_is_dropped_and_said(tmp_path: Pat
     assert (outcome.saved, outcome.dropped) == ([0, 2], {1: AGAIN})
     with EpisodeStore.open(data) as store:
         assert len(store) == 2
+
+
+def test_an_episode_is_kept_whose_recorder_dies_before_it_can_say_so(tmp_path: Path) -> None:
+    script = Script(
+        [
+            (always, "start"),
+            (running(0), "success"),
+            (lambda status: waiting(status) and status["recorded"] == "1 episodes", "start"),
+            (running(1), "success"),
+        ],
+        patience_s=120.0,
+    )
+    data = tmp_path / "data"
+    more = {"recorder_kind": DyingRecordSetup, "episodes": 2, "attended": True, "max_steps": 1000}
+    _, outcome = run_line(tmp_path, script, data=data, **more)
+    assert (outcome.saved, outcome.dropped, outcome.restarts) == ([0, 1], {}, {"recorder": 1})
+    with EpisodeStore.open(data) as store:
+        assert [episode.meta["episode_seed"] for episode in store] == [each.seed for each in outcome.ended]
+
+
+@pytest.mark.parametrize(("number", "saved"), [(0, True), (1, False)])
+def test_what_a_recorder_was_writing_as_it_died_is_looked_up(
+    tmp_path: Path, number: int, saved: bool
+) -> None:
+    """Of an earlier session the dataset holds one; the next in it is 0 or 1, and 1 is not there."""
+    word = "episode 0" if saved else AGAIN
+    setup = RecordSetup(tmp_path / "data", recorded_spec(SPEC))
+    with open_or_create(setup.path, setup.spec, {}) as store:
+        store.append(make_episode(0, spec=setup.spec))
+    with closing(Rings(len(SEEN), {}, [])) as rings:
+        order(rings, "begin", [5])
+        order(rings, "end", [5])
+        rings.writing.write(episode=5, number=number)
+        assert told_of(tmp_path, rings) == {5: word}
+        assert bool(rings.recorded.latest().value["saved"]) is saved
+        assert told_of(tmp_path, rings) == {}
 
 
 def told_of(folder: Path, rings: Rings) -> dict[int, str]:
