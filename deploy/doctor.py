@@ -24,9 +24,10 @@ from robofb.deploy.live.process import Pace
 from robofb.deploy.motion import MotionLimiter
 from robofb.deploy.pose import Pose, difference, length, tilt
 from robofb.doctor import BROKEN, OK, Finding, format_findings
-from robofb.errors import UserError, check_between, check_positive
+from robofb.errors import UserError, check_between
 
 WAY_M = 0.01
+SECONDS = (0.1, 60.0)  # every picture of that time is kept in memory
 
 
 @dataclass
@@ -43,7 +44,7 @@ class DoctorConfig:
         simulated: the arm is a task in a simulator.
         realtime: as for `robofb deploy`: whether this machine must keep the pace of a simulated arm too.
         control_hz: how often a deployment would ask.
-        seconds: how long to look at each; the rates of clocks are told the finer, the longer.
+        seconds: how long to look at each, 0.1 to 60; the rates of clocks are told the finer, the longer.
         move: go up by 1 cm and back, within the limits, where all else is well.
     """
 
@@ -60,7 +61,7 @@ class DoctorConfig:
     move: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(self, "seconds")
+        check_between(self, *SECONDS, "seconds")
         check_between(self, *CONTROL_HZ, "control_hz")
 
 

@@ -157,6 +157,12 @@ def test_a_pace_that_no_machine_keeps_is_refused(word: str) -> None:
         compose("deploy doctor", [f"control_hz={word}"])
 
 
+@pytest.mark.parametrize("word", ["1e18", "61", "0", "-1", "nan", "inf"])
+def test_a_look_takes_neither_nothing_nor_for_ever(word: str) -> None:
+    with pytest.raises(UserError, match="seconds=.*: needs 0.1 to 60"):
+        compose("deploy doctor", [f"seconds={word}"])
+
+
 def test_a_misspelt_camera_is_refused() -> None:
     with pytest.raises(UserError, match="camera=foo: no such camera; valid: file, http, opencv,"):
         compose("deploy doctor", ["camera=foo"])

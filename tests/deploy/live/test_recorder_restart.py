@@ -50,7 +50,7 @@ def test_an_episode_in_which_the_recorder_dies_is_dropped_and_said(tmp_path: Pat
             (lambda status: waiting(status) and "episode 1" in status["dropped"], "start"),
             (running(2), "success"),
         ],
-        patience_s=60.0,
+        patience_s=120.0,
     )
     data = tmp_path / "data"
     _, outcome = run_line(tmp_path, script, data=data, episodes=3, attended=True, max_steps=1000)
