@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from robofb.errors import UserError
 from robofb.types import SOURCE_NAMES
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Mix:
         self.check_fits(len(names))
         if self.data_weights is None and not self.source_weights:
             return None
+        self._warn_of_absent(source, names)
         factors = [float(self.source_weights.get(name, 1.0)) for name in SOURCE_NAMES]
         chance = torch.tensor(factors, dtype=torch.float64, device=source.device)[source.long()]
         totals = torch.zeros(len(names), dtype=torch.float64, device=chance.device).index_add(
@@ -82,6 +86,14 @@ class Mix:
                 f"source_weights={dict(self.source_weights)}: nothing to draw from {', '.join(names)}"
             )
         return chance
+
+    def _warn_of_absent(self, source: Tensor, names: Sequence[str]) -> None:
+        """Warn of a source that shall be weighed and chose nothing."""
+        held = [SOURCE_NAMES[number] for number in source.unique().tolist()]
+        for name in self.source_weights:
+            if name not in held:
+                told = (name, ", ".join(names), ", ".join(held))
+                LOG.warning("source_weights.%s: no step of it to train on; %s: %s alone", *told)
 
 
 class Draws:

@@ -81,3 +81,13 @@ def test_refuses_what_leaves_nothing_to_draw():
         Mix([1, 1], {"policy": 0}).chances(DATASET, SOURCE, ["a", "b"])
     with pytest.raises(UserError, match="nothing to draw from a, b"):
         Mix(None, {"policy": 0, "intervention": 0}).chances(DATASET, SOURCE, ["a", "b"])
+
+
+def test_a_source_that_chose_nothing_is_warned_of(caplog):
+    """Of the six steps all are of the policy or an intervention; both may be weighed, a script may not."""
+    Mix(None, {"policy": 2, "intervention": 3}).chances(DATASET, SOURCE, ["a", "b"])
+    assert caplog.messages == []
+    Mix(None, {"intervention": 3, "scripted": 2}).chances(DATASET, SOURCE, ["a", "b"])
+    assert caplog.messages == [
+        "source_weights.scripted: no step of it to train on; a, b: policy, intervention alone"
+    ]
