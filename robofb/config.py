@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
-import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from robofb.config_docs import key_docs
 from robofb.config_errors import explain, explain_missing, unknown_key
 from robofb.config_words import added, key_of, quoted, quoted_list
 from robofb.errors import UserError
@@ -104,7 +104,7 @@ def check(verb: Verb, cfg: DictConfig) -> DictConfig:
         if key not in cfg.keys():  # noqa: SIM118 (`in cfg` is false for missing values)
             raise UserError(f"{verb.name} cannot do without '{key}'")
     if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise explain_missing(verb.name, missing, {key.name: key.doc for key in _documented(verb)})
+        raise explain_missing(verb.name, missing, key_docs(load_object(verb.schema)))
     for key in valid:
         if key.endswith("seed") and not -(2**63) <= cfg[key] < 2**63:
             raise UserError(f"{key}={cfg[key]}: needs a whole number of at most 63 bits")
@@ -159,8 +159,8 @@ def key_help(verb_name: str) -> list[KeyHelp]:
         chosen = dict(cfg.hydra.runtime.choices)
         options = {group: tuple(loader.get_group_options(group)) for group in loader.list_groups("")}
     return [
-        KeyHelp(key.name, _shown_default(cfg, key.name, chosen), options.get(key.name, ()), key.doc)
-        for key in _documented(verb)
+        KeyHelp(name, _shown_default(cfg, name, chosen), options.get(name, ()), doc)
+        for name, doc in key_docs(load_object(verb.schema)).items()
     ]
 
 
@@ -169,25 +169,6 @@ def _shown_default(cfg: DictConfig, key: str, chosen: Mapping[str, Any]) -> str:
         return "required"
     value = chosen.get(key, cfg[key])
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
-
-
-def _documented(verb: Verb) -> list[KeyHelp]:
-    """Read the sentences of the "Attributes:" sections of the docstrings of the dataclass and its bases."""
-    schema = load_object(verb.schema)
-    names = [field.name for field in fields(schema)]
-    docs = dict.fromkeys(names, "")
-    current = ""
-    texts = [inspect.cleandoc(vars(base).get("__doc__") or "") for base in inspect.getmro(schema)[::-1]]
-    lines = [line for text in texts for line in text.partition("Attributes:")[2].splitlines()]
-    for line in lines:
-        name, colon, text = line.strip().partition(":")
-        listed = [word.strip() for word in name.split(",")]
-        if colon and listed[0] in docs and len(line) - len(line.lstrip()) <= 4:
-            for current in listed:
-                docs[current] = text.strip()
-        elif current and line.strip():
-            docs[current] += " " + line.strip()
-    return [KeyHelp(name, "", (), docs[name]) for name in names]
 
 
 @contextmanager

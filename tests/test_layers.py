@@ -42,6 +42,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
         "quickstart_report",
         "cli",
         "config",
+        "config_docs",
         "config_errors",
         "config_words",
         "verbs",
