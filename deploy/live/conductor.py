@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
-from robofb.deploy.live.records import MODES, VERDICTS, said
+from robofb.deploy.live.records import Order, Seen
 from robofb.deploy.modes import ARMED, Ask, Mode
-from robofb.deploy.ring import Record
 from robofb.rng import derive_seeds
 
 EVENTS = ("start", "success", "failure", "discard", "pause", "stop", "quit")
@@ -22,46 +20,6 @@ LABELS = {"success": "success", "failure": "failure", "discard": "discarded"}
 LEFT = "a person ended the session"
 
 ASK_S = 1.0  # after which what was asked in vain will not come
-
-
-class Order(NamedTuple):
-    """One record for `records.ORDER`."""
-
-    kind: str
-    what: str = ""
-    episode: int = -1
-    seed: int = 0
-    reason: str = ""
-
-
-class Seen(NamedTuple):
-    """What a conductor looks at of the newest tick."""
-
-    mode: Mode
-    verdict: str
-    linked: bool
-    at_home: bool
-    at_rest: bool
-    episode: int
-    steps: int
-    frames_age_s: float
-    reason: str
-
-    @classmethod
-    def of(cls, tick: Record) -> Seen:
-        """Read a record of `records.tick_dtype`."""
-        value = tick.value
-        return cls(
-            MODES[int(value["mode"])],
-            VERDICTS[int(value["verdict"])],
-            bool(value["linked"]),
-            bool(value["at_home"]),
-            bool(value["at_rest"]),
-            int(value["episode"]),
-            int(value["steps"]),
-            float(value["frames_age_s"]),
-            said(bytes(value["reason"])),
-        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from robofb.deploy.cameras.camera import Frame
 from robofb.deploy.modes import Mode
 from robofb.deploy.pose import Pose
-from robofb.deploy.ring import Ring
+from robofb.deploy.ring import Record, Ring
 from robofb.deploy.safety import ACTION_DIM
 from robofb.deploy.scene import SCENE
 
@@ -91,6 +91,46 @@ def tick_dtype(num_state: int) -> np.dtype:
             ("reason", f"S{TEXT}"),
         ]
     )
+
+
+class Order(NamedTuple):
+    """One record for `ORDER`."""
+
+    kind: str
+    what: str = ""
+    episode: int = -1
+    seed: int = 0
+    reason: str = ""
+
+
+class Seen(NamedTuple):
+    """What a conductor looks at of the newest tick."""
+
+    mode: Mode
+    verdict: str
+    linked: bool
+    at_home: bool
+    at_rest: bool
+    episode: int
+    steps: int
+    frames_age_s: float
+    reason: str
+
+    @classmethod
+    def of(cls, tick: Record) -> Seen:
+        """Read a record of `tick_dtype`."""
+        value = tick.value
+        return cls(
+            MODES[int(value["mode"])],
+            VERDICTS[int(value["verdict"])],
+            bool(value["linked"]),
+            bool(value["at_home"]),
+            bool(value["at_rest"]),
+            int(value["episode"]),
+            int(value["steps"]),
+            float(value["frames_age_s"]),
+            said(bytes(value["reason"])),
+        )
 
 
 def frame_dtype(height: int, width: int) -> np.dtype:

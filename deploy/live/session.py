@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from robofb.deploy.live.arm_process import ArmSetup, run_arm, run_rescue
-from robofb.deploy.live.conductor import EVENTS, Conductor, Ended, Order, Seen, Stage
+from robofb.deploy.live.conductor import EVENTS, Conductor, Ended, Stage
 from robofb.deploy.live.crew import Crew, CrewError, Job
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup, run_camera, run_teleop
 from robofb.deploy.live.policy_process import PolicySetup, run_policy
 from robofb.deploy.live.process import Life, Pace, in_order, shielded
 from robofb.deploy.live.recorder_process import RecordSetup, run_recorder
-from robofb.deploy.live.records import SUPERVISOR, Addresses, Rings, said, text
+from robofb.deploy.live.records import SUPERVISOR, Addresses, Order, Rings, Seen, said, text
 from robofb.errors import UserError
 
 LOG = logging.getLogger(__name__)

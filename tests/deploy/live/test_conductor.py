@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from robofb.deploy.live.conductor import Conductor, Order, Seen, Stage
+from robofb.deploy.live.conductor import Conductor, Stage
+from robofb.deploy.live.records import Order, Seen
 from robofb.deploy.modes import Mode
 from robofb.rng import derive_seeds
 
