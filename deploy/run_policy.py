@@ -143,6 +143,10 @@ def deploy(cfg: DeployConfig) -> Deployed:
             or a device cannot be had.
     """
     _check(cfg)
+    if cfg.realtime:
+        from robofb.deploy.live.deployment import check_contacts, run_live  # need more than simulated time
+
+        check_contacts(cfg)
     torch.set_num_threads(cfg.threads)
     run = Run.open(cfg.run)
     agent: Any = load_agent(run, 1, cfg.checkpoint, cfg.execute)
@@ -155,8 +159,6 @@ def deploy(cfg: DeployConfig) -> Deployed:
             raise UserError(f"{run.path} was trained on data alone: say which task=... its arm is in")
     started = time.monotonic()
     if cfg.realtime:
-        from robofb.deploy.live.deployment import run_live  # needs more than simulated time does
-
         found = Deployed(*run_live(cfg, run.path, spec))
     else:
         found = _rehearsed(cfg, run, agent)

@@ -45,7 +45,6 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
     Raises:
         UserError: a part does not fit the policy or cannot begin.
     """
-    check_contacts(cfg)
     attended = not cfg.simulated if cfg.attended is None else cfg.attended
     if attended and not (has_terminal() or cfg.page or cfg.teleop):
         raise UserError(

@@ -125,6 +125,18 @@ def test_bad_words_are_refused_in_one_line(run: Run, words: list[str], message: 
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_token_that_cannot_be_read_is_told_before_anything_is_loaded() -> None:
+    words = [
+        "run=/nowhere",
+        "policy_server=localhost:80",
+        "policy_token=t",
+        "realtime=true",
+        "attended=false",
+    ]
+    with pytest.raises(UserError, match="policy_token=t: No such file"):
+        deploy(compose("deploy", words))
+
+
 def source_of(folder: Path, port: int, **more: object) -> RemotePolicy:
     source = RemotePolicy(f"127.0.0.1:{port}", folder / "token", SPEC, CHECKPOINT, pause_s=0.05, plan_s=20.0)
     return replace(source, **more)
