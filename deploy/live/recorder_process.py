@@ -104,6 +104,7 @@ class Recorder:
         self._drafts: dict[int, Draft] = {}  # by episode
         self._seeds: dict[int, int] = {}
         self._ends: dict[int, tuple[str, str, float]] = {}  # label, why, when
+        self._saying = threading.Lock()  # loop and writer say things, and a ring has one writer
         self._queue: queue.Queue[tuple[int, Episode] | None] = queue.Queue(WAITING)
         self._writer = threading.Thread(target=self._write, name="writer")
         self._writer.start()
@@ -235,4 +236,5 @@ class Recorder:
         return True
 
     def _say(self, episode: int, saved: bool, word: str) -> None:
-        self._recorded.write(episode=episode, saved=saved, word=text(word))
+        with self._saying:
+            self._recorded.write(episode=episode, saved=saved, word=text(word))
