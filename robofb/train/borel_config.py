@@ -91,8 +91,7 @@ class BorelConfig:
         kl_weight: of the KL between successive beliefs.
         latents_per_trial: that are decoded of each trial, drawn evenly; null for all.
         fresh_trials: whole mixtures of each task that the policy learns from beside the logs' own ones. They
-            are exact: where tasks differ in more than rewards, they are of what visitors and the task's own
-            agent did there, each as likely; see `visits.VisitDraw`. So are those of mixed=1 then.
+            are exact where tasks differ in rewards alone; elsewhere leave them out, and log visitors.
         redraw_every: updates of the policy after which these are drawn anew; 0 keeps them. A network that
             sees the same ones for long learns by heart which task each was of, and hopes for too much.
         own_trials: let the policy learn from the logs' own trials too. Agents know their task: what they do

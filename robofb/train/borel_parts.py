@@ -20,7 +20,6 @@ from robofb.rl.borel.decoders import make_decoders
 from robofb.rl.borel.mixtures import Mixing, MixtureDraw
 from robofb.rl.borel.relabel import TrialDraw
 from robofb.rl.borel.released import defects_of
-from robofb.rl.borel.visits import VisitDraw
 from robofb.rl.histories import Histories, Trials
 from robofb.rl.implicit import ImplicitLearner
 from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
@@ -52,36 +51,27 @@ def default_tasks(family: MetaTask) -> int | None:
 
 
 def check_mixtures(cfg: BorelConfig, family: MetaTask) -> None:
-    """Refuse mixtures of tasks that move differently, and tasks that a finite family does not have.
+    """Refuse mixtures of a family whose tasks move differently, and tasks that a finite one does not have.
 
-    What such mixtures would show happens in none of them; whole trials of what anybody did in one can be.
+    What mixtures of tasks that move differently would show happens in none of them.
 
     Raises:
         UserError: names the keys.
     """
     if cfg.drawn_tasks and isinstance(family, FiniteFamily):
         raise UserError(f"drawn_tasks={cfg.drawn_tasks}: {family.spec.task} has no others than can be listed")
-    if family.moves_alike:
-        return
-    for name in ("common_trials", "piece", "drawn_tasks"):
-        if value := getattr(cfg, name):
-            raise UserError(f"{name}={value}: tasks of {family.spec.task} move differently; leave it out")
-    if cfg.early != 1:
-        raise UserError(f"early={cfg.early:g}: tasks of {family.spec.task} move differently; leave it out")
-    if cfg.mixed == 0 or mixes_all(cfg):
+    if family.moves_alike or not (cfg.mixed or cfg.fresh_trials):
         return
     raise UserError(
-        f"mixed={cfg.mixed:g} whole={str(cfg.whole).lower()}: tasks of {family.spec.task} move differently, "
-        "and no reward tells what would have happened there; say mixed=0, or log visitors and say mixed=1"
+        f"mixed={cfg.mixed:g} fresh_trials={cfg.fresh_trials}: tasks of {family.spec.task} move differently, "
+        "and no reward tells what would have happened there; say mixed=0 fresh_trials=0, and log visitors"
     )
 
 
 def mixtures_of(
     cfg: BorelConfig, family: MetaTask, histories: Histories, count: int, generator: torch.Generator
-) -> MixtureDraw | VisitDraw:
+) -> MixtureDraw:
     """Return what draws mixtures: of the agents' own tasks, and of `drawn_tasks` others.
-
-    Where tasks move differently, they are of what anybody did in the task.
 
     Args:
         cfg: how they are made.
@@ -90,8 +80,6 @@ def mixtures_of(
         count: K, episodes in a trial.
         generator: draws them.
     """
-    if not family.moves_alike:
-        return VisitDraw(histories, cfg.mixture_episodes or count, generator)
     tasks = histories.params
     if cfg.drawn_tasks:
         seed = int(derive_seeds(cfg.seed, DRAWN_TASKS_STREAM)) % 2**31
