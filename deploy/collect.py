@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ def collect(cfg: CollectConfig) -> Collected:
 
 def tell(outcome: Collected) -> None:
     """Print what a collection did."""
-    print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
+    with suppress(OSError):  # the terminal is gone
+        print(f"episodes in {outcome.path}: {outcome.total}; failed attempts discarded: {outcome.discarded}")
 
 
 def _collect_scripted(cfg: CollectConfig, env: TaskEnv) -> Collected:

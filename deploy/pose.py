@@ -139,13 +139,15 @@ def toward(start: Vector, end: Vector, furthest: float) -> Vector:
 
 def turned_toward(start: Quaternion, end: Quaternion, furthest_rad: float) -> Quaternion:
     """Return `end`, or the orientation `furthest_rad` from `start` on the way there, whichever is nearer."""
-    w, x, y, z = product(end, inverse(start))
-    sine = math.sqrt(x * x + y * y + z * z)
-    half = math.atan2(sine, abs(w))
-    if half <= 0.5 * furthest_rad:
+    a, b, c, d = start
+    w, x, y, z = end
+    cosine, most = a * w + b * x + c * y + d * z, 0.5 * furthest_rad
+    half = math.acos(min(1.0, abs(cosine)))
+    if half <= most:
         return end
-    share = math.copysign(math.sin(0.5 * furthest_rad) / sine, w)
-    return unit(product((math.cos(0.5 * furthest_rad), x * share, y * share, z * share), start))
+    own = math.sin(half - most)  # spherical interpolation; both shares are of the sine of `half`
+    other = math.copysign(math.sin(most), cosine)
+    return unit((own * a + other * w, own * b + other * x, own * c + other * y, own * d + other * z))
 
 
 def moved(pose: Pose, way: Vector, rotvec: Vector, share: float = 1.0) -> Pose:

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -204,11 +204,12 @@ def _tell(cfg: DeployConfig, run: Run, task: str, found: Deployed, seconds: floa
     }
     append_line(run.path / "deployments.jsonl", json.dumps(facts))
     run.write_summary({"deploy": facts})
-    print(f"success {rate}")
-    for name, count in sorted(found.counts.items()):
-        print(f"{name}: {count}")
-    for why, count in Counter(found.ended).items():
-        print(f"gave up {count} times, {why}")
+    with suppress(OSError):  # the terminal is gone
+        print(f"success {rate}")
+        for name, count in sorted(found.counts.items()):
+            print(f"{name}: {count}")
+        for why, count in Counter(found.ended).items():
+            print(f"gave up {count} times, {why}")
 
 
 def _rehearsed(cfg: DeployConfig, run: Run, agent: Any) -> Deployed:

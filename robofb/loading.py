@@ -183,7 +183,20 @@ def policy_of(checkpoint: Mapping[str, Any]) -> Any:
     """Return the frozen chunk policy of a checkpoint: built from its `policy_node`, in BC the config's."""
     node = checkpoint.get("policy_node") or checkpoint["config"]["policy"]
     policy = build_policy(node, checkpoint["spec"])
-    policy.load_state_dict(checkpoint["policy"])
+    return _filled(policy, checkpoint["policy"])
+
+
+def _filled(policy: Any, weights: Mapping[str, Tensor]) -> Any:
+    """Give a policy its weights, and freeze it.
+
+    Raises:
+        UserError: they are of another network.
+    """
+    try:
+        policy.load_state_dict(weights)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"the checkpoint is damaged: its weights are of another network ({why})") from error
     return policy.eval().requires_grad_(False)
 
 
@@ -204,8 +217,7 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
     policy = ResidualPolicy(
         build_policy(checkpoint["base_policy"], checkpoint["spec"]), **checkpoint["residual"]
     )
-    policy.load_state_dict(checkpoint["policy"])
-    return policy.eval().requires_grad_(False)
+    return _filled(policy, checkpoint["policy"])
 
 
 def load_student(run: Run, which: str = "best") -> StudentPolicy:

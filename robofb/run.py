@@ -137,7 +137,8 @@ class Run:
         try:
             config = yaml.safe_load((path / "config.yaml").read_text())
             kind = json.loads((path / "meta.json").read_text())["kind"]
-            dict(config)
+            if not isinstance(config, dict):
+                raise ValueError("config.yaml holds no settings")
         except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"run {path} is damaged: {str(error).splitlines()[0]}") from error
         return cls(path, config, kind)

@@ -74,7 +74,8 @@ def test_open_names_the_missing_run_and_the_runs_inside(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("config.yaml", "a: [1"), ("meta.json", '{"kin'), ("meta.json", "{}")]
+    ("name", "content"),
+    [("config.yaml", "a: [1"), ("config.yaml", "- [a, b]"), ("meta.json", '{"kin'), ("meta.json", "{}")],
 )
 def test_open_refuses_damaged_files(run, name, content):
     (run.path / name).write_text(content)

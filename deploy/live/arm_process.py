@@ -70,7 +70,7 @@ def run_arm(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
     """Own the arm until told to quit, or the parent is gone; the process's main function."""
     with ExitStack() as stack:
         life = Life(stack.enter_context(closing(Ring.attach(addresses.beats["arm"]))), parent)
-        life.begin()
+        life.begin(by_order=True)
         try:
             bench = setup.place.make()
             stack.enter_context(closing(bench.arm))
@@ -84,14 +84,16 @@ def run_arm(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
             loop.tick()
             life.beat()
             pace.wait()
-        loop.stop()
+        with life.busy(setup.busy_s):
+            loop.stop()
+            bench.arm.close()
 
 
 def run_rescue(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
     """Stop an arm whose own process is gone, and say what came of it; a process's main function."""
     with closing(Ring.attach(addresses.beats["arm"])) as beats:
         life = Life(beats, parent)
-        life.begin()
+        life.begin(by_order=True)
         try:
             with closing(setup.place.make().arm) as arm:
                 arm.connect()

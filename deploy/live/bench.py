@@ -135,7 +135,7 @@ class SimBench:
         return numbers_of(self._sim.env.engine)
 
 
-CONTROL_HZ = (1.0, 1000.0)
+CONTROL_HZ = (10.0, 1000.0)
 """Least and most set-points a second of a real arm."""
 
 SEEN = (

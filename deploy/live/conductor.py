@@ -97,7 +97,7 @@ class Conductor:
         self._told = False  # to go on, and nothing was done about it yet
         self._homed = False  # in this episode, on the way to its begin
         self._mode = Mode.DISARMED
-        self.quits = False
+        self.quits, self._quit_s = False, 0.0
 
     @property
     def number(self) -> int:
@@ -125,7 +125,8 @@ class Conductor:
         """
         if seen.mode is not self._mode:
             self._mode, self._asked = seen.mode, None
-        self.quits = self.quits or "quit" in events
+        if "quit" in events and not self.quits:
+            self.quits, self._quit_s = True, now_s
         if "stop" in events:
             return self._stop(seen)
         steps: dict[Stage, Callable[[float, Seen, bool, Sequence[str]], list[Order]]] = {
@@ -234,6 +235,8 @@ class Conductor:
         elif seen.mode in (Mode.POLICY, Mode.HOMING) and self._asked is not Ask.HOLD:
             self._asked = Ask.HOLD
             return [_ask(Ask.HOLD)]
+        elif seen.mode is Mode.HUMAN and self.quits and now_s - self._quit_s > ASK_S:
+            return [_ask(Ask.STOP)]  # who holds the switch has taken over again
         return []
 
     @property

@@ -110,8 +110,10 @@ class Crew:
         return renewed
 
     def end(self) -> None:
-        """Wait for all to leave, as long as each may take; then make them."""
+        """Tell those to leave who get no orders; wait for all, as long as each may take; then make them."""
         began_s = time.monotonic()
+        for process in self._processes.values():
+            process.terminate()
         for name, process in self._processes.items():
             process.join(max(0.0, began_s + self._jobs[name].leave_s - time.monotonic()))
         for process in self._processes.values():

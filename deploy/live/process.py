@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, NoReturn
@@ -15,8 +15,8 @@ from robofb.deploy.live.records import LAST_WORD, text
 from robofb.deploy.ring import Ring
 
 BEAT_S = 0.05
-_OF_TERMINALS = {signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
 _ENDS = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
+_SIGNALS = {signal.SIGINT, signal.SIGTSTP, *_ENDS}
 
 
 def attacher(stack: ExitStack) -> Callable[[Any], Ring]:
@@ -28,9 +28,9 @@ def attacher(stack: ExitStack) -> Callable[[Any], Ring]:
 def shielded() -> Iterator[None]:
     """Let processes that begin meanwhile take no signal of a terminal, for good: this one takes them.
 
-    Who is stopped by Ctrl-Z, or dies as a terminal is closed, cannot brake the arm.
+    Who is stopped by Ctrl-Z, or dies as a terminal is closed, cannot brake the arm. SIGTERM waits for `Life`.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)  # a child inherits it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child inherits it
     try:
         yield
     finally:
@@ -39,18 +39,32 @@ def shielded() -> Iterator[None]:
 
 @contextmanager
 def in_order() -> Iterator[None]:
-    """Take a closed terminal, Ctrl-\\ and SIGTERM for Ctrl-C, each once, and Ctrl-Z for nothing.
+    """Take a closed terminal, Ctrl-\\ and SIGTERM for Ctrl-C, and Ctrl-Z for nothing.
 
-    So the one who watches over the arm always ends in order, and never stands still. Python delivers signals
-    to the main thread alone: elsewhere nothing changes.
+    So the one who watches over the arm always ends in order, and never stands still. What is ignored already
+    stays so, such as a closed terminal under nohup. Python delivers signals to the main thread alone:
+    elsewhere nothing changes.
     """
     with shielded():
         resource_tracker.ensure_running()  # it takes shared memory away after everybody else
+    with _handled(dict.fromkeys(_ENDS, _interrupt) | {signal.SIGTSTP: signal.SIG_IGN}):
+        yield
+
+
+@contextmanager
+def unheeded() -> Iterator[None]:
+    """Let no signal cut short what is done meanwhile; each part of it must come to an end by itself."""
+    with _handled(dict.fromkeys(_SIGNALS, signal.SIG_IGN)):
+        yield
+
+
+@contextmanager
+def _handled(handlers: Mapping[int, Any]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _interrupt) for number in _ENDS}
-    before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    heeded = {number: how for number, how in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
+    before = {number: signal.signal(number, how) for number, how in heeded.items()}
     try:
         yield
     finally:
@@ -59,7 +73,8 @@ def in_order() -> Iterator[None]:
 
 
 def _interrupt(number: int, _: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # a terminal that is closed may say so twice
+    if number == signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)  # a terminal that is closed may say so twice
     raise KeyboardInterrupt
 
 
@@ -76,10 +91,15 @@ class Life:
         self._last_s = float("-inf")
         self._ended = False
 
-    def begin(self) -> None:
-        """End in order where one is told to."""
+    def begin(self, by_order: bool = False) -> None:
+        """End in order where one is told to.
+
+        Args:
+            by_order: an order says so, not SIGTERM, which all processes of a group may get at once.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if by_order else self._end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     @property
     def over(self) -> bool:

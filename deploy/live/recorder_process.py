@@ -60,7 +60,7 @@ def run_recorder(setup: RecordSetup, addresses: Addresses, parent: int) -> None:
     """Record until told to quit, or the parent is gone; what has ended by then is saved. A main function."""
     with ExitStack() as stack:
         life = Life(stack.enter_context(closing(Ring.attach(addresses.beats["recorder"]))), parent)
-        life.begin()
+        life.begin(by_order=True)
         try:
             store = stack.enter_context(open_or_create(setup.path, setup.spec, setup.meta))
         except UserError as error:
@@ -205,7 +205,7 @@ class Recorder:
         draft = self._drafts.pop(episode, None)
         seed = self._seeds.pop(episode, None)  # none where it began long before this process: broken then
         if label not in self._setup.keeps:
-            self._say(episode, False, label)
+            self._say(episode, False, f"{label}, {why}" if why else label)
         elif draft is None or draft.broken or not len(draft):
             broken = draft.broken if draft is not None else ""  # one without a step is false itself
             self._say(episode, False, broken or "nothing was done in it")

@@ -16,7 +16,7 @@ from robofb.deploy.live.conductor import EVENTS, Conductor, Ended, Stage
 from robofb.deploy.live.crew import Crew, CrewError, Job
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup, run_camera, run_teleop
 from robofb.deploy.live.policy_process import PolicySetup, run_policy
-from robofb.deploy.live.process import Life, Pace, in_order, shielded
+from robofb.deploy.live.process import Life, Pace, in_order, shielded, unheeded
 from robofb.deploy.live.recorder_process import RecordSetup, run_recorder
 from robofb.deploy.live.records import SUPERVISOR, Addresses, Order, Rings, Seen, said, text
 from robofb.errors import UserError
@@ -65,7 +65,7 @@ class Parts:
 
     def jobs(self) -> dict[str, Job]:
         """Return the processes by name. The arm's is never started again: nobody knows how it was left."""
-        jobs = {"arm": Job(run_arm, self.arm, hung_s=self.arm_hung_s, again=False)}
+        jobs = {"arm": Job(run_arm, self.arm, hung_s=self.arm_hung_s, again=False, leave_s=self.arm.busy_s)}
         if self.policy is not None:
             jobs["policy"] = Job(run_policy, self.policy, 5.0)
         jobs |= {f"camera {name}": Job(run_camera, setup, 10.0) for name, setup in self.cameras.items()}
@@ -127,19 +127,24 @@ class LiveSession:
                 self._start()
                 self._conduct()
             except CrewError as error:
-                self._order(Order("quit"))
-                self.crew.end()
-                raise UserError(f"{error}; {self._rescue()}") from None
+                with unheeded():
+                    self._end()
+                    raise UserError(f"{error}; {self._rescue()}") from None
             finally:
-                self._order(Order("quit"))
-                self.crew.end()
-                self._take_stock()
+                with unheeded():
+                    self._end()
+                    self._take_stock()
         return self.outcome
 
     def _start(self) -> None:
         """Start the processes; Ctrl-C waits until all are."""
         with shielded():
             self.crew.start()
+
+    def _end(self) -> None:
+        """Let all processes leave."""
+        self._order(Order("quit"))
+        self.crew.end()
 
     def _conduct(self) -> None:
         """Look, decide and order, over and over."""
@@ -148,10 +153,9 @@ class LiveSession:
             try:
                 for order in self._decide(["quit"] if interrupted else []):
                     self._order(order)
-                interrupted = False
                 pace.wait()
             except KeyboardInterrupt:
-                if interrupted or self.conductor.quits:
+                if interrupted:
                     raise
                 LOG.warning(
                     "ending: an episode that runs is left unjudged, and the arm comes to rest; "

@@ -50,7 +50,7 @@ def test_narrow_limits_are_kept(run: Run) -> None:
         (["limits.low_m=[0.9,0,0]"], "must lie below high_m"),
         (["limits.low_n=[0,0,0]"], "limits has no key 'low_n'"),
         (["arm=robot"], "robot"),
-        (["arm=ur", "control_hz=1e18"], "control_hz=1e+18: needs 1 to 1000"),
+        (["arm=ur", "control_hz=1e18"], "control_hz=1e+18: needs 10 to 1000"),
         (["camera=foo"], "camera=foo: no such camera; valid: file, http, opencv,"),
         (["realtime=true", "teleop=foo"], "teleop=foo: no such teleop; valid: auto, gamepad,"),
         (

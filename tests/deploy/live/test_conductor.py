@@ -159,6 +159,16 @@ def test_who_still_drives_after_the_end_is_waited_for() -> None:
     assert step(made, seen(Mode.HOLD, -1)) == ["ask disarm"]
 
 
+def test_who_drives_on_after_a_quit_is_stopped() -> None:
+    """A switch that is stuck would keep the arm going, and the session."""
+    made = begun(attended=True)
+    assert step(made, seen(Mode.HUMAN), "quit", now_s=10.0) == ["ask hold", "end aborted"]
+    assert step(made, seen(Mode.HOLD, -1, at_rest=False), now_s=10.1) == []
+    assert step(made, seen(Mode.HUMAN, -1), now_s=10.9) == []
+    assert step(made, seen(Mode.HUMAN, -1), "quit", now_s=11.1) == ["ask stop"]
+    assert step(made, seen(Mode.FAULT, -1), now_s=11.5) == [] and made.stage is Stage.OVER
+
+
 def test_a_stop_takes_back_a_start_that_waits() -> None:
     made = conductor(attended=True)
     assert step(made, seen(Mode.DISARMED, -1), "start", ready=False) == []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from waiting import until
 
 from robofb.deploy.live.crew import Crew, Job
 from robofb.deploy.live.process import Life
@@ -31,6 +35,47 @@ def test_a_process_that_gives_up_need_not_be_gone_yet() -> None:
                 watch(crew)
         finally:
             crew.end()
+
+
+def work_and_tidy_up(folder: Path, addresses: Addresses, parent: int) -> None:
+    with closing(Ring.attach(addresses.beats["policy"])) as beats:
+        life = Life(beats, parent)
+        life.begin(by_order=folder.name == "by_order")
+        while not life.over:
+            life.beat()
+            if (folder / "ordered").exists():
+                break
+            time.sleep(0.01)
+        (folder / "tidy").touch()
+
+
+def test_who_leaves_tidies_up_first(tmp_path: Path) -> None:
+    """Told before it has even begun, too."""
+    with closing(Rings(1, {}, ["policy"])) as rings:
+        job = Job(work_and_tidy_up, tmp_path, 60.0, leave_s=60.0)
+        crew = Crew({"policy": job}, rings.beats, rings.addresses)
+        crew.start()
+        crew.end()
+    assert (tmp_path / "tidy").exists()
+
+
+def test_who_heeds_orders_is_not_ended_by_a_signal(tmp_path: Path) -> None:
+    folder = tmp_path / "by_order"
+    folder.mkdir()
+    with closing(Rings(1, {}, ["policy"])) as rings:
+        job = Job(work_and_tidy_up, folder, 60.0, leave_s=60.0)
+        crew = Crew({"policy": job}, rings.beats, rings.addresses)
+        crew.start()
+        try:
+            until(lambda: crew.lives("policy"))
+            os.kill(crew.pids["policy"], signal.SIGTERM)
+            before = rings.beats["policy"].latest().number
+            until(lambda: rings.beats["policy"].latest().number > before + 5)
+            assert not (folder / "tidy").exists()
+        finally:
+            (folder / "ordered").touch()
+            crew.end()
+    assert (folder / "tidy").exists()
 
 
 def watch(crew: Crew) -> None:

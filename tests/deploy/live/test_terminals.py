@@ -24,6 +24,8 @@ ALONE_S = 1.0
 def supervise(folder: Path, terminal: str) -> None:
     """Lead a session of processes at a terminal, and run one that never ends by itself."""
     os.setsid()
+    if (folder / "nohup").exists():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.open(terminal, os.O_RDWR)  # the first that a leader opens is its own
     script = Script()
 
@@ -32,8 +34,12 @@ def supervise(folder: Path, terminal: str) -> None:
         (folder / "pids").write_text(" ".join(map(str, script.session.crew.pids.values())))
         (folder / "ring").write_text(script.session.rings.ticks.name)
 
-    script.lines = [(lambda status: status["arm"] == "policy" and int(status["steps"]) > 0, write)]
-    run_line(folder, script, max_steps=10_000, alone_s=ALONE_S)
+    script.lines = [
+        (lambda _: True, "start"),
+        (lambda status: status["arm"] == "policy" and int(status["steps"]) > 0, write),
+    ]
+    _, outcome = run_line(folder, script, max_steps=10_000, alone_s=ALONE_S, attended=True)
+    (folder / "labels").write_text(" ".join(each.label for each in outcome.ended))
 
 
 @contextmanager
@@ -65,6 +71,7 @@ ENDS: dict[str, Callable[[BaseProcess, FileIO], object]] = {
     "closed": lambda _, terminal: terminal.close(),
     "ctrl-backslash": lambda _, terminal: terminal.write(CTRL_BACKSLASH),
     "terminated": lambda supervisor, _: supervisor.terminate(),
+    "terminated together": lambda supervisor, _: os.killpg(supervisor.pid or 0, signal.SIGTERM),
     "killed": lambda supervisor, _: supervisor.kill(),
 }
 
@@ -80,12 +87,19 @@ def test_the_arm_brakes_however_a_session_ends(tmp_path: Path, how: str) -> None
         assert supervisor.exitcode is not None
     assert_at_rest(tmp_path)
     if how != "killed":  # who is, leaves shared memory to a process that outlives these tests
+        assert (supervisor.exitcode, (tmp_path / "labels").read_text()) == (0, "aborted")
         assert not Path("/dev/shm", (tmp_path / "ring").read_text()).exists()
 
 
-def test_ctrl_z_stops_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["ctrl-z", "hangup"])
+def test_ctrl_z_stops_nothing_nor_does_a_closed_terminal_under_nohup(tmp_path: Path, how: str) -> None:
+    (tmp_path / "nohup").touch()
     with supervised(tmp_path) as (supervisor, terminal):
-        terminal.write(CTRL_Z)
+        assert supervisor.pid is not None
+        if how == "ctrl-z":
+            terminal.write(CTRL_Z)
+        else:
+            os.kill(supervisor.pid, signal.SIGHUP)
         steps = len(sent_to(tmp_path))
         until(lambda: len(sent_to(tmp_path)) > steps + 50)
         pids = [*map(int, (tmp_path / "pids").read_text().split()), supervisor.pid]
