@@ -84,7 +84,14 @@ def test_differences_are_distances_angles_and_commands() -> None:
 def test_a_policy_plans_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody trained it: the gate refuses its plans, which are the same for all that."""
     run, data = save_residual_run(tmp_path / "run"), tmp_path / "data"
-    words = [f"run={run.path}", "realtime=true", "episodes=1", "arm.parts=4", f"data={data}"]
+    words = [
+        f"run={run.path}",
+        "realtime=true",
+        "episodes=1",
+        "arm.parts=4",
+        f"data={data}",
+        "watch.alone_s=20",
+    ]
     found = deploy(compose("deploy", words))
     assert found.success == [False] and "3 chunks in a row refused" in found.ended[0]
     capsys.readouterr()

@@ -35,7 +35,7 @@ Line = tuple[Callable[[dict[str, str]], bool], Any]
 def words(data: Path, *more: str) -> list[str]:
     """Return what a user says."""
     devices = ["arm=franka", "limits.joints=null", "teleop=gamepad", "camera=synthetic", "image_size=[24,32]"]
-    return [*devices, f"out={data}", "episodes=2", "control_hz=50", "abort_s=20", *more]
+    return [*devices, f"out={data}", "episodes=2", "control_hz=50", "abort_s=20", "watch.alone_s=20", *more]
 
 
 def config(folder: Path, *said: str) -> Any:

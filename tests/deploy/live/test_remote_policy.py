@@ -82,7 +82,7 @@ def test_a_deployment_asks_the_server_for_its_plans(run: Run) -> None:
         word, token = lines[0].split()
         assert word == "token" and len(token) >= 32
         (run.path / "token").write_text(token)
-        words = [f"run={run.path}", "episodes=1", "realtime=true", "attended=false"]
+        words = [f"run={run.path}", "episodes=1", "realtime=true", "attended=false", "watch.alone_s=20"]
         words += ["max_steps=1000", "patience_s=30"]  # of a loaded machine
         words += [f"policy_server=127.0.0.1:{port}", f"policy_token={run.path / 'token'}"]
         data = run.path / "deployed"

@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def words(run: Run, *more: str) -> list[str]:
     """Return what a user says, on a machine with other things to do."""
-    patient = ["watch.frozen_s=5", "watch.first_plan_s=30", "patience_s=5", "abort_s=20"]
+    patient = ["watch.frozen_s=5", "watch.alone_s=30", "watch.first_plan_s=30", "patience_s=5", "abort_s=20"]
     arm = ["arm=sim", "realtime=true", "arm.parts=4", "camera=sim", "~cameras.wrist"]
     return [f"run={run.path}", *arm, *patient, *more]
 
