@@ -103,12 +103,13 @@ class ChunkGate:
             values = self._numbers(chunk)
             rotations = _rotations(values[3:9])
             turns = _quaternions(rotations)
+            upright_by = self._axis @ rotations[6:]  # cosines of z axes with the cone's
             inside = np.minimum(np.maximum(values[:3], self._low), self._high)
             outside, steps = inside - values[:3], inside - _before(inside, start.position_m)
             changed = {
                 BOX: _beyond(outside, 0.0, self.limits.absurd_m, _FAR),
                 SPEED: _beyond(steps, self._step_m, self.limits.absurd_m, "leap"),
-                TILT: self._tilted(rotations[6:]),
+                TILT: self._tilted(upright_by),
                 TURN: self._turned(turns, start),
             }
         except _RefusedError as refused:
@@ -123,7 +124,7 @@ class ChunkGate:
         if changed[SPEED]:
             self._follow_places(places, start)
         if changed[TURN] or changed[TILT]:
-            self._follow_turns(aims, start)
+            self._follow_turns(aims, (upright_by >= self._cone).tolist(), start)
         poses = tuple(map(Pose, places, aims))
         clamped = tuple(what for what, happened in changed.items() if happened)
         self.counts["passed"] += 1
@@ -147,10 +148,10 @@ class ChunkGate:
             raise _RefusedError(_NO_LENGTH)
         return values
 
-    def _tilted(self, pointing: np.ndarray) -> bool:
-        """Return whether any z axis (3, H) is outside the cone."""
+    def _tilted(self, upright_by: np.ndarray) -> bool:
+        """Return whether any z axis is outside the cone, by their cosines (H,) with its own."""
         limits = self.limits
-        upright_most = float((self._axis @ pointing).min())
+        upright_most = float(upright_by.min())
         if upright_most < math.cos(min(limits.most_tilt_rad + limits.absurd_rad, math.pi)) - _SLACK:
             raise _RefusedError("turned away")
         return upright_most < self._cone - _SLACK
@@ -169,16 +170,16 @@ class ChunkGate:
         for index, place in enumerate(places):
             now = places[index] = toward(now, place, self._step_m)
 
-    def _follow_turns(self, turns: list[Quaternion], start: Pose) -> None:
-        """Go after orientations as fast as may be in the cone, in their stead."""
+    def _follow_turns(self, turns: list[Quaternion], in_cone: list[bool], start: Pose) -> None:
+        """Go after orientations, known to be in the cone or not, as fast as may be in it, in their stead."""
         now = start.turn
         for index, turn in enumerate(turns):
-            now = turns[index] = self._turned_after(now, turn)
+            now = turns[index] = self._turned_after(now, turn, in_cone[index])
 
-    def _turned_after(self, now: Quaternion, aim: Quaternion) -> Quaternion:
+    def _turned_after(self, now: Quaternion, aim: Quaternion, in_cone: bool) -> Quaternion:
         """Return the orientation in the cone one step after `now` on the way to `aim`."""
         axis, most = self.limits.tool_axis, self.limits.most_tilt_rad
-        upright_aim = aim if self._in_cone(aim) else upright(aim, axis, most)
+        upright_aim = aim if in_cone else upright(aim, axis, most)
         turn = turned_toward(now, upright_aim, self._step_rad)
         if turn is upright_aim or self._in_cone(turn):
             return turn
