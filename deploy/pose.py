@@ -129,12 +129,13 @@ def difference(a: Vector, b: Vector) -> Vector:
 
 def toward(start: Vector, end: Vector, furthest: float) -> Vector:
     """Return `end`, or the point `furthest` from `start` on the way there, whichever is nearer."""
-    way = difference(end, start)
-    distance = length(way)
+    x, y, z = start
+    i, j, k = end[0] - x, end[1] - y, end[2] - z
+    distance = math.sqrt(i * i + j * j + k * k)
     if distance <= furthest:
         return end
     share = furthest / distance
-    return start[0] + share * way[0], start[1] + share * way[1], start[2] + share * way[2]
+    return x + share * i, y + share * j, z + share * k
 
 
 def turned_toward(start: Quaternion, end: Quaternion, furthest_rad: float) -> Quaternion:
@@ -145,9 +146,9 @@ def turned_toward(start: Quaternion, end: Quaternion, furthest_rad: float) -> Qu
     half = math.acos(min(1.0, abs(cosine)))
     if half <= most:
         return end
-    own = math.sin(half - most)  # spherical interpolation; both shares are of the sine of `half`
-    other = math.copysign(math.sin(most), cosine)
-    return unit((own * a + other * w, own * b + other * x, own * c + other * y, own * d + other * z))
+    sine = math.sin(half)  # spherical interpolation
+    own, other = math.sin(half - most) / sine, math.copysign(math.sin(most), cosine) / sine
+    return own * a + other * w, own * b + other * x, own * c + other * y, own * d + other * z
 
 
 def moved(pose: Pose, way: Vector, rotvec: Vector, share: float = 1.0) -> Pose:
