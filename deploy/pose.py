@@ -93,6 +93,11 @@ def angle_between(a: Quaternion, b: Quaternion) -> float:
     return length(between(a, b))
 
 
+def cosine_of_half(a: Quaternion, b: Quaternion) -> float:
+    """Return the cosine, in [0, 1], of half the angle between two orientations."""
+    return abs(a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3])
+
+
 def z_axis(q: Quaternion) -> Vector:
     """Return the direction of the turned frame's z axis."""
     w, x, y, z = q
@@ -175,13 +180,15 @@ def upright(q: Quaternion, axis: Vector, most_rad: float) -> Quaternion:
 
     It turns about the axis perpendicular to both; where they are opposite, about any such.
     """
-    angle = tilt(q, axis)
-    if angle <= most_rad:
+    pointing = z_axis(q)
+    cosine = dot(pointing, axis)
+    if cosine >= math.cos(most_rad):
         return q
-    hinge = cross(z_axis(q), axis)
+    hinge = cross(pointing, axis)
     size = length(hinge)
+    half = 0.5 * (math.atan2(size, cosine) - most_rad)
     if size < 1e-9:
         hinge = cross(axis, (1.0, 0.0, 0.0) if abs(axis[0]) < 0.9 else (0.0, 1.0, 0.0))
         size = length(hinge)
-    share = (angle - most_rad) / size
-    return unit(product(turn_of((hinge[0] * share, hinge[1] * share, hinge[2] * share)), q))
+    share = math.sin(half) / size
+    return unit(product((math.cos(half), hinge[0] * share, hinge[1] * share, hinge[2] * share), q))

@@ -18,27 +18,26 @@ from robofb.deploy.pose import (
     Pose,
     Quaternion,
     Vector,
-    angle_between,
-    dot,
+    cosine_of_half,
     toward,
     turned_toward,
     upright,
-    z_axis,
 )
 
 ACTION_DIM = 10  # xyz, 6D rotation, gripper
 BOX, TILT, SPEED, TURN, GRIPPER = "box", "tilt", "speed", "turn", "gripper"
 _SHORTEST, _LONGEST = 0.1, 10.0  # columns of a 6D rotation, which should have length 1
-_STRAIGHTEST = 0.95  # cosine between them, which should be 0
+_LEAST_SINE = math.sin(math.acos(0.95))  # of the angle between them, which should be 1
 _HUGE = 1e100  # numbers whose squares might be none
 _FAR, _NO_LENGTH = "far outside the box", "6D rotation too short or long"
 _DOUBLE = 8  # bytes
 _SLACK = 1e-9  # rounding is no violation
 _SLACK_RAD = 1e-7
-_NEXT, _LAST = np.array([1, 2, 0]), np.array([2, 0, 1])  # of x, y, z, in turn
+_CROSS = np.array([1, 2, 0, 2, 0, 1, 5, 3, 4, 4, 5, 3])  # of x and y: factors of their vector product's parts
 _DIAGONAL = np.zeros((4, 9))  # signs of a matrix' diagonal in the squares of its quaternion
 _DIAGONAL[:, [0, 4, 8]] = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
-_ABOVE, _BELOW = np.array([5, 6, 1]), np.array([7, 2, 3])  # of the matrix: differences are the axis
+_AXIS = np.array([5, 6, 1, 7, 2, 3])  # of the matrix: what is above its diagonal less what is below
+_total, _least, _largest = np.add.reduce, np.minimum.reduce, np.maximum.reduce  # methods take twice as long
 
 
 class Plan(NamedTuple):
@@ -90,6 +89,7 @@ class ChunkGate:
         self._axis = np.array(limits.tool_axis)
         self._step_m, self._step_rad = limits.max_speed_m_s * dt_s, limits.max_turn_rad_s * dt_s
         self._cone = math.cos(limits.most_tilt_rad)
+        self._cosine_of_half_step = math.cos(min(0.5 * self._step_rad, 0.5 * math.pi))
         self._least_alike = math.cos(min(self._step_rad + _SLACK_RAD, math.pi))
 
     def check(self, chunk: object, start: Pose) -> Verdict:
@@ -139,7 +139,7 @@ class ChunkGate:
         if chunk.ndim != 2 or chunk.shape[1] != ACTION_DIM or not 1 <= len(chunk) <= self.most_actions:
             raise _RefusedError("shape")
         values = np.array(chunk.T, np.float64, order="C")
-        sizes = np.abs(values).max(1).tolist()
+        sizes = _largest(np.abs(values), 1).tolist()
         if not math.isfinite(sum(sizes)):
             raise _RefusedError("not finite")
         if max(sizes[:3]) > _HUGE:
@@ -151,15 +151,15 @@ class ChunkGate:
     def _tilted(self, upright_by: np.ndarray) -> bool:
         """Return whether any z axis is outside the cone, by their cosines (H,) with its own."""
         limits = self.limits
-        upright_most = float(upright_by.min())
+        upright_most = float(_least(upright_by))
         if upright_most < math.cos(min(limits.most_tilt_rad + limits.absurd_rad, math.pi)) - _SLACK:
             raise _RefusedError("turned away")
         return upright_most < self._cone - _SLACK
 
     def _turned(self, turns: np.ndarray, start: Pose) -> bool:
         """Return whether any of the quaternions (4, H) is too far from the one before it."""
-        halves = (turns * _before(turns, start.turn)).sum(0)
-        least = 2.0 * float((halves * halves).min()) - 1.0  # cosine of the largest angle
+        halves = _total(turns * _before(turns, start.turn), 0)
+        least = 2.0 * float(_least(halves * halves)) - 1.0  # cosine of the largest angle
         if least < math.cos(min(self.limits.absurd_rad, math.pi)) - _SLACK:
             raise _RefusedError("leap of the orientation")
         return least < self._least_alike
@@ -181,18 +181,15 @@ class ChunkGate:
         axis, most = self.limits.tool_axis, self.limits.most_tilt_rad
         upright_aim = aim if in_cone else upright(aim, axis, most)
         turn = turned_toward(now, upright_aim, self._step_rad)
-        if turn is upright_aim or self._in_cone(turn):
+        if turn is upright_aim:
             return turn
-        edge = upright(turn, axis, most)  # the short way leaves the cone: along its edge, or not at all
-        return edge if angle_between(now, edge) <= self._step_rad else now
-
-    def _in_cone(self, turn: Quaternion) -> bool:
-        return dot(z_axis(turn), self.limits.tool_axis) >= self._cone
+        edge = upright(turn, axis, most)  # where the short way leaves the cone: along its edge, or not at all
+        return edge if edge is turn or cosine_of_half(now, edge) >= self._cosine_of_half_step else now
 
 
 def _beyond(ways: np.ndarray, most: float, absurd: float, why: str) -> bool:
     """Return whether any of some ways (3, H) is longer than `most`; refuse those beyond `absurd`."""
-    longest = math.sqrt((ways * ways).sum(0).max())
+    longest = math.sqrt(_largest(_total(ways * ways, 0)))
     if not longest <= absurd:
         raise _RefusedError(why)
     return longest > most + _SLACK
@@ -202,17 +199,20 @@ def _rotations(columns: np.ndarray) -> np.ndarray:
     """Return columns x, y, z (9, H) of the rotations that some 6D ones (6, H) stand for, where they do."""
     out = np.empty((9, columns.shape[1]))
     x, y, z = out[:3], out[3:6], out[6:]
-    sizes = np.sqrt((columns * columns).reshape(2, 3, -1).sum(1))
-    if sizes.min() < _SHORTEST or sizes.max() > _LONGEST:
+    columns = columns.reshape(2, 3, -1)
+    sizes = np.sqrt(_total(columns * columns, 1))
+    if _least(sizes, None) < _SHORTEST or _largest(sizes, None) > _LONGEST:
         raise _RefusedError(_NO_LENGTH)
-    np.divide(columns[:3], sizes[0], out=x)
-    np.divide(columns[3:], sizes[1], out=y)
-    cosine = (x * y).sum(0)
-    if max(cosine.max(), -cosine.min()) > _STRAIGHTEST:
+    np.divide(columns[0], sizes[0], out=x)
+    np.divide(columns[1], sizes[1], out=y)
+    y -= _total(x * y, 0) * x
+    sines = np.sqrt(_total(y * y, 0))
+    if _least(sines) < _LEAST_SINE:
         raise _RefusedError("6D rotation of one direction")
-    y -= cosine * x
-    y /= np.sqrt((y * y).sum(0))
-    np.subtract(x.take(_NEXT, 0) * y.take(_LAST, 0), x.take(_LAST, 0) * y.take(_NEXT, 0), out=z)
+    y /= sines
+    factors = out.take(_CROSS, 0).reshape(2, 2, 3, -1)
+    products = factors[0] * factors[1]
+    np.subtract(products[0], products[1], out=z)
     return out
 
 
@@ -224,8 +224,9 @@ def _quaternions(rotations: np.ndarray) -> np.ndarray:
     squares = _DIAGONAL @ rotations
     squares += 1.0
     q = np.sqrt(np.maximum(squares, 0.0))
-    q[1:] = np.copysign(q[1:], rotations.take(_ABOVE, 0) - rotations.take(_BELOW, 0))
-    q /= np.sqrt((q * q).sum(0))
+    sides = rotations.take(_AXIS, 0)
+    q[1:] = np.copysign(q[1:], sides[:3] - sides[3:])
+    q /= np.sqrt(_total(q * q, 0))
     return q
 
 
