@@ -28,6 +28,7 @@ from robofb.errors import UserError, check_positive
 LOG = logging.getLogger(__name__)
 _UNLOCKED = "Protective stop releasing"
 _OPEN_S, _DASHBOARD_S, _RECOVER_S = 15.0, 2.0, 3.0
+_TOLD_S = 0.05
 _SILENT_S = 1.0  # the library's own reconnecting, which must not be, begins at 2.5 s
 _LOOKAHEAD_S, _GAIN = (0.03, 0.2), (100.0, 2000.0)  # what the robot accepts
 _PERIOD_S, _WATCHDOG_S = (0.002, 0.05), (0.2, 60.0)  # a watchdog must outlast some set-points
@@ -155,7 +156,12 @@ class UrArm:
         tool = tool_of(target.pose)
         if not all(map(math.isfinite, tool)):
             raise ArmError(f"the set-point is not finite: {tool}")
-        self._servo.send(tool)
+        try:
+            self._servo.send(tool)
+        except LinkLostError:
+            raise
+        except ArmError as error:
+            raise ArmError(self._told_why() or str(error)) from error
         self.gripper.command(target.gripper)
         return target
 
@@ -199,6 +205,13 @@ class UrArm:
         if not receive.isConnected():
             self._lose("the robot hung up")
         return read(receive)
+
+    def _told_why(self) -> str:
+        """Return why set-points are refused: the robot says it a moment later, or not at all."""
+        until_s = time.monotonic() + _TOLD_S
+        while not (why := fault_of(self._read())) and time.monotonic() < until_s:
+            time.sleep(0.5 / self.settings.stream_hz)
+        return why
 
     def _lose(self, why: str) -> NoReturn:
         """Do without the robot until somebody connects anew."""

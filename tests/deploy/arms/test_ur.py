@@ -86,7 +86,7 @@ def test_settings_that_the_robot_refuses_are_named(wrong: dict) -> None:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Machines that are busy with other things are no fault."""
-    for name in ("_SILENT_S", "_RECOVER_S", "_DASHBOARD_S"):
+    for name in ("_SILENT_S", "_RECOVER_S", "_DASHBOARD_S", "_TOLD_S"):
         monkeypatch.setattr(ur, name, PATIENCE_S)
 
 
@@ -391,9 +391,10 @@ def test_arming_anew_sends_the_script_that_a_person_ended(world: World) -> None:
 
 
 def test_a_program_that_takes_no_set_points_gives_way_when_somebody_acknowledges(
-    peer: UrPeer, arm: UrArm
+    peer: UrPeer, arm: UrArm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody played another one at the pendant: it runs, and is not ours."""
+    monkeypatch.setattr(ur, "_TOLD_S", 0.0)
     arm._servo.refused = True
     with pytest.raises(ArmError, match="takes no set-points"):
         arm.command(ArmTarget(arm.home, -1.0))
