@@ -27,11 +27,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from robofb.config_docs import key_docs
 from robofb.config_errors import explain, explain_missing, unknown_key
+from robofb.config_files import CONFIG_MODULE, is_file, taken_in
 from robofb.config_words import added, key_of, quoted, quoted_list
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
 
-CONFIG_MODULE = "robofb.configs"
 SETTINGS = ("settings", "agents_settings", "borel_settings")
 """Config groups that hold what was tried for a task, of one verb each."""
 
@@ -224,6 +224,7 @@ def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
         inner = next((other for other in said if other.startswith(f"{key}.")), None)
         if inner and key.partition(".")[0] in free:
             raise UserError(f"{key} and {inner}: say one of them, for one replaces the other")
+    overrides = [word if key_of(word) in free | text else taken_in(word) for word in overrides]
     words = [added(quoted_list(word, paths) or quoted(word, text), free) for word in overrides]
     return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
 
@@ -244,7 +245,7 @@ def _check_choices(verb: Verb, words: Sequence[str]) -> None:
         files = {file.name.removesuffix(".yaml"): file for file in (configs / group).iterdir()}
         valid = sorted(name for name, file in files.items() if yaml.safe_load(file.read_text()))
         for name in value.strip("[]").split(","):
-            if name.strip(" '\"") not in valid:
+            if not is_file(name) and name.strip(" '\"") not in valid:
                 raise UserError(f"{group}={name}: no such {group}; valid: {', '.join(valid)}")
 
 

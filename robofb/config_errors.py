@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
@@ -47,7 +47,8 @@ def explain(verb: Verb, error: Exception, base: Callable[[], DictConfig]) -> Use
         return UserError(f"{word} holds several values: add -m to sweep over them, or write [a,b] for a list")
     if "interpolation '${task}'" in str(error):  # the settings are the task's own
         return UserError(f"{verb.name} needs task=...")
-    return UserError(_first_line(error))
+    inner = error.__context__ if isinstance(error, ConfigCompositionException) else None  # what it wraps
+    return UserError(_first_line(inner if isinstance(inner, OmegaConfBaseException) else error))
 
 
 def unknown_key(where: str, key: str, valid: Sequence[str]) -> UserError:

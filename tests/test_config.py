@@ -103,6 +103,33 @@ def test_the_quickstart_takes_names_of_groups_and_their_mistakes():
     assert message("quickstart", "task=1,2") == "task=1,2: needs one value"
 
 
+def test_a_file_of_ones_own_is_a_choice(tmp_path, monkeypatch):
+    ours = compose("deploy", ["run=r", "arm=ur"])
+    own = tmp_path / "left arm.yaml"
+    own.write_text((CONFIGS / "arm" / "ur.yaml").read_text().replace("192.168.56.101", "10.0.0.7"))
+    cfg = compose("deploy", ["run=r", f"arm={own}", "arm.gain=200"])
+    assert (cfg.arm.host, cfg.arm.gain) == ("10.0.0.7", 200.0)
+    cfg.arm.host, cfg.arm.gain = ours.arm.host, ours.arm.gain
+    assert cfg == ours
+    monkeypatch.chdir(tmp_path)
+    own.rename("ur.yaml")  # named as one of ours
+    assert compose("deploy", ["run=r", "arm=ur.yaml"]).arm.host == "10.0.0.7"
+    (tmp_path / "shelf.yaml").write_text("# @package _global_\ncameras: {shelf: {port: 7}}\n")
+    assert compose("deploy doctor", ["arm=ur.yaml", "camera=shelf.yaml"]).cameras.shelf.port == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "no such file"), ("a: [", "expected"), ("- 1", "holds no keys"), ("arms: 1", "'arms' not in")],
+)
+def test_what_is_wrong_with_a_file_of_ones_own_is_said(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    if text is not None:
+        path.write_text(f"# @package _global_\n{text}\n")
+    with pytest.raises(UserError, match=message):
+        compose("deploy", ["run=r", f"arm={path}"])
+
+
 def test_a_task_can_be_left_out():
     assert compose("train_bc", ["data=x", "task=null"]).task is None
 

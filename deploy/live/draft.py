@@ -74,6 +74,7 @@ class Draft:
         self._sent: np.ndarray | None = None
         self._plans: dict[float, np.void] = {}  # by the time of the row they were made from
         self._live = self._over = False
+        self._pauses = 0
         self._longest = [0.0, 0.0]  # compute, period
         self._wall_s: float | None = None
 
@@ -99,6 +100,7 @@ class Draft:
         if int(tick["mode"]) == _HOMING:
             for kept in (self._rows, self._times, self._actions, self._sources):
                 kept.clear()
+            self._pauses = 0
             self.close()
         if not acting:
             self._live = False
@@ -124,7 +126,7 @@ class Draft:
             success=success,
             timestamps=np.array(self._times[: steps + 1]),
             source=np.array(self._sources, np.uint8),
-            meta=dict(facts),
+            meta={**facts, "pauses": self._pauses},
         )
 
     def fail(self, why: str) -> None:
@@ -150,6 +152,7 @@ class Draft:
             self._actions.append(_action(self._sent))
             self._sources.append(self._source)
         elif self._rows:
+            self._pauses += bool(self._actions)
             self._rows.pop()
             self._times.pop()
             for spool in self._pictures.values():

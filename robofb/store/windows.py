@@ -19,6 +19,7 @@ from robofb.store.episodes import EpisodeStore
 from robofb.store.frame_cache import CachedFrames
 from robofb.store.frame_pool import FramePool
 from robofb.store.frames import StoredFrames
+from robofb.store.gaps import find_gaps
 from robofb.store.gather import gather_rows
 from robofb.store.image_reading import ImageReading
 from robofb.store.mix import Draws, Mix
@@ -31,6 +32,7 @@ class Windows:
     There is one window per step t of every episode. Its history is the observations
     t - To + 1 .. t, where steps before the episode's first repeat the first; its chunk is the
     actions t .. t + H - 1, where rows past the episode's last repeat the last and have mask False.
+    An episode ends, and another begins, where its timestamps leap (see `gaps`).
     With To = 2, H = 4 and 5 steps, step 3 has history (2, 3), chunk (3, 4, 4, 4) and mask
     (True, True, False, False).
 
@@ -84,7 +86,8 @@ class Windows:
         self._obs = {key: load(key) for key in keys if key not in apart}
         self._action, source = load("action"), load("source")
         lengths = [one.episode_lengths[numbers] for one, numbers in zip(stores, chosen, strict=True)]
-        self._index_steps(torch.from_numpy(np.concatenate(lengths)))
+        pieces = [_pieces(one, numbers) for one, numbers in zip(stores, chosen, strict=True)]
+        self._index_steps(torch.cat(pieces))
         sizes = torch.tensor([int(part.sum()) for part in lengths])
         self.windows_by_dataset: list[int] = sizes.tolist()
         self._group = source.long() + len(SOURCE_NAMES) * torch.arange(len(sizes)).repeat_interleave(
@@ -159,7 +162,7 @@ class Windows:
             self._pool.load_state_dict(state["pool"])
 
     def _index_steps(self, lengths: Tensor) -> None:
-        """Note first and last step of each window's episode, for episodes of `lengths`."""
+        """Note first and last step of each window's piece, for pieces of `lengths`."""
         ends = lengths.cumsum(0)
         self._first = (ends - lengths).repeat_interleave(lengths).to(self.device)  # (N,) per step
         self._last = (ends - 1).repeat_interleave(lengths).to(self.device)
@@ -240,6 +243,16 @@ def _load(
 ) -> Tensor:
     parts = [one.read_finite(key, numbers) for one, numbers in zip(stores, chosen, strict=True)]
     return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts)).to(device)
+
+
+def _pieces(store: EpisodeStore, episodes: Sequence[int]) -> Tensor:
+    """Return the steps (P,) int64 of each piece of the episodes in which time does not leap."""
+    times, pieces = store.read("timestamp"), []
+    ends, lengths = store.episode_ends, store.episode_lengths
+    for number in episodes:
+        own = times[ends[number] - lengths[number] : ends[number]]
+        pieces.append(np.diff(find_gaps(own, store.spec.control_dt), prepend=0, append=len(own)))
+    return torch.from_numpy(np.concatenate(pieces))
 
 
 def _stored_rows(stores: Sequence[EpisodeStore], chosen: Sequence[list[int]]) -> Tensor:

@@ -60,6 +60,25 @@ def test_every_window_of_five_steps_and_two_by_hand(counters):
     assert batch.weight.tolist() == [1.0] * 7
 
 
+def test_no_window_reaches_across_a_leap_of_time(tmp_path):
+    times = 0.1 * np.arange(6)
+    times[3:] += 2.0  # an arm was held before observation 3
+    with EpisodeStore.create(tmp_path / "d", COUNTER) as store:
+        store.append(counting_episode(50, 2))
+        store.append(replace(counting_episode(0, 5), timestamps=times))
+        windows = Windows(store, obs_history=2, horizon=3, episodes=[1])
+    batch = windows.batch(torch.arange(5))
+    assert batch.obs["state"].squeeze(-1).tolist() == [[0, 0], [0, 1], [1, 2], [3, 3], [3, 4]]
+    assert (batch.action.squeeze(-1) - 100).tolist() == [
+        [0, 1, 2],
+        [1, 2, 2],
+        [2, 2, 2],
+        [3, 4, 4],
+        [4, 4, 4],
+    ]
+    assert batch.mask.int().tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]]
+
+
 def test_chosen_observations_only(tmp_path):
     spec = COUNTER.with_obs({**COUNTER.obs, "image_front": ArraySpec((3, 2, 2), "uint8")})
     episode = counting_episode(0, 5)

@@ -17,6 +17,7 @@ from robofb.store.element_names import (
     find_groups,
     observed_groups,
 )
+from robofb.store.gaps import find_gaps
 from robofb.types import EnvSpec
 
 POSITION_JUMP, ROTATION_JUMP = "position_jump", "rotation_jump"
@@ -35,7 +36,8 @@ COMMANDED_UNIT_ERROR = 0.05  # of a commanded one: networks command nearly ortho
 def check_jumps(recorded: Recorded) -> list[Finding]:
     """Find steps in which an observed body moves or turns much farther than just before and after.
 
-    A commanded body cannot do that: an error. An object can be struck or dropped: a warning.
+    Where time was left out, it may be elsewhere. A commanded body cannot do that: an error. An object can
+    be struck or dropped: a warning.
     """
     dt = recorded.spec.control_dt
     limit_m = max(LEAST_JUMP, JUMP_SPEED * dt)
@@ -68,7 +70,10 @@ def _jumps(
     usual = _neighbour_median(steps)
     limit = max(limit, JUMP_OVER_FAST * float(np.quantile(steps, 0.9)))
     findings = []
-    for first, last in runs(steps - usual > limit):
+    leaps = steps - usual > limit
+    if (time := recorded.arrays.get("timestamp")) is not None:
+        leaps[find_gaps(time, recorded.spec.control_dt) - 1] = False
+    for first, last in runs(leaps):
         # Away and back is one frame too far off; the second step only returns.
         frames = (first + 1, max(first + 1, last))
         text = (

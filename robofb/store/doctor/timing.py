@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from robofb.store.doctor.finding import ERROR, EpisodeCheck, Finding, runs
+from robofb.store.doctor.finding import ERROR, WARNING, EpisodeCheck, Finding, runs
 from robofb.store.doctor.recorded import Recorded
+from robofb.store.gaps import GAP_INTERVALS, find_gaps, usual_interval
 
 BACKWARDS, NO_NEW_FRAME, GAP, DRIFT = "time_backwards", "no_new_frame", "time_gap", "rate_drift"
 
-GAP_INTERVALS = 1.6  # usual intervals: one lost frame makes two
 RATE_ERROR = 0.02  # share by which the measured rate may differ from the declared one
 
 
@@ -27,11 +27,26 @@ def check_order(recorded: Recorded) -> list[Finding]:
         text = f"{last - first + 1} observations have the timestamp of the one before, {time[first]:.6f} s"
         text += _repeated(recorded, first, last)
         findings.append(Finding(NO_NEW_FRAME, ERROR, number, (first + 1, last + 1), "timestamp", text))
-    usual = max(recorded.spec.control_dt, float(np.median(intervals)))
-    for step in np.flatnonzero(intervals > GAP_INTERVALS * usual).tolist():
-        text = f"{intervals[step]:.3f} s between two observations, usually {usual:.3f} s"
-        findings.append(Finding(GAP, ERROR, number, (step + 1, step + 1), "timestamp", text))
-    return findings
+    return findings + _gaps(recorded, time)
+
+
+def _gaps(recorded: Recorded, time: np.ndarray) -> list[Finding]:
+    """Find leaps of time; where its recorder says that the arm was held as often, that is no fault of it."""
+    gaps = find_gaps(time, recorded.spec.control_dt)
+    held = len(gaps) <= recorded.meta.get("pauses", 0)
+    usual = usual_interval(time, recorded.spec.control_dt)
+    return [
+        Finding(
+            GAP,
+            WARNING if held else ERROR,
+            recorded.number,
+            (frame, frame),
+            "timestamp",
+            f"{time[frame] - time[frame - 1]:.3f} s between two observations, usually {usual:.3f} s"
+            + ("; the arm was held, and windows end there" if held else ""),
+        )
+        for frame in gaps.tolist()
+    ]
 
 
 def _repeated(recorded: Recorded, first: int, last: int) -> str:
@@ -50,7 +65,7 @@ def interval(recorded: Recorded) -> float | None:
     if time is None:
         return None
     intervals = np.diff(time)
-    usual = max(recorded.spec.control_dt, float(np.median(intervals)))
+    usual = usual_interval(time, recorded.spec.control_dt)
     regular = intervals[(intervals > 0) & (intervals <= GAP_INTERVALS * usual)]
     return float(regular.mean()) if len(regular) else None
 

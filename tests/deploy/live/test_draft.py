@@ -35,6 +35,7 @@ def test_an_action_is_what_was_sent_last_before_the_next_step() -> None:
     np.testing.assert_allclose(episode.action[0, 3:], [1, 0, 0, 0, -1, 0, 1], atol=1e-7)
     assert episode.source.tolist() == [SOURCE_POLICY, SOURCE_INTERVENTION]
     assert episode.reward.tolist() == [0.0, 1.0] and episode.success
+    assert episode.meta == {"label": "success", "pauses": 0}
     np.testing.assert_allclose(episode.obs["state"][:, 0], [0.0, 0.1, 0.2])
 
 
@@ -52,6 +53,7 @@ def test_where_the_arm_stood_a_row_that_nobody_acted_on_gives_way() -> None:
     )
     episode = draft.made(False, {})
     assert episode.timestamps.tolist() == [0.0, 1.0, 1.1]  # the row of 0.1 s led nowhere
+    assert episode.meta == {"pauses": 1}
     np.testing.assert_allclose(episode.action[:, 0], [0.41, 0.44])
 
 

@@ -153,6 +153,16 @@ def test_a_lost_frame_is_a_gap(tmp_path):
     assert found_with(tmp_path, times_with(change)) == [("time_gap", "error", 3, (30, 30), "timestamp")]
 
 
+@pytest.mark.parametrize(("pauses", "severity"), [(1, "warning"), (0, "error")])
+def test_an_arm_that_was_held_is_elsewhere_when_time_has_leapt(tmp_path, pauses, severity):
+    def change(times):
+        times[12:] += 2.0
+
+    moved = state_with(range(12, LENGTH + 1), ["tool_pos_base_z"], lambda z: z + 0.2)
+    faulty = replace(moved, timestamps=times_with(change).timestamps, meta={**moved.meta, "pauses": pauses})
+    assert found_with(tmp_path, faulty) == [("time_gap", severity, 3, (12, 12), "timestamp")]
+
+
 def test_a_clock_three_percent_slow(tmp_path):
     def change(times):
         times[:] = times[0] + 1.03 * (times - times[0])
