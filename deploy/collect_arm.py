@@ -146,7 +146,7 @@ def _check(cfg: CollectArmConfig) -> None:
     if not cfg.teleop or "_target_" not in cfg.teleop:
         raise UserError("teleop=null: a person must drive the arm; say by what, such as teleop=gamepad")
     if cfg.simulated and not cfg.task:
-        raise UserError("task=null: a simulated arm needs a task")
+        raise UserError("task=null: a simulated arm needs a task, such as task=one_leg_insert")
     if cfg.task and not cfg.simulated:
         raise UserError("task: a real arm has none; say what is demonstrated by name=")
     for key in ("name", "rate"):

@@ -19,14 +19,18 @@ from robofb.deploy.joints import JointGuard
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.bench import CONTROL_HZ
 from robofb.deploy.live.deployment import plain
+from robofb.deploy.live.device_processes import CameraSetup
 from robofb.deploy.live.places import SimPlace
 from robofb.deploy.live.process import Pace
 from robofb.deploy.motion import MotionLimiter
 from robofb.deploy.pose import Pose, difference, length, tilt
+from robofb.deploy.ring import Ring
+from robofb.deploy.scene import SCENE
 from robofb.doctor import BROKEN, OK, Finding, format_findings
 from robofb.errors import UserError, check_between
 
 WAY_M = 0.01
+_PREVIEW = (120, 160)  # height and width [px]
 SECONDS = (0.1, 60.0)  # every picture of that time is kept in memory
 
 
@@ -72,11 +76,11 @@ def doctor(cfg: DoctorConfig) -> list[Finding]:
         UserError: something is broken; all of it is printed before.
     """
     if cfg.simulated and not cfg.task:
-        raise UserError("task=null: a simulated arm needs a task")
+        raise UserError("task=null: a simulated arm needs a task, such as task=one_leg_insert")
     findings = [*_look_at_arm(cfg), *(each for name in cfg.cameras for each in _look_at_camera(cfg, name))]
     if cfg.realtime or not cfg.simulated:
         findings.append(pace_finding(cfg.control_hz, late_wakes(cfg.control_hz, cfg.seconds)))
-    print(format_findings(findings))
+    print(format_findings(findings, "fit for deployment, as far as this can tell"))
     broken = [finding.name for finding in findings if finding.status == BROKEN]
     if broken:
         raise UserError(f"not fit for deployment: {', '.join(broken)}")
@@ -98,7 +102,7 @@ def _look_at_arm(cfg: DoctorConfig) -> list[Finding]:
                 found.append(_moved(arm, limits, cfg))
             return found
     except (ArmError, UserError) as error:
-        return [Finding("link", BROKEN, str(error), "see to it, then ask again")]
+        return [Finding("link", BROKEN, str(error))]
 
 
 def _state_findings(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> list[Finding]:
@@ -197,9 +201,25 @@ def _moved(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> Finding:
     return Finding("motion", OK if well else BROKEN, detail, "" if well else "look at the arm's own limits")
 
 
+def _look_at_scene(cfg: DoctorConfig, name: str) -> Finding:
+    """Say whether a camera of the simulated arm's scene can be rendered here."""
+    label = f"camera {name}"
+    try:
+        with (
+            closing(Ring(SCENE)) as scene,
+            closing(CameraSetup(name, plain(cfg.cameras[name]), *_PREVIEW).make(scene)) as camera,
+        ):
+            camera.connect()
+    except UserError as error:
+        return Finding(label, BROKEN, str(error))
+    return Finding(label, OK, "of the simulated scene, which this machine can render")
+
+
 def _look_at_camera(cfg: DoctorConfig, name: str) -> Sequence[Finding]:
     """Return what a camera shows for a while."""
     label = f"camera {name}"
+    if cfg.simulated and "view" in cfg.cameras[name]:
+        return [_look_at_scene(cfg, name)]
     try:
         with closing(build(cfg.cameras[name], name)) as camera:
             camera.connect()
@@ -209,7 +229,7 @@ def _look_at_camera(cfg: DoctorConfig, name: str) -> Sequence[Finding]:
                 frames.append(camera.read())
                 arrived_s.append(time.monotonic())
     except (CameraLostError, UserError) as error:
-        return [Finding(label, BROKEN, str(error), "see to it, then ask again")]
+        return [Finding(label, BROKEN, str(error))]
     stamps = [frame.captured_s for frame in frames]
     gaps_s = np.diff(stamps) if len(frames) > 1 else np.array([cfg.seconds])
     same = sum(a.digest == b.digest for a, b in pairwise(frames))

@@ -68,7 +68,7 @@ class MotionLimiter:
         try:
             import ruckig
         except ImportError as error:
-            raise UserError("ruckig is missing: pip install 'robofb[deploy]'") from error
+            raise UserError("ruckig is missing: pip install ruckig") from error
         self.limits, self.dt_s = limits, dt_s
         self.counts: Counter[str] = Counter()
         self._error = ruckig.RuckigError

@@ -174,8 +174,8 @@ def _check(cfg: DeployConfig) -> None:
         if devices and not cfg.realtime:
             raise UserError(f"{name}: needs realtime=true")
     for name in ("data", "attended", "page", "dry", "policy_server"):
-        if getattr(cfg, name) and not cfg.realtime:
-            raise UserError(f"{name}={getattr(cfg, name)}: needs realtime=true")
+        if (value := getattr(cfg, name)) and not cfg.realtime:
+            raise UserError(f"{name}={'true' if value is True else value}: needs realtime=true")
     if cfg.realtime and cfg.latency_s:
         raise UserError(f"latency_s={cfg.latency_s:g}: only simulated time has one; leave it out")
     if cfg.policy_server is None and (cfg.policy_token or cfg.policy_certificate):

@@ -32,6 +32,7 @@ from robofb.config_words import added, key_of, quoted, quoted_list
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
 
+_CONFIGS = importlib.resources.files(CONFIG_MODULE)
 SETTINGS = ("settings", "agents_settings", "borel_settings")
 """Config groups that hold what was tried for a task, of one verb each."""
 
@@ -158,9 +159,15 @@ def key_help(verb_name: str) -> list[KeyHelp]:
         cfg = hydra_compose(verb.config, return_hydra_config=True)
         chosen = dict(cfg.hydra.runtime.choices)
         options = {group: tuple(loader.get_group_options(group)) for group in loader.list_groups("")}
+    options |= {group: _choices(group) for group in _left_out(verb)}
+    docs = key_docs(load_object(verb.schema))
+    more = sorted(_left_out(verb) - docs.keys() - set(SETTINGS))  # they fill in several keys
     return [
         KeyHelp(name, _shown_default(cfg, name, chosen), options.get(name, ()), doc)
-        for name, doc in key_docs(load_object(verb.schema)).items()
+        for name, doc in docs.items()
+    ] + [
+        KeyHelp(group, "null", options[group], "fills in other keys; or a file of your own.")
+        for group in more
     ]
 
 
@@ -234,19 +241,28 @@ def _check_choices(verb: Verb, words: Sequence[str]) -> None:
 
     Hydra takes no notice of it, for a verb can do without.
     """
-    configs = importlib.resources.files(CONFIG_MODULE)
-    listed = yaml.safe_load((configs / f"{verb.config}.yaml").read_text())["defaults"]
-    keys = [key for each in listed if isinstance(each, dict) for key in each]
-    groups = {*SETTINGS, *(key.removeprefix("optional ") for key in keys if key.startswith("optional "))}
+    groups = _left_out(verb) | set(SETTINGS)
     for word in words:
         group, value = key_of(word), word.partition("=")[2]
         if group not in groups or value in ("", "null"):
             continue
-        files = {file.name.removesuffix(".yaml"): file for file in (configs / group).iterdir()}
-        valid = sorted(name for name, file in files.items() if yaml.safe_load(file.read_text()))
+        valid = _choices(group)
         for name in value.strip("[]").split(","):
             if not is_file(name) and name.strip(" '\"") not in valid:
                 raise UserError(f"{group}={name}: no such {group}; valid: {', '.join(valid)}")
+
+
+def _left_out(verb: Verb) -> set[str]:
+    """Return the groups that a verb can do without."""
+    listed = yaml.safe_load((_CONFIGS / f"{verb.config}.yaml").read_text())["defaults"]
+    keys = [key for each in listed if isinstance(each, dict) for key in each]
+    return {key.removeprefix("optional ") for key in keys if key.startswith("optional ")}
+
+
+def _choices(group: str) -> tuple[str, ...]:
+    """Return the choices of a group that say anything."""
+    files = {file.name.removesuffix(".yaml"): file for file in (_CONFIGS / group).iterdir()}
+    return tuple(sorted(name for name, file in files.items() if yaml.safe_load(file.read_text())))
 
 
 def _paths_of(verb: Verb) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
@@ -47,8 +47,10 @@ def explain(verb: Verb, error: Exception, base: Callable[[], DictConfig]) -> Use
         return UserError(f"{word} holds several values: add -m to sweep over them, or write [a,b] for a list")
     if "interpolation '${task}'" in str(error):  # the settings are the task's own
         return UserError(f"{verb.name} needs task=...")
-    inner = error.__context__ if isinstance(error, ConfigCompositionException) else None  # what it wraps
-    return UserError(_first_line(inner if isinstance(inner, OmegaConfBaseException) else error))
+    first, inner = _first_line(error), error.__context__
+    return UserError(
+        _first_line(inner) if inner and first.endswith("raised while composing config:") else first
+    )
 
 
 def unknown_key(where: str, key: str, valid: Sequence[str]) -> UserError:
@@ -90,5 +92,5 @@ def _suggest(name: str, valid: Sequence[str]) -> str:
     return f"{hint} valid: {', '.join(sorted(valid))}"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

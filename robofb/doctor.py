@@ -73,8 +73,8 @@ def diagnose() -> list[Finding]:
     return [finding for check in checks for finding in check()]
 
 
-def format_findings(findings: list[Finding]) -> str:
-    """Return the findings as aligned lines, each fix below its finding, the verdict last."""
+def format_findings(findings: list[Finding], well: str = "robofb works on this machine") -> str:
+    """Return the findings as aligned lines, each fix below its finding, the verdict last: `well` or not."""
     width = max(len(finding.name) for finding in findings)
     lines = []
     for finding in findings:
@@ -82,7 +82,7 @@ def format_findings(findings: list[Finding]) -> str:
         if finding.fix:
             lines.append(f"{'':<{width + 9}}fix: {finding.fix}")
     broken = [finding.name for finding in findings if finding.status == BROKEN]
-    verdict = f"Broken: {', '.join(broken)}." if broken else "robofb works on this machine."
+    verdict = f"Broken: {', '.join(broken)}." if broken else f"{well}."
     return "\n".join([*lines, "", verdict])
 
 

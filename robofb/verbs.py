@@ -111,7 +111,8 @@ VERBS = {
         ),
         Verb(
             "deploy",
-            "Let a policy drive an arm, through safety gate, controller and limiter.",
+            "Let a policy drive an arm, through safety gate, controller and limiter. "
+            "Beside it: deploy doctor, deploy replay, deploy server, each with --help.",
             "robofb.deploy.run_policy:DeployConfig",
             "robofb.deploy.run_policy:deploy",
         ),

@@ -44,6 +44,14 @@ def test_help_of_every_verb_lists_its_keys(verb, capsys):
         assert f"\n  {key.name}={key.default}\n" in text
 
 
+def test_help_offers_what_a_verb_takes(capsys):
+    """A group that may be left out is one that other keys come from, and none of its choices says nothing."""
+    assert cli.run(["deploy", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "choices: auto, gamepad, keyboard, spacemouse, web\n" in text
+    assert "\n  camera=null\n" in text and "choices: file, http, opencv, realsense, sim, synthetic\n" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -44,6 +44,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
         "config",
         "config_docs",
         "config_errors",
+        "config_files",
         "config_words",
         "verbs",
         "asset_verbs",
@@ -53,7 +54,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
     },
 ]
 ALLOWED = {  # third-party package: modules of the core that may import it
-    "hydra": {"evaluate", "config", "config_errors", "cli", "quickstart", "train"},
+    "hydra": {"evaluate", "config", "config_errors", "config_files", "cli", "quickstart", "train"},
     "omegaconf": {
         "build",
         "loading",
@@ -61,6 +62,7 @@ ALLOWED = {  # third-party package: modules of the core that may import it
         "evaluate_belief",
         "config",
         "config_errors",
+        "config_files",
         "cli",
         "quickstart",
         "train",

@@ -48,7 +48,8 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
     attended = not cfg.simulated if cfg.attended is None else cfg.attended
     if attended and not (has_terminal() or cfg.page or cfg.teleop):
         raise UserError(
-            "attended=true: needs a terminal to say so at, or page=true; attended=false lets nobody stop it"
+            "an attended session (a real arm's is, unless attended=false says otherwise) needs a terminal, "
+            "teleop=... or page=true; with attended=false nobody can stop it"
         )
     parts = parts_of(cfg, run, spec)
     conductor = Conductor(
@@ -107,10 +108,10 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
     """
     sizes = cameras_of(spec)
     if set(sizes) != set(cfg.cameras):
+        cure = "say camera=... (camera=sim for arm=sim) and cameras.<name>" if sizes else "leave camera= out"
         raise UserError(
             f"the policy sees cameras {', '.join(sorted(sizes)) or 'none'}; here are "
-            f"{', '.join(sorted(cfg.cameras)) or 'none'}: say camera=... (camera=sim for arm=sim) and "
-            "cameras.<name>"
+            f"{', '.join(sorted(cfg.cameras)) or 'none'}: {cure}"
         )
     cameras = {name: CameraSetup(name, plain(cfg.cameras[name]), *size) for name, size in sizes.items()}
     recorder = None

@@ -139,6 +139,14 @@ def test_a_camera_is_looked_at_and_a_broken_one_ends_in_an_error(capsys: pytest.
     assert "Broken: camera front" in capsys.readouterr().out
 
 
+def test_cameras_of_a_simulated_scene_are_looked_at_without_a_policy() -> None:
+    words = ["task=one_leg_insert", "camera=sim", *QUICK]
+    found = {finding.name: finding.detail for finding in doctor(compose("deploy doctor", words))}
+    assert "can render" in found["camera front"] and "can render" in found["camera wrist"]
+    with pytest.raises(UserError, match="not fit for deployment: camera wrist"):
+        doctor(compose("deploy doctor", [*words, "cameras.wrist.task=null"]))
+
+
 def test_a_machine_that_wakes_late_is_not_fit_for_an_arm_by_the_clock(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
