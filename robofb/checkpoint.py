@@ -54,7 +54,7 @@ def load(folder: Path, which: str | Path = "latest") -> dict[str, Any]:
                 raise zipfile.BadZipFile("wrong check sum")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise UserError(f"no checkpoint {path}{hint}") from error
+        raise UserError(f"no checkpoint {path}: say latest or best{hint}") from error
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror or error}{hint}") from error
     except Exception as error:  # torch raises a dozen types for damaged or foreign files

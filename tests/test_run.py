@@ -303,7 +303,9 @@ class TestCheckpoints:
         run.save_checkpoint(state(), 8)
         with pytest.raises(UserError, match=r"no best checkpoint in .*; there: step_000000008.pt"):
             run.load_checkpoint("best")
-        with pytest.raises(UserError, match=r"no checkpoint nowhere.pt; also in .*step_000000008.pt"):
+        with pytest.raises(
+            UserError, match=r"no checkpoint nowhere.pt: say latest or best; also in .*step_000000008.pt"
+        ):
             run.load_checkpoint("nowhere.pt")
 
     def test_full_disk_leaves_the_saved_ones_intact(self, run, monkeypatch):

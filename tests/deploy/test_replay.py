@@ -106,7 +106,7 @@ def test_a_policy_plans_the_same_again(tmp_path: Path, capsys: pytest.CaptureFix
         store.update({0: {"meta": {"checkpoint_sha256": "0" * 64}}})
     (difference,) = replay(compose("deploy replay", [f"data={data}"]))
     assert difference.other_weights and difference.same == difference.plans
-    assert capsys.readouterr().out.endswith("the gripper differs 0 times, by other weights\n")
+    assert capsys.readouterr().out.endswith("the gripper differs in 0 actions, by other weights\n")
     with pytest.raises(UserError, match="execute=1: this residual was trained to replan every 8 actions"):
         replay(compose("deploy replay", [f"data={data}", "execute=1"]))
     with pytest.raises(UserError, match=r"episodes=1: .* holds 0 to 0"):
