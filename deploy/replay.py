@@ -92,7 +92,8 @@ def replay(cfg: ReplayConfig) -> list[Difference]:
         print(
             f"episode {each.episode}: {each.same} of {each.plans} plans are the same;"
             f" at most {1000 * each.furthest_m:.2f} mm and {each.furthest_rad:.4f} rad apart,"
-            f" the gripper differs in {each.gripper} actions{', by other weights' if each.other_weights else ''}"
+            f" the gripper differs in {each.gripper} actions"
+            f"{', by other weights' if each.other_weights else ''}"
         )
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import mujoco
 import torch
 from torch import Tensor
@@ -62,7 +64,9 @@ class HalfCheetahVel(MetaSimTask):
         """Compile the scene."""
         spec = half_cheetah.make_cheetah(num_userdata=1)
         add_camera(spec, "front", eye=(1.5, -6.0, 1.5), target=(1.5, 0.0, 0.5), fovy=45)
-        return spec.compile()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*settotalmass")  # how Gymnasium's file says its mass
+            return spec.compile()
 
     def reset(self, engine: Engine, ids: Tensor, rng: EpisodeRng) -> None:
         """Let cheetahs stand."""
