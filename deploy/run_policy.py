@@ -29,6 +29,7 @@ from robofb.stats import SuccessRate
 from robofb.store.checks import check_same_spec
 
 _MOST_LATE_S = 10.0
+_OFF_RATE = 1e-6  # share by which a rate may be off for rounding
 
 
 @dataclass
@@ -46,6 +47,7 @@ class DeployConfig:
         engine: the simulator of a simulated arm.
         simulated: the arm is a task in a simulator.
         realtime: in processes of their own, by the clock on the wall. A simulated arm can do without.
+        rate: control steps a second, where one wants to be sure: the policy's own is taken in any case.
         control_hz: set-points a second of a real arm: a whole number of them in a control step.
         cameras: by name, one for each `image_<name>` that the policy sees; see configs/camera.
             camera=sim for a simulated arm by the clock; in simulated time it has them by itself.
@@ -86,6 +88,7 @@ class DeployConfig:
     engine: Any = field(default_factory=dict)
     simulated: bool = False
     realtime: bool = True
+    rate: float | None = None
     control_hz: float = 100.0
     cameras: Any = field(default_factory=dict)
     teleop: Any = None
@@ -153,6 +156,8 @@ def deploy(cfg: DeployConfig) -> Deployed:
     spec = agent.policy.spec
     if spec.action.names != ACTION_NAMES:
         raise UserError(f"{run.path} does not drive an arm: its action is not {', '.join(ACTION_NAMES)}")
+    if cfg.rate is not None and abs(cfg.rate * spec.control_dt - 1.0) > _OFF_RATE:
+        raise UserError(f"rate={cfg.rate:g}: {run.path} acts {1 / spec.control_dt:g} times a second")
     if cfg.simulated and not cfg.task:
         cfg.task = OmegaConf.create(run.config.get("task"))
         if not cfg.task:

@@ -59,6 +59,7 @@ def test_narrow_limits_are_kept(run: Run) -> None:
         ),
         (["teleop=gamepad"], "teleop: needs realtime=true"),
         (["camera=synthetic"], "camera: needs realtime=true"),
+        (["rate=20"], "acts 10 times a second"),
         (["arm.parts=5"], "parts=5: must divide the 12 steps of physics"),
         (["latency_s=-1"], "latency_s"),
         (["fade_s=1e308"], "fade_s=1e+308: needs 0 to 10"),
