@@ -69,7 +69,7 @@ def test_who_takes_over_drives_and_is_recorded(
     assert 4 <= took < let_go - 5
     heights = episode.action[:, 2]
     assert (np.diff(heights[took:let_go]) > -1e-6).all() and heights[let_go - 1] - heights[took] > 0.01
-    assert episode.action[took, 9] < 0 < episode.action[let_go - 1, 9]  # the gripper was closed
+    assert episode.action[took - 1, 9] < 0 < episode.action[let_go - 1, 9]  # the person closed the gripper
     modes = episode.obs[FACTS][:-1, FACT_NAMES.index("mode")]
     assert len(set(modes[episode.source == SOURCE_INTERVENTION])) == 1
     assert set(modes[episode.source == SOURCE_INTERVENTION]).isdisjoint(modes[:took])
