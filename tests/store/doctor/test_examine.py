@@ -153,7 +153,7 @@ def test_a_lost_frame_is_a_gap(tmp_path):
     assert found_with(tmp_path, times_with(change)) == [("time_gap", "error", 3, (30, 30), "timestamp")]
 
 
-@pytest.mark.parametrize(("pauses", "severity"), [(1, "warning"), (0, "error")])
+@pytest.mark.parametrize(("pauses", "severity"), [(1, "warning"), (0, "error"), ("often", "error")])
 def test_an_arm_that_was_held_is_elsewhere_when_time_has_leapt(tmp_path, pauses, severity):
     def change(times):
         times[12:] += 2.0
