@@ -205,7 +205,10 @@ def _base(verb: Verb, words: Sequence[str]) -> DictConfig:
     with _hydra(verb):
         groups = GlobalHydra.instance().config_loader().list_groups("")
         choices = [word for word in words if word.partition("=")[0] in groups and "," not in word]
-        return hydra_compose(verb.config, overrides=choices)
+        try:
+            return hydra_compose(verb.config, overrides=choices)
+        except HydraException:  # a file of the user's is what is wrong
+            return hydra_compose(verb.config)
 
 
 def _keys_of(verb: Verb, *types: Any) -> set[str]:

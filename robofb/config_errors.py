@@ -35,7 +35,9 @@ def explain(verb: Verb, error: Exception, base: Callable[[], DictConfig]) -> Use
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return UserError(f"{group}={name}: no such {group}{_suggest(name, error.options)}")
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    in_file = _first_line(error).endswith("raised while composing config:")
+    wrapped = error.__context__ if in_file else error.__cause__
+    cause = error if isinstance(error, OmegaConfBaseException) else wrapped
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
         return _explain_key(verb, cause.full_key, base())
     if isinstance(cause, ValidationError):
@@ -47,10 +49,7 @@ def explain(verb: Verb, error: Exception, base: Callable[[], DictConfig]) -> Use
         return UserError(f"{word} holds several values: add -m to sweep over them, or write [a,b] for a list")
     if "interpolation '${task}'" in str(error):  # the settings are the task's own
         return UserError(f"{verb.name} needs task=...")
-    first, inner = _first_line(error), error.__context__
-    return UserError(
-        _first_line(inner) if inner and first.endswith("raised while composing config:") else first
-    )
+    return UserError(_first_line(cause if in_file and cause else error))
 
 
 def unknown_key(where: str, key: str, valid: Sequence[str]) -> UserError:

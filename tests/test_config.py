@@ -120,7 +120,12 @@ def test_a_file_of_ones_own_is_a_choice(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no such file"), ("a: [", "expected"), ("- 1", "holds no keys"), ("arms: 1", "'arms' not in")],
+    [
+        (None, "no such file"),
+        ("a: [", "expected"),
+        ("- 1", "holds no keys"),
+        ("arms: 1", "no key 'arms', did you mean 'arm'"),
+    ],
 )
 def test_what_is_wrong_with_a_file_of_ones_own_is_said(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
