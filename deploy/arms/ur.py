@@ -28,7 +28,7 @@ from robofb.errors import UserError, check_positive
 LOG = logging.getLogger(__name__)
 _UNLOCKED = "Protective stop releasing"
 _OPEN_S, _DASHBOARD_S, _RECOVER_S = 15.0, 2.0, 3.0
-_TOLD_S = 0.05
+_TOLD_S = 0.05  # a dozen of the messages that it streams
 _SILENT_S = 1.0  # the library's own reconnecting, which must not be, begins at 2.5 s
 _LOOKAHEAD_S, _GAIN = (0.03, 0.2), (100.0, 2000.0)  # what the robot accepts
 _PERIOD_S, _WATCHDOG_S = (0.002, 0.05), (0.2, 60.0)  # a watchdog must outlast some set-points

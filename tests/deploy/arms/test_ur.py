@@ -222,6 +222,13 @@ def test_a_new_script_does_not_go_on_to_an_old_set_point(peer: UrPeer, arm: UrAr
     assert peer.tell()["pose"][1] == 0.0
 
 
+def test_why_set_points_are_refused_is_what_the_robot_says_a_moment_later(peer: UrPeer, arm: UrArm) -> None:
+    arm._servo.refused = True
+    peer.tell(safety=EMERGENCY_STOP)
+    with pytest.raises(ArmError, match="emergency stop"):
+        arm.command(ArmTarget(arm.home, -1.0))
+
+
 def test_an_emergency_stop_is_seen_to_at_the_pendant(world: World) -> None:
     world.moving()
     world.peer.tell(safety=EMERGENCY_STOP)
