@@ -112,6 +112,29 @@ def columns_of(q: Quaternion) -> tuple[Vector, Vector, Vector]:
     return first, second, z_axis(q)
 
 
+def turn_of_columns(x: Vector, y: Vector, z: Vector) -> Quaternion:
+    """Return the quaternion of the rotation matrix with these columns.
+
+    By the largest of its four parts, so that none is the root of next to nothing (Shepperd, 1978).
+    """
+    (a, b, c), (d, e, f), (i, j, k) = x, y, z
+    if a + e + k > 0.0:
+        part = math.sqrt(1.0 + a + e + k)
+        share = 0.5 / part
+        return 0.5 * part, share * (f - j), share * (i - c), share * (b - d)
+    if a >= e and a >= k:
+        part = math.sqrt(1.0 + a - e - k)
+        share = 0.5 / part
+        return share * (f - j), 0.5 * part, share * (b + d), share * (i + c)
+    if e >= k:
+        part = math.sqrt(1.0 - a + e - k)
+        share = 0.5 / part
+        return share * (i - c), share * (b + d), 0.5 * part, share * (f + j)
+    part = math.sqrt(1.0 - a - e + k)
+    share = 0.5 / part
+    return share * (b - d), share * (i + c), share * (f + j), 0.5 * part
+
+
 def dot(a: Vector, b: Vector) -> float:
     """Return the scalar product."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,25 +19,22 @@ from robofb.deploy.pose import (
     Quaternion,
     Vector,
     cosine_of_half,
+    dot,
     toward,
+    turn_of_columns,
     turned_toward,
     upright,
 )
 
 ACTION_DIM = 10  # xyz, 6D rotation, gripper
 BOX, TILT, SPEED, TURN, GRIPPER = "box", "tilt", "speed", "turn", "gripper"
-_SHORTEST, _LONGEST = 0.1, 10.0  # columns of a 6D rotation, which should have length 1
-_LEAST_SINE = math.sin(math.acos(0.95))  # of the angle between them, which should be 1
-_HUGE = 1e100  # numbers whose squares might be none
-_FAR, _NO_LENGTH = "far outside the box", "6D rotation too short or long"
+_LEAST, _MOST = 0.1**2, 10.0**2  # squared length of a 6D rotation's columns, which should be 1
+_LEAST_SINE = 1.0 - 0.95**2  # squared, of the angle between them: it should be 1
 _DOUBLE = 8  # bytes
 _SLACK = 1e-9  # rounding is no violation
 _SLACK_RAD = 1e-7
-_CROSS = np.array([1, 2, 0, 2, 0, 1, 5, 3, 4, 4, 5, 3])  # of x and y: factors of their vector product's parts
-_DIAGONAL = np.zeros((4, 9))  # signs of a matrix' diagonal in the squares of its quaternion
-_DIAGONAL[:, [0, 4, 8]] = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
-_AXIS = np.array([5, 6, 1, 7, 2, 3])  # of the matrix: what is above its diagonal less what is below
-_total, _least, _largest = np.add.reduce, np.minimum.reduce, np.maximum.reduce  # methods take twice as long
+
+Rotation6D = tuple[float, float, float, float, float, float]
 
 
 class Plan(NamedTuple):
@@ -85,8 +82,6 @@ class ChunkGate:
     def __init__(self, limits: Limits, dt_s: float, most_actions: int = 64) -> None:
         self.limits, self.dt_s, self.most_actions = limits, dt_s, most_actions
         self.counts: Counter[str] = Counter()
-        self._low, self._high = np.array(limits.low_m)[:, None], np.array(limits.high_m)[:, None]
-        self._axis = np.array(limits.tool_axis)
         self._step_m, self._step_rad = limits.max_speed_m_s * dt_s, limits.max_turn_rad_s * dt_s
         self._cone = math.cos(limits.most_tilt_rad)
         self._cosine_of_half_step = math.cos(min(0.5 * self._step_rad, 0.5 * math.pi))
@@ -100,31 +95,22 @@ class ChunkGate:
             start: the commanded pose that they begin from, inside box and cone.
         """
         try:
-            values = self._numbers(chunk)
-            rotations = _rotations(values[3:9])
-            turns = _quaternions(rotations)
-            upright_by = self._axis @ rotations[6:]  # cosines of z axes with the cone's
-            inside = np.minimum(np.maximum(values[:3], self._low), self._high)
-            outside, steps = inside - values[:3], inside - _before(inside, start.position_m)
-            changed = {
-                BOX: _beyond(outside, 0.0, self.limits.absurd_m, _FAR),
-                SPEED: _beyond(steps, self._step_m, self.limits.absurd_m, "leap"),
-                TILT: self._tilted(upright_by),
-                TURN: self._turned(turns, start),
-            }
+            columns = self._numbers(chunk)
+            aims, upright_by = self._orientations(zip(*columns[3:9], strict=True))
+            places, changed = self._places(zip(*columns[:3], strict=True), start.position_m)
+            changed[TILT] = self._tilted(min(upright_by))
+            changed[TURN] = self._turned(aims, start.turn)
         except _RefusedError as refused:
             self.counts[f"refused: {refused}"] += 1
             return Verdict(None, str(refused), ())
-        gripper = values[9].tolist()
+        gripper = columns[9]
         changed[GRIPPER] = min(gripper) < -1.0 or max(gripper) > 1.0
         if changed[GRIPPER]:
             gripper = [min(max(value, -1.0), 1.0) for value in gripper]
-        places = list(zip(*inside.tolist(), strict=True))
-        aims = list(zip(*turns.tolist(), strict=True))
         if changed[SPEED]:
             self._follow_places(places, start)
         if changed[TURN] or changed[TILT]:
-            self._follow_turns(aims, (upright_by >= self._cone).tolist(), start)
+            self._follow_turns(aims, upright_by, start)
         poses = tuple(map(Pose, places, aims))
         clamped = tuple(what for what, happened in changed.items() if happened)
         self.counts["passed"] += 1
@@ -132,34 +118,60 @@ class ChunkGate:
             self.counts[f"clamped: {what}"] += 1
         return Verdict(Plan(poses, tuple(gripper)), "", clamped)
 
-    def _numbers(self, chunk: object) -> np.ndarray:
-        """Return a chunk as (10, H) float64, finite, and small enough to be squared."""
+    def _numbers(self, chunk: object) -> list[list[float]]:
+        """Return a chunk's columns, finite."""
         if type(chunk) is not np.ndarray or chunk.dtype.kind != "f" or chunk.dtype.itemsize > _DOUBLE:
             raise _RefusedError("no array of numbers")
         if chunk.ndim != 2 or chunk.shape[1] != ACTION_DIM or not 1 <= len(chunk) <= self.most_actions:
             raise _RefusedError("shape")
-        values = np.array(chunk.T, np.float64, order="C")
-        sizes = _largest(np.abs(values), 1).tolist()
-        if not math.isfinite(sum(sizes)):
+        columns: list[list[float]] = chunk.T.tolist()
+        if not math.isfinite(sum(map(sum, columns))):
             raise _RefusedError("not finite")
-        if max(sizes[:3]) > _HUGE:
-            raise _RefusedError(_FAR)
-        if max(sizes[3:9]) > _LONGEST:
-            raise _RefusedError(_NO_LENGTH)
-        return values
+        return columns
 
-    def _tilted(self, upright_by: np.ndarray) -> bool:
-        """Return whether any z axis is outside the cone, by their cosines (H,) with its own."""
+    def _orientations(self, rotations: Iterable[Rotation6D]) -> tuple[list[Quaternion], list[float]]:
+        """Return what 6D rotations stand for, and the cosines of their z axes with the cone's."""
+        axis, turns, upright_by = self.limits.tool_axis, [], []
+        for rotation in rotations:
+            x, y, z = _orthonormal(rotation)
+            turns.append(turn_of_columns(x, y, z))
+            upright_by.append(dot(z, axis))
+        return turns, upright_by
+
+    def _places(self, wanted: Iterable[Vector], before: Vector) -> tuple[list[Vector], dict[str, bool]]:
+        """Return the points of the box nearest to some places, and whether these are outside, or too fast."""
+        (left, near, low), (right, far, high) = self.limits.low_m, self.limits.high_m
+        places, outside, longest = [], 0.0, 0.0  # squares of distances
+        a, b, c = before
+        for x, y, z in wanted:
+            i = left if x < left else right if x > right else x  # min and max are calls
+            j = near if y < near else far if y > far else y
+            k = low if z < low else high if z > high else z
+            outside = max(outside, (i - x) * (i - x) + (j - y) * (j - y) + (k - z) * (k - z))
+            longest = max(longest, (i - a) * (i - a) + (j - b) * (j - b) + (k - c) * (k - c))
+            places.append((i, j, k))
+            a, b, c = i, j, k
+        most = self.limits.absurd_m
+        if not math.sqrt(outside) <= most:
+            raise _RefusedError("far outside the box")
+        if not math.sqrt(longest) <= most:
+            raise _RefusedError("leap")
+        return places, {
+            BOX: math.sqrt(outside) > _SLACK,
+            SPEED: math.sqrt(longest) > self._step_m + _SLACK,
+        }
+
+    def _tilted(self, upright_most: float) -> bool:
+        """Return whether a z axis is outside the cone, by the cosine of the farthest with the cone's own."""
         limits = self.limits
-        upright_most = float(_least(upright_by))
         if upright_most < math.cos(min(limits.most_tilt_rad + limits.absurd_rad, math.pi)) - _SLACK:
             raise _RefusedError("turned away")
         return upright_most < self._cone - _SLACK
 
-    def _turned(self, turns: np.ndarray, start: Pose) -> bool:
-        """Return whether any of the quaternions (4, H) is too far from the one before it."""
-        halves = _total(turns * _before(turns, start.turn), 0)
-        least = 2.0 * float(_least(halves * halves)) - 1.0  # cosine of the largest angle
+    def _turned(self, turns: list[Quaternion], before: Quaternion) -> bool:
+        """Return whether any of the orientations is too far from the one before it."""
+        half = min(map(cosine_of_half, turns, [before, *turns]))  # of the largest angle
+        least = 2.0 * half * half - 1.0
         if least < math.cos(min(self.limits.absurd_rad, math.pi)) - _SLACK:
             raise _RefusedError("leap of the orientation")
         return least < self._least_alike
@@ -170,11 +182,11 @@ class ChunkGate:
         for index, place in enumerate(places):
             now = places[index] = toward(now, place, self._step_m)
 
-    def _follow_turns(self, turns: list[Quaternion], in_cone: list[bool], start: Pose) -> None:
-        """Go after orientations, known to be in the cone or not, as fast as may be in it, in their stead."""
+    def _follow_turns(self, turns: list[Quaternion], upright_by: list[float], start: Pose) -> None:
+        """Go after orientations, whose z axes' cosines with the cone's are known, in it, in their stead."""
         now = start.turn
         for index, turn in enumerate(turns):
-            now = turns[index] = self._turned_after(now, turn, in_cone[index])
+            now = turns[index] = self._turned_after(now, turn, upright_by[index] >= self._cone)
 
     def _turned_after(self, now: Quaternion, aim: Quaternion, in_cone: bool) -> Quaternion:
         """Return the orientation in the cone one step after `now` on the way to `aim`."""
@@ -187,51 +199,19 @@ class ChunkGate:
         return edge if edge is turn or cosine_of_half(now, edge) >= self._cosine_of_half_step else now
 
 
-def _beyond(ways: np.ndarray, most: float, absurd: float, why: str) -> bool:
-    """Return whether any of some ways (3, H) is longer than `most`; refuse those beyond `absurd`."""
-    longest = math.sqrt(_largest(_total(ways * ways, 0)))
-    if not longest <= absurd:
-        raise _RefusedError(why)
-    return longest > most + _SLACK
-
-
-def _rotations(columns: np.ndarray) -> np.ndarray:
-    """Return columns x, y, z (9, H) of the rotations that some 6D ones (6, H) stand for, where they do."""
-    out = np.empty((9, columns.shape[1]))
-    x, y, z = out[:3], out[3:6], out[6:]
-    columns = columns.reshape(2, 3, -1)
-    sizes = np.sqrt(_total(columns * columns, 1))
-    if _least(sizes, None) < _SHORTEST or _largest(sizes, None) > _LONGEST:
-        raise _RefusedError(_NO_LENGTH)
-    np.divide(columns[0], sizes[0], out=x)
-    np.divide(columns[1], sizes[1], out=y)
-    y -= _total(x * y, 0) * x
-    sines = np.sqrt(_total(y * y, 0))
-    if _least(sines) < _LEAST_SINE:
+def _orthonormal(rotation: Rotation6D) -> tuple[Vector, Vector, Vector]:
+    """Return columns x, y and z of the rotation that a 6D one stands for, where it does."""
+    a, b, c, d, e, f = rotation
+    first, second = a * a + b * b + c * c, d * d + e * e + f * f
+    if not (_LEAST <= first <= _MOST and _LEAST <= second <= _MOST):
+        raise _RefusedError("6D rotation too short or long")
+    share = (a * d + b * e + c * f) / first
+    d, e, f = d - share * a, e - share * b, f - share * c
+    rest = d * d + e * e + f * f
+    if rest < _LEAST_SINE * second:
         raise _RefusedError("6D rotation of one direction")
-    y /= sines
-    factors = out.take(_CROSS, 0).reshape(2, 2, 3, -1)
-    products = factors[0] * factors[1]
-    np.subtract(products[0], products[1], out=z)
-    return out
-
-
-def _quaternions(rotations: np.ndarray) -> np.ndarray:
-    """Return unit quaternions (4, H) of rotations (9, H), columns x, y and z of each matrix.
-
-    From the roots of 1 +- the diagonal: right to 1e-8 rad, where the largest element alone would be exact.
-    """
-    squares = _DIAGONAL @ rotations
-    squares += 1.0
-    q = np.sqrt(np.maximum(squares, 0.0))
-    sides = rotations.take(_AXIS, 0)
-    q[1:] = np.copysign(q[1:], sides[:3] - sides[3:])
-    q /= np.sqrt(_total(q * q, 0))
-    return q
-
-
-def _before(values: np.ndarray, start: Sequence[float]) -> np.ndarray:
-    """Return what was before each of the columns: `start` before the first."""
-    before = np.empty_like(values)
-    before[:, 0], before[:, 1:] = start, values[:, :-1]
-    return before
+    scale = 1.0 / math.sqrt(first)
+    a, b, c = a * scale, b * scale, c * scale
+    scale = 1.0 / math.sqrt(rest)
+    d, e, f = d * scale, e * scale, f * scale
+    return (a, b, c), (d, e, f), (b * f - c * e, c * d - a * f, a * e - b * d)

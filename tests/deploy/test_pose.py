@@ -48,6 +48,19 @@ def test_columns_are_the_matrix(q: pose.Quaternion) -> None:
     np.testing.assert_allclose(columns[2], scipy_of(q).apply([0, 0, 1]), atol=1e-12)
 
 
+@given(QUATERNIONS)
+def test_a_matrix_is_one_turn(q: pose.Quaternion) -> None:
+    assert_same_turn(pose.turn_of_columns(*pose.columns_of(q)), scipy_of(q), atol=1e-12)
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_matrix_of_a_turn_near_each_pure_one(part: int, sign: float) -> None:
+    q = [sign * 1e-9] * 4
+    q[part] = 1.0
+    assert pose.turn_of_columns(*pose.columns_of(pose.unit(tuple(q)))) == pytest.approx(q, abs=1e-15)
+
+
 @given(QUATERNIONS, QUATERNIONS, st.floats(0.01, 1.0))
 def test_to_turn_toward_takes_the_short_way(a: pose.Quaternion, b: pose.Quaternion, most: float) -> None:
     way = pose.angle_between(a, b)
