@@ -128,6 +128,20 @@ def test_slips_are_clamped_and_counted() -> None:
     assert judge.counts == {"passed": 1, "clamped: box": 1, "clamped: gripper": 1}
 
 
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("side", ["low_m", "high_m"])
+def test_who_is_beyond_a_face_of_the_box_stays_at_it(axis: int, side: str) -> None:
+    face = getattr(LIMITS, side)[axis]
+    at_face = np.array(START.position_m)
+    at_face[axis] = face
+    chunk = still(1).astype(np.float64)
+    chunk[0, :3] = at_face
+    chunk[0, axis] += math.copysign(0.01, face - START.position_m[axis])
+    verdict = gate().check(chunk, Pose(tuple(at_face.tolist()), DOWN))
+    assert verdict.plan is not None and verdict.clamped == (BOX,)
+    assert verdict.plan.poses[0].position_m == tuple(at_face)
+
+
 def test_a_tilted_tool_is_brought_back_to_the_cone() -> None:
     """Tilted by 0.3 rad about x where 0.25 are allowed; a step may turn by 0.1."""
     turn = Rotation.from_rotvec([math.pi - 0.3, 0, 0]).as_matrix()
