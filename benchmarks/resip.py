@@ -4,10 +4,11 @@ python benchmarks/resip.py [--tasks one_leg_insert peg_hole] [--randomness low m
     [--seeds 0 1 2] [--demos 50 ...] [--pushed] [--episodes 1024] [--work runs/resip-benchmark] [--kept-only]
 
 Each cell evaluates on start states that nothing else uses; checkpoints are chosen on others. A finished cell
-is kept in the work folder and never done again; an interrupted one goes on. `levels` holds, for methods that
-learn from reward, the environment steps and minutes at which the selection first reached each level. With
---pushed the same episodes are played again under the tasks' perturbation. Several numbers of demonstrations
-give success against demonstrations; methods are compared at the first of them.
+is kept in the work folder and never done again; an interrupted one goes on. What was saved of other
+cells stays saved. `levels` holds, for methods that learn from reward, the environment steps and minutes at
+which the selection first reached each level. With --pushed the same episodes are played again under the
+tasks' perturbation. Several numbers of demonstrations give success against demonstrations; methods are
+compared at the first of them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from cells import call, kept, levels
 from pages import save_page
 from resip_figures import charts, table
-from results import save_result
+from results import save_result, with_known
 
 from robofb.run import Run, is_run
 
@@ -191,6 +192,8 @@ def main() -> None:
         for seed in args.seeds
     ]
     cells = [cell.result(args.kept_only) for cell in asked if cell.is_kept or not args.kept_only]
+    if not args.no_save:
+        cells = with_known("resip", "cells", cells, ("task", "randomness", "demos", "method", "seed"))
     print(table(cells, TITLES))
     body = charts(cells, TITLES, args.demos[0])
     save_page(args.work / "resip.html", "ResiP and its baselines", body, "" if args.no_save else "resip")
