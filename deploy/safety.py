@@ -1,7 +1,7 @@
 """The gate that every planned chunk passes before anything follows it: sound, inside, and slow enough.
 
-In this order: shape and finiteness; 6D rotations that are rotations; the box; leaps and speed; the cone.
-Slips are clamped and counted, nonsense is refused. What passes is followed by `motion.MotionLimiter`.
+In this order: shape and finiteness; 6D rotations that are rotations; leaps; the box; speed; the cone, and
+turns. Slips are clamped and counted, nonsense is refused. What passes is followed by `motion.MotionLimiter`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class ChunkGate:
         try:
             columns = self._numbers(chunk)
             aims, upright_by = self._orientations(zip(*columns[3:9], strict=True))
-            places, changed = self._places(zip(*columns[:3], strict=True), start.position_m)
+            places, changed = self._places(list(zip(*columns[:3], strict=True)), start.position_m)
             changed[TILT] = self._tilted(min(upright_by))
             changed[TURN] = self._turned(aims, start.turn)
         except _RefusedError as refused:
@@ -138,28 +138,28 @@ class ChunkGate:
             upright_by.append(dot(z, axis))
         return turns, upright_by
 
-    def _places(self, wanted: Iterable[Vector], before: Vector) -> tuple[list[Vector], dict[str, bool]]:
-        """Return the points of the box nearest to some places, and whether these are outside, or too fast."""
-        (left, near, low), (right, far, high) = self.limits.low_m, self.limits.high_m
-        places, outside, longest = [], 0.0, 0.0  # squares of distances
-        a, b, c = before
-        for x, y, z in wanted:
-            i = left if x < left else right if x > right else x  # min and max are calls
-            j = near if y < near else far if y > far else y
-            k = low if z < low else high if z > high else z
-            outside = max(outside, (i - x) * (i - x) + (j - y) * (j - y) + (k - z) * (k - z))
-            longest = max(longest, (i - a) * (i - a) + (j - b) * (j - b) + (k - c) * (k - c))
-            places.append((i, j, k))
-            a, b, c = i, j, k
-        most = self.limits.absurd_m
-        if not math.sqrt(outside) <= most:
-            raise _RefusedError("far outside the box")
-        if not math.sqrt(longest) <= most:
+    def _places(self, wanted: list[Vector], start: Vector) -> tuple[list[Vector], dict[str, bool]]:
+        """Return the points of the box nearest to some places, and whether these are outside, or too fast.
+
+        What leaps in the plan is nonsense, though it leapt along a face of the box once it is in it.
+        """
+        limits = self.limits
+        (left, near, low), (right, far, high) = limits.low_m, limits.high_m
+        places = [  # min and max take longer
+            (
+                left if x < left else right if x > right else x,
+                near if y < near else far if y > far else y,
+                low if z < low else high if z > high else z,
+            )
+            for x, y, z in wanted
+        ]
+        if not max(map(math.dist, wanted, [start, *wanted])) <= limits.absurd_m:
             raise _RefusedError("leap")
-        return places, {
-            BOX: math.sqrt(outside) > _SLACK,
-            SPEED: math.sqrt(longest) > self._step_m + _SLACK,
-        }
+        outside = max(map(math.dist, wanted, places))
+        if not outside <= limits.absurd_m:
+            raise _RefusedError("far outside the box")
+        fastest = max(map(math.dist, places, [start, *places]))
+        return places, {BOX: outside > _SLACK, SPEED: fastest > self._step_m + _SLACK}
 
     def _tilted(self, upright_most: float) -> bool:
         """Return whether a z axis is outside the cone, by the cosine of the farthest with the cone's own."""

@@ -64,8 +64,9 @@ def test_what_is_no_chunk_is_refused(chunk: object, why: str) -> None:
     [
         (0, math.nan, "not finite"),
         (9, math.inf, "not finite"),
-        (2, -0.6, "far outside the box"),
-        (2, 1e30, "far outside the box"),
+        (2, -0.6, "leap"),
+        (2, 1e30, "leap"),
+        (2, 1e300, "leap"),
         (slice(3, 6), 0.0, "6D rotation too short or long"),
         (3, 1e300, "6D rotation too short or long"),
         (slice(3, 9), [1, 0, 0, 0.999, 0.01, 0], "6D rotation of one direction"),
@@ -94,6 +95,31 @@ def test_a_turn_far_below_a_step_is_still_bounded() -> None:
     verdict = slow.check(chunk.astype(np.float64), START)
     assert verdict.clamped == (TURN,) and verdict.plan is not None
     assert angle_between(START.turn, verdict.plan.poses[0].turn) == pytest.approx(1e-5, rel=1e-3)
+
+
+def test_who_walks_far_out_of_the_box_is_refused() -> None:
+    chunk = still()
+    chunk[:, 2] -= 0.2 * np.arange(1, 5, dtype=np.float32)  # 0.61 m below it in the end
+    assert gate().check(chunk, START).refused == "far outside the box"
+
+
+def test_a_leap_along_the_box_is_one_though_little_of_it_is_inside() -> None:
+    chunk = still()
+    chunk[1, 1], chunk[2, 1] = -0.45, 0.45  # 0.15 m beyond either face, 0.9 m apart, 0.6 m of them inside
+    wide = ChunkGate(Limits(absurd_m=0.7), DT_S)
+    assert wide.check(chunk, START).refused == "leap"
+
+
+def test_of_two_faults_the_first_in_order_is_told() -> None:
+    chunk = still().astype(np.float64)
+    for column, value, why in [
+        (slice(3, 9), [1, 0, 0, 0, 1, 0], "turned away"),
+        (slice(0, 3), [0.0, 0.0, 9.0], "leap"),
+        (slice(3, 9), [0.0] * 6, "6D rotation too short or long"),
+        (9, math.nan, "not finite"),
+    ]:
+        chunk[2, column] = value
+        assert gate().check(chunk, START).refused == why
 
 
 def test_leaps_are_refused() -> None:
