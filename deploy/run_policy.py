@@ -234,4 +234,8 @@ def _in_simulated_time(cfg: DeployConfig, arm: SimArm, agent: Any, limits: Any, 
         return Controller(arm, limits, arm.dt_s, arm.env.spec.control_dt, timeline, watch)
 
     late = round(cfg.latency_s / arm.dt_s)
-    return rehearse(Planner(agent), arm, controller, cfg.episodes, cfg.seed, late_parts=late)
+    planner = Planner(agent)
+    found = rehearse(planner, arm, controller, cfg.episodes, cfg.seed, late_parts=late)
+    if planner.cut:
+        found.counts["cut: residual"] = planner.cut
+    return found

@@ -39,7 +39,7 @@ def save_residual_run(path: Path) -> Run:
     env = SimVecEnv(make_task("one_leg_insert", max_steps=10), 1)
     base, policy_node = diffusion_policy(env), {"_target_": "robofb.policies.diffusion.DiffusionPolicy"}
     policy_node |= {"_partial_": True, "horizon": 16, "execute": 8, "denoiser": DENOISER}
-    policy = ResidualPolicy(base, hidden=[8], init_log_std=-1.0, correction=[0.0] * 10)
+    policy = ResidualPolicy(base, hidden=[8], init_log_std=-1.0, correction=[0.01] * 10)
     torch.nn.init.constant_(policy.actor_critic.actor.mean[0].bias, 1.0)
     torch.nn.init.constant_(policy.actor_critic.actor.mean[-1].weight, 0.01)
     with Run.create(path, {"task": TASK}, "residual") as run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -26,6 +27,10 @@ class ResidualAgent:
         execute: replanning horizon; only the one that the residual was trained with is allowed.
         device: where observations and actions live.
         tile: rows per network call, see `ChunkExecutor`.
+
+    Attributes:
+        most: each number of a residual that `next` acts by is cut to [-most, most]; as trained, nothing is.
+        cut: (B,) bool, whether that happened to the last one.
 
     Raises:
         UserError: `execute` differs from training's.
@@ -56,6 +61,8 @@ class ResidualAgent:
         self._obs: Obs = {}  # last given to `observe`
         self._seen: Obs = {}  # where open-loop: each (B, ...) at the start of the env's chunk
         self._num_actions = torch.zeros(num_envs, device=self.device)  # (B,) in this episode
+        self.most = math.inf
+        self.cut = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
 
     @property
     def execute(self) -> int:
@@ -128,7 +135,10 @@ class ResidualAgent:
         """Return the action (B, A) of this control step: the base's, corrected by the mean residual."""
         self.observe(obs)
         actor = self.policy.actor_critic.actor
-        return self.apply(forward_in_tiles(actor.mean, self.features.actor, self.executor.tile))
+        wanted = forward_in_tiles(actor.mean, self.features.actor, self.executor.tile)
+        residual = wanted.clamp(-self.most, self.most)
+        self.cut = (residual != wanted).any(1)
+        return self.apply(residual)
 
     @property
     def kl_to_base(self) -> Tensor:
