@@ -28,7 +28,6 @@ from results import save_result
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.conductor import Conductor
 from robofb.deploy.live.fake import (
-    HZ,
     SaidCameraSetup,
     SaidTeleopSetup,
     line_parts,
@@ -42,6 +41,7 @@ from robofb.deploy.pose import Pose
 from robofb.progress import progress_bar
 from robofb.store.episodes import EpisodeStore
 
+HZ = 100.0
 SPOKEN = {  # what parts are told, and for how long at most [s]
     "nan": 1.0,
     "text": 1.0,
@@ -79,7 +79,8 @@ class Chaos:
 
     Attributes:
         faults: how often each was put in the way.
-        memory_mb: of all processes by name, over time.
+        memory_mb: of all processes by name and number, over time.
+        pids: of all processes that were started.
     """
 
     def __init__(self, folder: Path, seconds: float, seed: int) -> None:
@@ -114,6 +115,8 @@ class Chaos:
             if now_s >= end_s:
                 end()
                 self._ends.remove((end_s, end))
+        if self.session is not None:
+            self.pids |= set(self.session.crew.pids.values())
         if now_s >= self._sampled_s:
             self._sample(now_s)
         if now_s - self._began_s > self.seconds:
@@ -160,7 +163,6 @@ class Chaos:
         self._sampled_s = now_s + SAMPLE_S
         self._bar.update(round(now_s - self._began_s) - self._bar.n)
         for name, pid in {"supervisor": os.getpid(), **self.session.crew.pids}.items():
-            self.pids.add(pid)
             if (size := memory_mb(pid)) is not None:
                 self.memory_mb.setdefault(f"{name} {pid}", []).append((now_s - self._began_s, size))
 
@@ -176,12 +178,17 @@ def memory_mb(pid: int) -> float | None:
 
 
 def growth_mb_h(samples: list[tuple[float, float]]) -> float | None:
-    """Return how fast memory grew [MB/h] in the later two thirds of a life of some minutes."""
+    """Return how fast memory grew [MB/h] in the later two thirds of a life; None where that is too short."""
     late = [each for each in samples if each[0] > samples[0][0] + (samples[-1][0] - samples[0][0]) / 3]
     if len(late) < 12:
         return None
     times, sizes = np.array(late).T
     return float(np.polyfit(times / 3600, sizes, 1)[0])
+
+
+def most_mb(lives: list[list[tuple[float, float]]]) -> float:
+    """Return the most memory [MB] that a process of some name held."""
+    return max(size for samples in lives for _, size in samples)
 
 
 def worst_shares(folder: Path, limits: Limits) -> dict[str, float]:
@@ -203,7 +210,10 @@ def judged(chaos: Chaos, outcome: Outcome, data: Path, folder: Path, limits: Lim
     with EpisodeStore.open(data) as store:
         kept = [int(episode.meta["episode_seed"]) for episode in store]
     complete = [each for each in outcome.ended if each.label in ("success", "failure") and each.steps > 1]
-    growth = {name.split(" ")[0]: growth_mb_h(samples) for name, samples in chaos.memory_mb.items()}
+    sampled: dict[str, list[list[tuple[float, float]]]] = {}
+    for who, samples in chaos.memory_mb.items():
+        sampled.setdefault(who.rpartition(" ")[0], []).append(samples)
+    growth = {name: growth_mb_h(max(lives, key=len)) for name, lives in sampled.items()}
     return {
         "faults": dict(chaos.faults),
         "commands": int(np.isfinite(sent_to(folder)["wall_s"]).sum()),
@@ -215,6 +225,7 @@ def judged(chaos: Chaos, outcome: Outcome, data: Path, folder: Path, limits: Lim
         "dropped": outcome.dropped,
         "processes_left": sum(memory_mb(pid) is not None for pid in chaos.pids - {os.getpid()}),
         "memory_growth_mb_h": {name: rate for name, rate in growth.items() if rate is not None},
+        "memory_most_mb": {name: most_mb(lives) for name, lives in sampled.items()},
         "restarts": outcome.restarts,
         "counts": outcome.counts,
     }
@@ -235,6 +246,7 @@ def main() -> None:
     parts = line_parts(
         args.work,
         data=data,
+        hz=HZ,
         teleop=SaidTeleopSetup({}, args.work),
         cameras={"front": SaidCameraSetup("front", {}, 48, 64, args.work)},
         most_restarts=100,
