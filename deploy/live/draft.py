@@ -15,6 +15,7 @@ from robofb.deploy.modes import Mode
 from robofb.deploy.pose import columns_of
 from robofb.deploy.safety import ACTION_DIM
 from robofb.normalize import is_image
+from robofb.store.gaps import PAUSES
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY, ArraySpec, EnvSpec, Episode
 
 PLAN, FACTS = "deploy_plan", "deploy_facts"
@@ -126,7 +127,7 @@ class Draft:
             success=success,
             timestamps=np.array(self._times[: steps + 1]),
             source=np.array(self._sources, np.uint8),
-            meta={**facts, "pauses": self._pauses},
+            meta={**facts, PAUSES: self._pauses},
         )
 
     def fail(self, why: str) -> None:

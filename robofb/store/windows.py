@@ -19,7 +19,7 @@ from robofb.store.episodes import EpisodeStore
 from robofb.store.frame_cache import CachedFrames
 from robofb.store.frame_pool import FramePool
 from robofb.store.frames import StoredFrames
-from robofb.store.gaps import find_gaps
+from robofb.store.gaps import find_holds
 from robofb.store.gather import gather_rows
 from robofb.store.image_reading import ImageReading
 from robofb.store.mix import Draws, Mix
@@ -32,7 +32,7 @@ class Windows:
     There is one window per step t of every episode. Its history is the observations
     t - To + 1 .. t, where steps before the episode's first repeat the first; its chunk is the
     actions t .. t + H - 1, where rows past the episode's last repeat the last and have mask False.
-    An episode ends, and another begins, where its timestamps leap (see `gaps`).
+    An episode ends, and another begins, where its arm was held (see `gaps`).
     With To = 2, H = 4 and 5 steps, step 3 has history (2, 3), chunk (3, 4, 4, 4) and mask
     (True, True, False, False).
 
@@ -246,12 +246,13 @@ def _load(
 
 
 def _pieces(store: EpisodeStore, episodes: Sequence[int]) -> Tensor:
-    """Return the steps (P,) int64 of each piece of the episodes in which time does not leap."""
+    """Return the steps (P,) int64 of each piece of the episodes in which their arm was not held."""
     times, pieces = store.read("timestamp"), []
     ends, lengths = store.episode_ends, store.episode_lengths
     for number in episodes:
         own = times[ends[number] - lengths[number] : ends[number]]
-        pieces.append(np.diff(find_gaps(own, store.spec.control_dt), prepend=0, append=len(own)))
+        holds = find_holds(own, store.spec.control_dt, store.entries[number].meta)
+        pieces.append(np.diff(holds, prepend=0, append=len(own)))
     return torch.from_numpy(np.concatenate(pieces))
 
 

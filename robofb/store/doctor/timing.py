@@ -6,7 +6,7 @@ import numpy as np
 
 from robofb.store.doctor.finding import ERROR, WARNING, EpisodeCheck, Finding, runs
 from robofb.store.doctor.recorded import Recorded
-from robofb.store.gaps import GAP_INTERVALS, find_gaps, usual_interval
+from robofb.store.gaps import GAP_INTERVALS, find_gaps, find_holds, num_pauses, usual_interval
 
 BACKWARDS, NO_NEW_FRAME, GAP, DRIFT = "time_backwards", "no_new_frame", "time_gap", "rate_drift"
 
@@ -32,10 +32,9 @@ def check_order(recorded: Recorded) -> list[Finding]:
 
 def _gaps(recorded: Recorded, time: np.ndarray) -> list[Finding]:
     """Find leaps of time; where its recorder says that the arm was held as often, that is no fault of it."""
-    gaps = find_gaps(time, recorded.spec.control_dt)
-    pauses = recorded.meta.get("pauses")  # whatever whoever wrote it meant
-    held = type(pauses) is int and len(gaps) <= pauses
-    usual = usual_interval(time, recorded.spec.control_dt)
+    pauses, dt = num_pauses(recorded.meta), recorded.spec.control_dt
+    gaps = find_holds(time, dt, recorded.meta) if pauses else find_gaps(time, dt)
+    held, usual = len(gaps) <= (pauses or 0), dt if pauses else usual_interval(time, dt)
     return [
         Finding(
             GAP,
