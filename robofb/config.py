@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import logging
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from robofb.config_words import added, key_of, quoted, quoted_list
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
 
+LOG = logging.getLogger(__name__)
 _CONFIGS = importlib.resources.files(CONFIG_MODULE)
 SETTINGS = ("settings", "agents_settings", "borel_settings")
 """Config groups that hold what was tried for a task, of one verb each."""
@@ -228,6 +230,7 @@ def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     """Put a user's words into Hydra's grammar."""
     free, paths = _keys_of(verb, dict[str, Any]), _paths_of(verb)
     _check_choices(verb, overrides)
+    _tell_of_settings(verb, overrides)
     text = _keys_of(verb, str, str | None) | paths
     said = [key_of(word) for word in overrides]
     for key in said:
@@ -237,6 +240,19 @@ def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     overrides = [word if key_of(word) in free | text else taken_in(word) for word in overrides]
     words = [added(quoted_list(word, paths) or quoted(word, text), free) for word in overrides]
     return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
+
+
+def _tell_of_settings(verb: Verb, words: Sequence[str]) -> None:
+    """Say that a task of the user's own brings no settings, as one of ours brings those that were tried."""
+    said = {key_of(word): word.partition("=")[2] for word in words}
+    for group in _left_out(verb) & set(SETTINGS) - {key.lstrip("~") for key in said}:
+        if is_file(said.get("task", "")):
+            LOG.warning(
+                "task=%s: a file brings no settings; %s=NAME takes those of a task of ours: %s",
+                said["task"],
+                group,
+                ", ".join(_choices(group)),
+            )
 
 
 def _check_choices(verb: Verb, words: Sequence[str]) -> None:

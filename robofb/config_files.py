@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import re
 from pathlib import Path
@@ -29,7 +30,7 @@ def taken_in(word: str) -> str:
     Any other word is returned as it is.
 
     Raises:
-        UserError: the file is not there, or no YAML.
+        UserError: the file is not there, no YAML as ours is, or speaks of Hydra itself.
     """
     key, _, choice = word.partition("=")
     group = key.lstrip("+")
@@ -37,17 +38,22 @@ def taken_in(word: str) -> str:
         return word
     path = Path(choice.strip("'\"")).expanduser()
     try:
-        text = path.read_text()
-        node = OmegaConf.create(yaml.safe_load(text))
+        text = path.read_text("utf-8-sig")
+        node = OmegaConf.create(text)  # a key that is there twice is refused, and 1e-1 is a number
     except (OSError, UnicodeDecodeError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be read"
         raise UserError(f"{word}: {reason}") from error
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{word}: {' '.join(str(error).split())}") from error
-    if not OmegaConf.is_dict(node):
+    except RecursionError as error:
+        raise UserError(f"{word}: too deep") from error
+    if not OmegaConf.is_dict(node) or not node:
         raise UserError(f"{word}: holds no keys")
     header = _PACKAGE.search(text)
-    name = re.sub(r"\W", "_", str(path.resolve()))  # no choice of ours is called so
+    if "hydra" in node or (header and header[1].startswith("hydra")):
+        raise UserError(f"{word}: says what Hydra itself shall do; a file chooses for robofb alone")
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    name = f"file_{digest}"  # no choice of ours is called so, and any letters may be in a path
     ConfigStore.instance().store(
         name=name, node=node, group=group, package=header[1] if header else None, provider=str(path)
     )

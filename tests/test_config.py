@@ -114,6 +114,11 @@ def test_a_file_of_ones_own_is_a_choice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own.rename("ur.yaml")  # named as one of ours
     assert compose("deploy", ["run=r", "arm=ur.yaml"]).arm.host == "10.0.0.7"
+    letters = tmp_path / "für jürgen"
+    letters.mkdir()
+    text = (tmp_path / "ur.yaml").read_text().replace("max_speed_m_s: 0.15", "max_speed_m_s: 1e-1")
+    (letters / "ur.yaml").write_text(f"\ufeff{text}")
+    assert compose("deploy", ["run=r", f"arm={letters}/ur.yaml"]).limits.max_speed_m_s == 0.1
     (tmp_path / "shelf.yaml").write_text("# @package _global_\ncameras: {shelf: {port: 7}}\n")
     assert compose("deploy doctor", ["arm=ur.yaml", "camera=shelf.yaml"]).cameras.shelf.port == 7
 
@@ -124,6 +129,11 @@ def test_a_file_of_ones_own_is_a_choice(tmp_path, monkeypatch):
         (None, "no such file"),
         ("a: [", "expected"),
         ("- 1", "holds no keys"),
+        ("", "holds no keys"),
+        ("# later", "holds no keys"),
+        ("port: 1\nport: 2", "found duplicate key port"),
+        ("a: &x [*x]", "too deep"),
+        ("hydra: {callbacks: {}}", "what Hydra itself shall do"),
         ("arms: 1", "no key 'arms', did you mean 'arm'"),
     ],
 )
@@ -133,6 +143,23 @@ def test_what_is_wrong_with_a_file_of_ones_own_is_said(tmp_path, text, message):
         path.write_text(f"# @package _global_\n{text}\n")
     with pytest.raises(UserError, match=message):
         compose("deploy", ["run=r", f"arm={path}"])
+
+
+def test_a_file_of_ones_own_is_no_part_of_hydras_own_settings(tmp_path):
+    (tmp_path / "mine.yaml").write_text("# @package hydra.callbacks\nx: 1\n")
+    with pytest.raises(UserError, match="what Hydra itself shall do"):
+        compose("train_bc", ["data=x", f"policy={tmp_path}/mine.yaml"])
+
+
+def test_a_task_of_ones_own_has_no_settings_and_that_is_said(tmp_path, caplog):
+    own = tmp_path / "mine.yaml"
+    own.write_text((CONFIGS / "task" / "wind.yaml").read_text())
+    ours = compose("train_agents", ["task=wind"]).num_tasks
+    assert compose("train_agents", [f"task={own}"]).num_tasks != ours
+    assert "agents_settings=NAME" in caplog.text and "wind" in caplog.text
+    caplog.clear()
+    given = compose("train_agents", [f"task={own}", "agents_settings=wind"])
+    assert given.num_tasks == ours and not caplog.text
 
 
 def test_a_task_can_be_left_out():
