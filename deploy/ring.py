@@ -113,6 +113,11 @@ class Ring:
                 return Record(number, value)
         return None
 
+    def at(self, number: int) -> Record | None:
+        """Return the record of this `number`; None where it is not, or no longer, there."""
+        value = self._read(number) if number > 0 else None
+        return None if value is None else Record(number, value)
+
     def since(self, number: int) -> list[Record]:
         """Return the records after the one of this `number`, oldest first; those overwritten are left out."""
         newest = int(self._count)

@@ -10,7 +10,7 @@ from live_parts import SPEC
 
 from robofb.deploy.live.bench import image_specs
 from robofb.deploy.live.draft import Draft, recorded_spec
-from robofb.deploy.live.records import MODES, PLAN, tick_dtype
+from robofb.deploy.live.records import MODES, PLAN, frame_dtype, tick_dtype
 from robofb.deploy.modes import Mode
 from robofb.store.episodes import EpisodeStore
 from robofb.types import EnvSpec
@@ -35,13 +35,24 @@ def tick(time_s: float, x: float | None, mode: Mode = Mode.POLICY, **more: objec
     return row[()]
 
 
+def shown(image: np.ndarray, captured_s: float = 0.0) -> np.void:
+    """Return the record of a picture (3, H, W)."""
+    record = np.zeros((), frame_dtype(*image.shape[1:]))
+    record["image"], record["captured_s"] = image, captured_s
+    return record[()]
+
+
 def drafted(
     ticks: Iterable[np.void], spec: EnvSpec | None = None, folder: Path = HERE, **pictures: np.ndarray
 ) -> Draft:
     """Return the draft of an episode; each row has the same pictures, which are kept in a folder."""
     draft = Draft(spec or recorded_spec(SPEC), folder)
     for each in ticks:
-        draft.add(each, int(each["mode"]) in _ACTING, pictures)
+        draft.add(
+            each,
+            int(each["mode"]) in _ACTING,
+            {key: shown(image, float(each["time_s"])) for key, image in pictures.items()},
+        )
     return draft
 
 

@@ -234,6 +234,7 @@ class ArmLoop:
             steps=self._steps,
             gate=_tally(self.controller.gate.counts),
             frames_age_s=arrived.frames_age_s,
+            pictures=self._arrivals.pictures,
             observed_s=self.controller.timeline.observed_s,
             state=seen,
             pose=row_of(None, 0.0) if state is None else row_of(state.pose, state.gripper),

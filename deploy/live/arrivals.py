@@ -22,6 +22,9 @@ class Arrivals:
         addresses: of all rings.
         attach: opens one.
         silent_s: after which a person's device that says nothing counts as lost.
+
+    Attributes:
+        pictures: of each camera the number of its newest picture at the last call of `since`; 0 for none.
     """
 
     def __init__(self, addresses: Addresses, attach: Callable[[Any], Ring], silent_s: float) -> None:
@@ -31,6 +34,7 @@ class Arrivals:
         self._glances = {name: attach(address) for name, address in addresses.glances.items()}
         self._freshness = {name: Freshness(name) for name in addresses.glances}
         self._plan_number = self._command_number = 0
+        self.pictures = [0] * len(self._glances)
 
     def shown_since(self, time_s: float) -> bool:
         """Return whether every camera's newest picture was taken later than that."""
@@ -64,11 +68,12 @@ class Arrivals:
         return TeleopCommand(value["twist"].copy(), gripper, bool(value["engaged"]))
 
     def _frames_age_s(self, now_s: float) -> float:
-        """Return the age of the newest picture of the camera that is furthest behind."""
+        """Look at every camera; return the age of the newest picture of the one that is furthest behind."""
         ages = []
-        for name, freshness in self._freshness.items():
+        for index, (name, freshness) in enumerate(self._freshness.items()):
             record = self._glances[name].latest()
             if record is not None:
                 freshness.see(frame_in(record.value), now_s)
+                self.pictures[index] = int(record.value["number"])
             ages.append(freshness.age_s(now_s))
         return max(ages, default=0.0)

@@ -75,8 +75,8 @@ def run_camera(setup: CameraSetup, addresses: Addresses, parent: int) -> None:
                 "digest": frame.digest,
                 "rendered": frame.rendered,
             }
-            frames.write(**facts, image=fitted(frame.image, setup.height, setup.width))
-            glances.write(**facts)
+            number = frames.write(**facts, image=fitted(frame.image, setup.height, setup.width))
+            glances.write(**facts, number=number)
 
 
 @dataclass(frozen=True)

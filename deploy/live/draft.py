@@ -86,8 +86,8 @@ class Draft:
         """Take in what the policy planned from some row."""
         self._plans[float(plan["observed_s"])] = plan
 
-    def add(self, tick: np.void, acting: bool, pictures: Mapping[str, np.ndarray]) -> None:
-        """Take in a tick; `pictures` where a control step begins with it and the arm is driven.
+    def add(self, tick: np.void, acting: bool, pictures: Mapping[str, np.void]) -> None:
+        """Take in a tick; `pictures` (of `frame_dtype`) where a step begins with it and the arm is driven.
 
         Raises:
             OSError: the disk is full.
@@ -146,7 +146,7 @@ class Draft:
             return self._pictures[key].rows(count)
         return np.stack([row[key] for row in self._rows[:count]])
 
-    def _begin_step(self, tick: np.void, pictures: Mapping[str, np.ndarray]) -> None:
+    def _begin_step(self, tick: np.void, pictures: Mapping[str, np.void]) -> None:
         """Close the step before this one, and begin a row."""
         row = self._row(tick)
         if self._live and self._sent is not None:
@@ -159,7 +159,7 @@ class Draft:
             for spool in self._pictures.values():
                 spool.drop_last()
         for key, spool in self._pictures.items():
-            spool.append(pictures[key])
+            spool.append(pictures[key]["image"])
         self._rows.append(row)
         self._times.append(float(tick["time_s"]))
         self._source = SOURCE_POLICY if int(tick["mode"]) == _POLICY else self._human_source

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from robofb.deploy.live.pictures import NoPictureError, Pictures
 from robofb.deploy.live.process import Life, attacher
 from robofb.deploy.live.records import MODES, MOST_ACTIONS, Addresses
 from robofb.deploy.modes import Mode
@@ -144,7 +145,8 @@ class PolicyLoop:
     def __init__(self, setup: PolicySetup, addresses: Addresses, attach: Callable[[Any], Ring]) -> None:
         self._ticks, self._plans = attach(addresses.ticks), attach(addresses.plans)
         self._orders = attach(addresses.orders)
-        self._frames = {f"image_{name}": attach(addresses.frames[name]) for name in setup.cameras}
+        keys = {f"image_{name}" for name in setup.cameras}
+        self._pictures = Pictures(addresses, attach, keys)
         self._most_late_s = MOST_LATE * setup.step_s
         self._planner = setup.source.make()
         self._number = self._order_number = 0
@@ -165,19 +167,20 @@ class PolicyLoop:
 
     def _plan(self, tick: Record) -> None:
         began_s, epoch = time.monotonic(), int(tick.value["epoch"])
-        wall_s = float(tick.value["wall_s"])
-        if began_s - wall_s > self._most_late_s:
-            self._planner.skip()
-            return
         if epoch != self._epoch:
             self._epoch = epoch
             self._planner.begin(seed_of(self._seed, epoch))
+        if began_s - float(tick.value["wall_s"]) > self._most_late_s:
+            self._planner.skip()
+            return
+        try:
+            pictures = self._pictures.at(tick.value)
+        except NoPictureError:
+            self._planner.skip()
+            return
         obs: Obs = {"state": torch.from_numpy(tick.value["state"].copy())[None]}
-        for key, ring in self._frames.items():
-            image = seen_at(ring, wall_s)
-            if image is None:
-                return
-            obs[key] = torch.from_numpy(image)[None]
+        for key, picture in pictures.items():
+            obs[key] = torch.from_numpy(picture["image"])[None]
         try:
             actions = self._planner.plan(obs)
         except NoPlanError:
@@ -188,15 +191,6 @@ class PolicyLoop:
 def seed_of(seed: int, epoch: int) -> int:
     """Return the seed of a policy's noise in an epoch of an episode: a policy that goes on begins anew."""
     return int(derive_seeds(seed, epoch))
-
-
-def seen_at(frames: Ring, wall_s: float) -> np.ndarray | None:
-    """Return the newest picture (3, H, W) that was there at a time; the oldest kept where all are newer."""
-    records = frames.since(0)
-    if not records:
-        return None
-    before = [record for record in records if float(record.value["captured_s"]) <= wall_s]
-    return (before[-1] if before else records[0]).value["image"]
 
 
 def write_plan(plans: Ring, epoch: int, observed_s: float, actions: Any, took_s: float) -> None:

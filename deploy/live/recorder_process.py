@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from robofb.deploy.live.draft import Draft
-from robofb.deploy.live.policy_process import seen_at
+from robofb.deploy.live.pictures import NoPictureError, Pictures
 from robofb.deploy.live.process import Life, attacher
 from robofb.deploy.live.records import MODES, Addresses, said, text
 from robofb.deploy.modes import Mode
@@ -93,11 +93,7 @@ class Recorder:
         self._ticks, self._orders = attach(addresses.ticks), attach(addresses.orders)
         self._plans = attach(addresses.plans)
         self._recorded, self._writing = attach(addresses.recorded), attach(addresses.writing)
-        self._frames = {
-            f"image_{name}": attach(address)
-            for name, address in addresses.frames.items()
-            if f"image_{name}" in setup.spec.obs
-        }
+        self._pictures = Pictures(addresses, attach, setup.spec.obs)
         newest = self._ticks.latest()
         self._number = newest.number if newest is not None else 0
         self._order_number = self._plan_number = 0
@@ -186,16 +182,10 @@ class Recorder:
             self._drafts[episode] = self._draft()
         draft = self._drafts[episode]
         acting = int(tick["mode"]) in _ACTING
-        pictures = {}
-        if tick["is_step"] and acting:
-            for key, ring in self._frames.items():
-                image = seen_at(ring, float(tick["wall_s"]))
-                if image is None:
-                    draft.fail(f"no picture for {key}")
-                    return
-                pictures[key] = image
         try:
-            draft.add(tick, acting, pictures)
+            draft.add(tick, acting, self._pictures.at(tick) if tick["is_step"] and acting else {})
+        except NoPictureError as error:
+            draft.fail(str(error))
         except OSError as error:
             draft.fail(explain(error, "its pictures cannot be kept"))
 

@@ -45,8 +45,10 @@ COMMAND = np.dtype(
 ORDER = np.dtype([("kind", "S8"), ("what", "S16"), ("episode", "i8"), ("seed", "i8"), ("reason", f"S{TEXT}")])
 """What the supervisor wants done: kind "ask" (what: an `Ask`), "begin", "end" (what: a label), "quit"."""
 
-GLANCE = np.dtype([("sequence", "i8"), ("captured_s", "f8"), ("digest", "u8"), ("rendered", "u1")])
-"""What a controller must know of a picture."""
+_SHOWN = [("sequence", "i8"), ("captured_s", "f8"), ("digest", "u8"), ("rendered", "u1")]
+
+GLANCE = np.dtype([*_SHOWN, ("number", "i8")])
+"""What a controller must know of a picture, and its number in the ring of pictures."""
 
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
@@ -60,11 +62,12 @@ COUNTS = np.dtype([("json", "S4000")])
 """What was clamped, refused and so on so far, as JSON."""
 
 
-def tick_dtype(num_state: int) -> np.dtype:
+def tick_dtype(num_state: int, num_cameras: int = 0) -> np.dtype:
     """Return the type of what a controller says at each tick.
 
     Args:
         num_state: numbers that a policy sees beside pictures.
+        num_cameras: whose pictures it tells of, in the order of `Addresses.frames`.
     """
     return np.dtype(
         [
@@ -82,6 +85,7 @@ def tick_dtype(num_state: int) -> np.dtype:
             ("steps", "i8"),  # control steps of the episode in which the arm was driven
             ("gate", "i8", (3,)),  # chunks passed, clamped, refused so far
             ("frames_age_s", "f8"),
+            ("pictures", "i8", (num_cameras,)),  # numbers of the newest in the cameras' rings; 0 for none
             ("observed_s", "f8"),  # of the plan that is followed; NaN where there is none
             ("state", "f4", (num_state,)),
             ("pose", "f8", (8,)),  # measured: position, quaternion, gripper
@@ -135,9 +139,7 @@ class Seen(NamedTuple):
 
 def frame_dtype(height: int, width: int) -> np.dtype:
     """Return the type of a picture, as a policy sees it, with what is known of it."""
-    return np.dtype(
-        [*((name, GLANCE[name]) for name in GLANCE.names or ()), ("image", "u1", (3, height, width))]
-    )
+    return np.dtype([*_SHOWN, ("image", "u1", (3, height, width))])
 
 
 def frame_in(glance: Any, image: np.ndarray = _NO_IMAGE) -> Frame:
@@ -204,7 +206,7 @@ class Rings:
     """
 
     def __init__(self, num_state: int, cameras: dict[str, tuple[int, int]], processes: Sequence[str]) -> None:
-        self.ticks = Ring(tick_dtype(num_state), 1024)
+        self.ticks = Ring(tick_dtype(num_state, len(cameras)), 1024)
         self.counts, self.plans = Ring(COUNTS, 4), Ring(PLAN, 64)
         self.commands, self.orders = Ring(COMMAND, 64), Ring(ORDER, 256)
         self.recorded, self.writing = Ring(RECORDED, 64), Ring(WRITING, 4)

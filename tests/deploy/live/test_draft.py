@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deployed_example import drafted, tick
+from deployed_example import drafted, shown, tick
 from live_parts import SPEC
 
 from robofb.deploy.live.bench import image_specs
@@ -73,7 +73,7 @@ def test_each_row_keeps_its_picture(tmp_path: Path) -> None:
     ]
     for number, each in enumerate(ticks):
         acting = int(each["mode"]) in (MODES.index(Mode.POLICY), MODES.index(Mode.HUMAN))
-        draft.add(each, acting, {"image_front": np.full((3, 2, 4), number, np.uint8)})
+        draft.add(each, acting, {"image_front": shown(np.full((3, 2, 4), number, np.uint8))})
     episode = draft.made(False, {})
     check_episode(episode, spec)
     draft.close()
@@ -84,7 +84,7 @@ def test_each_row_keeps_its_picture(tmp_path: Path) -> None:
 
 def test_one_that_failed_takes_no_more_room(tmp_path: Path) -> None:
     draft = Draft(SPEC.with_obs({**SPEC.obs, **image_specs({"front": (2, 4)})}), tmp_path)
-    picture = {"image_front": np.zeros((3, 2, 4), np.uint8)}
+    picture = {"image_front": shown(np.zeros((3, 2, 4), np.uint8))}
     before = len(list(Path("/proc/self/fd").iterdir()))
     draft.add(tick(0.0, 0.41, is_step=True), True, picture)
     assert len(list(Path("/proc/self/fd").iterdir())) == before + 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robofb.deploy.live.policy_process import PolicyLoop, PolicySetup, seed_of, seen_at, write_plan
+from robofb.deploy.live.policy_process import PolicyLoop, PolicySetup, seed_of, write_plan
 from robofb.deploy.live.process import attacher
 from robofb.deploy.live.records import MODES, MOST_ACTIONS, Rings
 from robofb.deploy.modes import Mode
@@ -33,9 +33,8 @@ class Noted:
         self.told.append("skip")
 
     def plan(self, obs: Obs) -> np.ndarray:
-        self.told.append(
-            {key: value.shape for key, value in obs.items()} | {"first": float(obs["state"][0, 0])}
-        )
+        image = obs.get("image_front")
+        self.told.append({"first": float(obs["state"][0, 0]), "image": image})
         return np.full((3, 10), float(obs["state"][0, 0]), np.float32)
 
 
@@ -63,7 +62,7 @@ def looped(rings: Rings, stack: ExitStack, cameras: tuple[str, ...] = ()) -> tup
 def tick(rings: Rings, first: float, late_s: float = 0.0, **more: Any) -> None:
     """Write a tick in which a control step of the policy's begins, `late_s` ago."""
     facts = {name: 0 for name in rings.ticks.dtype.names if name not in ("state", "reason")}
-    facts |= {"mode": MODES.index(Mode.POLICY), "is_step": 1, "epoch": 4, "time_s": first}
+    facts |= {"mode": MODES.index(Mode.POLICY), "is_step": 1, "epoch": 4, "time_s": first, "pictures": [0]}
     facts |= {"wall_s": time.monotonic() - late_s, **more}
     rings.ticks.write(state=[first, 0.0], reason=b"", **facts)
 
@@ -103,18 +102,21 @@ def test_a_step_that_is_two_late_is_skipped(rings: Rings) -> None:
     assert [each if each == "skip" else each["first"] for each in plans.told[1:]] == [1.0, "skip", 3.0]
 
 
-def test_it_sees_the_newest_picture_that_was_there(rings: Rings) -> None:
-    frames, now_s = rings.frames["front"], time.monotonic()
-    assert seen_at(frames, now_s) is None
-    for number, captured_s in enumerate((1.0, 2.0, 3.0), start=1):
-        frames.write(sequence=number, captured_s=captured_s, digest=0, image=np.full((3, 4, 6), number))
-    shown = [seen_at(frames, at_s) for at_s in (0.5, 2.0, 2.9, 9.0)]
-    assert [int(image.max()) for image in shown if image is not None] == [1, 2, 2, 3]
+def test_it_sees_the_picture_that_the_tick_names(rings: Rings) -> None:
+    """Not one that came since; where there is none yet, or 16 newer ones took its place, it plans nothing."""
     with ExitStack() as stack:
         loop, plans = looped(rings, stack, ("front",))
         tick(rings, 1.0)
         loop.look()
-    assert plans.told[-1]["image_front"] == (1, 3, 4, 6) and plans.told[-1]["state"] == (1, 2)
+        for number in range(1, 21):
+            image = np.full((3, 4, 6), number)
+            rings.frames["front"].write(sequence=0, captured_s=0.0, digest=0, rendered=0, image=image)
+        for time_s, number in ((2.0, 4), (3.0, 18), (4.0, 20)):
+            tick(rings, time_s, pictures=[number])
+        loop.look()
+    assert plans.told[:3] == [("begin", seed_of(0, 4)), "skip", "skip"]
+    seen = [(each["first"], each["image"].shape, each["image"].unique().tolist()) for each in plans.told[3:]]
+    assert seen == [(3.0, (1, 3, 4, 6), [18]), (4.0, (1, 3, 4, 6), [20])]
 
 
 @pytest.mark.parametrize(
