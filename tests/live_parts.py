@@ -126,7 +126,8 @@ def run_line(
     folder: Path, script: Script, *, data: Path | None = None, attended: bool = False, **more: Any
 ) -> tuple[LiveSession, Outcome]:
     """Run a session of the line policy; return it with its outcome."""
-    conductor = Conductor(more.pop("episodes", 1), 3, attended=attended, max_steps=more.pop("max_steps", 25))
+    told = {key: more.pop(key) for key in ("max_steps", "abort_s") if key in more}
+    conductor = Conductor(more.pop("episodes", 1), 3, attended=attended, **{"max_steps": 25, **told})
     session = LiveSession(line_parts(folder, data=data, **more), conductor, script)
     script.session = session
     return session, session.run()

@@ -226,6 +226,7 @@ class ArmLoop:
             mode=MODES.index(tick.mode),
             verdict=VERDICTS.index(self.bench.verdict() if self._episode >= 0 else ""),
             is_step=is_step,
+            blind=arrived.frames_age_s > self.setup.watch.frozen_s,
             linked=state is not None,
             at_home=self.controller.is_home,
             at_rest=self.controller.at_rest,

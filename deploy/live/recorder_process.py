@@ -181,7 +181,7 @@ class Recorder:
         if episode not in self._drafts:
             self._drafts[episode] = self._draft()
         draft = self._drafts[episode]
-        acting = int(tick["mode"]) in _ACTING
+        acting = int(tick["mode"]) in _ACTING and not tick["blind"]  # a person may drive on without pictures
         try:
             draft.add(tick, acting, self._pictures.at(tick) if tick["is_step"] and acting else {})
         except NoPictureError as error:

@@ -77,6 +77,7 @@ def tick_dtype(num_state: int, num_cameras: int = 0) -> np.dtype:
             ("mode", "u1"),  # index in MODES
             ("verdict", "u1"),  # index in VERDICTS
             ("is_step", "u1"),  # a control step begins here
+            ("blind", "u1"),  # a camera shows nothing new for longer than a policy may drive
             ("linked", "u1"),  # the arm said where it is
             ("at_home", "u1"),
             ("at_rest", "u1"),

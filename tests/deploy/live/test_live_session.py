@@ -208,6 +208,45 @@ def test_a_camera_that_shows_nothing_new_holds_the_arm_and_then_ends_the_episode
             assert (age_s < Watch().frozen_s + STEP_S).all()
 
 
+def test_a_person_keeps_the_arm_without_pictures_and_none_of_that_is_recorded(tmp_path: Path) -> None:
+    """Nor is what they drive while a camera repeats itself."""
+    data = tmp_path / "data"
+    script = Script(
+        [
+            (always, "start"),
+            (running(0, 4), lambda: say(tmp_path, "held")),
+            (in_mode("human", 10), lambda: say(tmp_path, "blind")),
+            (lambda _: age_s(script) > 0.5, lambda: unsay(tmp_path, "blind")),
+            (lambda _: age_s(script) < 0.1, lambda: note()),
+            (lambda status: int(status["steps"]) > noted[0] + 5, lambda: say(tmp_path, "repeating")),
+            (lambda _: age_s(script) > 0.5, lambda: unsay(tmp_path, "repeating")),
+            (lambda _: age_s(script) < 0.1, lambda: note()),
+            (lambda status: int(status["steps"]) > noted[1] + 5, "success"),
+            (session("coming to rest"), lambda: unsay(tmp_path, "held")),
+        ]
+    )
+    noted: list[int] = []
+
+    def note() -> None:
+        noted.append(int(script.seen[-1]["steps"]))
+
+    def age_s(script: Script) -> float:
+        tick = script.session.rings.ticks.latest()  # type: ignore[union-attr]
+        return float(tick.value["frames_age_s"])  # type: ignore[union-attr]
+
+    cameras = {"front": SaidCameraSetup("front", {}, 48, 64, tmp_path)}
+    more = {"teleop": SaidTeleopSetup({}, tmp_path), "max_steps": 500, "abort_s": 20.0}
+    _, outcome = run_line(tmp_path, script, data=data, attended=True, cameras=cameras, **more)
+    assert [(each.label, each.why) for each in outcome.ended] == [("success", "a person")]
+    modes = [status["arm"] for status in script.seen if status["session"] == "running"]
+    assert set(modes[modes.index("human") :]) == {"human"}
+    with EpisodeStore.open(data) as store:
+        episode = store[0]
+    assert (episode.obs[FACTS][:, FACT_NAMES.index("frames_age_s")] <= Watch().frozen_s).all()
+    assert episode.meta["pauses"] >= 2
+    assert (np.sort(np.diff(episode.timestamps))[-2:] > 0.25).all()  # each time more than 0.5 s less 0.2
+
+
 def test_an_arm_whose_process_dies_is_stopped_by_another(tmp_path: Path) -> None:
     data = tmp_path / "data"
     script = Script(

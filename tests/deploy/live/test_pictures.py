@@ -22,7 +22,8 @@ from robofb.deploy.live.places import RealPlace
 from robofb.deploy.live.policy_process import PolicyLoop, PolicySetup
 from robofb.deploy.live.process import Life, attacher
 from robofb.deploy.live.recorder_process import Recorder, RecordSetup
-from robofb.deploy.live.records import Rings, said
+from robofb.deploy.live.records import MODES, Rings, said
+from robofb.deploy.modes import Mode
 from robofb.deploy.watch import Watch
 from robofb.store.continuation import open_or_create
 from robofb.store.episodes import EpisodeStore
@@ -128,6 +129,23 @@ def test_a_recorder_that_comes_too_late_for_a_picture_drops_the_episode(
         assert end(rings, recorder) == word
     with EpisodeStore.open(tmp_path / "data") as store:
         assert [int(episode.obs["image_wrist"].max()) for episode in store] == [1] * len(store)
+
+
+def test_what_a_person_drives_blindly_is_left_out(rings: Rings, tmp_path: Path) -> None:
+    """As where the arm is held: the row of 1.2 s led nowhere."""
+    with ExitStack() as stack:
+        recorder = recorded(rings, tmp_path, stack)
+        for number in range(8):
+            pictures = show(rings, "front", number), show(rings, "wrist", number)
+            human = MODES.index(Mode.HUMAN)
+            step(rings, 1.0 + 0.1 * number, pictures, mode=human, blind=number in (3, 4))
+        recorder.look()
+        assert end(rings, recorder) == "episode 0"
+    with EpisodeStore.open(tmp_path / "data") as store:
+        episode = store[0]
+    np.testing.assert_allclose(episode.timestamps, [1.0, 1.1, 1.5, 1.6, 1.7])
+    assert episode.obs["image_front"][:, 0, 0, 0].tolist() == [0, 1, 5, 6, 7]
+    assert episode.meta["pauses"] == 1
 
 
 def test_an_episode_without_a_picture_is_dropped(rings: Rings, tmp_path: Path) -> None:

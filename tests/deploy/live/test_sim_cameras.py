@@ -29,6 +29,7 @@ from robofb.deploy.live.places import RealPlace
 from robofb.deploy.live.process import Life, attacher
 from robofb.deploy.live.records import Addresses, Rings
 from robofb.deploy.live.session import LiveSession, Parts
+from robofb.deploy.replay import replay
 from robofb.deploy.run_policy import deploy
 from robofb.deploy.scene import numbers_of, stand, told
 from robofb.deploy.watch import Watch
@@ -152,6 +153,8 @@ def test_a_policy_sees_and_the_dataset_holds_the_scene_as_it_stood(
             assert len(known_s) > 0.8 * len(seen_s) and known_s == sorted(known_s)
             assert len(set(known_s)) > len(known_s) // 2
             assert known_s[0] >= began_s  # nothing of the episode before it
+    again = replay(compose("deploy replay", [f"data={data}"]))
+    assert all(each.plans > STEPS // 2 and each.same == each.plans for each in again)  # of what it saw
 
 
 def in_mode(mode: str, why: str = "", steps: int = 0) -> Callable[[dict[str, str]], bool]:
