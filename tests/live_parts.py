@@ -39,6 +39,7 @@ __all__ = [
     "SaidCameraSetup",
     "SaidTeleopSetup",
     "Script",
+    "SlowRecordSetup",
     "line_parts",
     "num_stops",
     "run_line",
@@ -64,6 +65,30 @@ class DyingRecordSetup(RecordSetup):
             return number
 
         EpisodeStore.append = append_and_die  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class SlowRecordSetup(RecordSetup):
+    """A recorder whose disk takes "no pictures" or "no episodes" while `say` says so beside the dataset."""
+
+    def opened(self) -> None:
+        """Make it so, in the recorder's own process."""
+        append, pwrite = EpisodeStore.append, os.pwrite
+
+        def wait(word: str) -> None:
+            while (self.path.parent / word).exists():
+                time.sleep(0.01)
+
+        def late_append(store: EpisodeStore, episode: Episode) -> int:
+            wait("no episodes")
+            return append(store, episode)
+
+        def late_pwrite(*args: Any) -> int:
+            wait("no pictures")
+            return pwrite(*args)
+
+        EpisodeStore.append = late_append  # type: ignore[method-assign]
+        os.pwrite = late_pwrite
 
 
 class Script:

@@ -31,10 +31,13 @@ def running(episode: int) -> Callable[[dict[str, str]], bool]:
     )
 
 
-def test_an_episode_in_which_the_recorder_dies_is_dropped_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_episode_in_which_the_recorder_dies_or_hangs_is_dropped_and_said(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     def kill() -> None:
         assert script.session is not None
-        os.kill(script.session.crew.pids["recorder"], signal.SIGKILL)
+        os.kill(script.session.crew.pids["recorder"], how)
 
     def again(status: dict[str, str]) -> bool:
         assert script.session is not None
