@@ -180,6 +180,8 @@ def settings_of(cfg: CollectArmConfig) -> dict[str, Any]:
 
 def parts_of(cfg: CollectArmConfig, spec: EnvSpec, path: Path) -> Parts:
     """Return the processes' setups."""
+    cameras = {name: CameraSetup(name, plain(node), *cfg.image_size) for name, node in cfg.cameras.items()}
+    seen_by = {name: setup.facts() for name, setup in cameras.items()}
     place: Place
     if cfg.simulated:
         place = SimPlace(plain(cfg.arm), plain(cfg.task), plain(cfg.engine))
@@ -189,13 +191,13 @@ def parts_of(cfg: CollectArmConfig, spec: EnvSpec, path: Path) -> Parts:
         ArmSetup(place, build(cfg.limits), build(cfg.watch), spec.control_dt),
         None,
         spec.obs["state"].shape[0],
-        {name: CameraSetup(name, plain(node), *cfg.image_size) for name, node in cfg.cameras.items()},
+        cameras,
         TeleopSetup(plain(cfg.teleop)),
         RecordSetup(
             path,
             spec,
             settings_of(cfg),
-            {"teleop": _kind(cfg.teleop), "seed": cfg.seed},
+            {"teleop": _kind(cfg.teleop), "seed": cfg.seed, "cameras": seen_by},
             ("success", "failure") if cfg.failures else ("success",),
             SOURCE_HUMAN,
         ),

@@ -61,8 +61,9 @@ def write_deployed(path: Path) -> Path:
     spec = recorded_spec(SPEC.with_obs({**SPEC.obs, **image_specs({"front": (24, 32)})}))
     modes = [Mode.HUMAN if 8 <= step < 14 else Mode.POLICY for step in range(21)]
     gates = [(step, step // 2, int(step > 15)) for step in range(21)]
+    judged = [(0, 0, 0, step == 10, 0, 0) for step in range(21)]
     ticks = [
-        tick(0.1 * step, 0.4 + 0.002 * step, modes[step], is_step=True, gate=gates[step])
+        tick(0.1 * step, 0.4 + 0.002 * step, modes[step], is_step=True, gate=gates[step], judged=judged[step])
         for step in range(21)
     ]
     picture = np.full((3, 24, 32), 128, np.uint8)

@@ -41,6 +41,7 @@ class Camera(Protocol):
     """A camera in a process of its own, which waits in `read`. The constructor opens nothing."""
 
     name: str  # of the observation `image_<name>` that it is for
+    source: str  # of its pictures, in words; tells no password
 
     def connect(self) -> None:
         """Open it, unless it is open.

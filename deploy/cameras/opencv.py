@@ -161,7 +161,7 @@ class HttpCamera(_Capture):
             raise UserError(f"camera {name}: url={url}: needs one that begins with http:// or https://")
         self.url, self.open_timeout_s = url, open_timeout_s
         check_positive(self, "open_timeout_s")
-        self.source = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # tells no password
+        self.source = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()  # no password
 
     def _begin(self, capture: Any) -> None:
         cv2 = load_opencv()

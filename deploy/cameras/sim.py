@@ -57,6 +57,7 @@ class SimCamera:
     ) -> None:
         self.name, self.fps, self.timeout_s = name, fps, timeout_s
         check_positive(self, "fps", "timeout_s")
+        self.source = "simulated scene"
         self._task, self._view = task, view
         self._renderer: Renderer | None = None
         self._number = -1  # of the last picture

@@ -54,6 +54,7 @@ class SyntheticCamera:
                 f"camera {name}: a test picture of {height} x {width} pixels (height x width) cannot tell its"
                 f" number; it needs {LEAST_HEIGHT} x {LEAST_WIDTH}"
             )
+        self.source = "test picture"
         self._number = -1  # of the last picture
         self._start_s: float | None = None  # when picture 0 was, or would have been
 

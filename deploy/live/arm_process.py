@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from robofb.deploy.controller import Controller
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.arrivals import Arrivals
 from robofb.deploy.live.bench import Bench, set_points_in
+from robofb.deploy.live.judged import NotedGate
 from robofb.deploy.live.process import Life, Pace, attacher
 from robofb.deploy.live.records import MODES, MOST_JOINTS, VERDICTS, Addresses, row_of, text
 from robofb.deploy.modes import COMMANDING, Ask, Mode
@@ -60,10 +60,12 @@ class ArmSetup:
     patience_s: float = 0.5
     busy_s: float = 30.0
 
-    def controller(self, bench: Bench) -> Controller:
-        """Return a controller of the bench's arm."""
+    def controller(self, bench: Bench, gate: NotedGate) -> Controller:
+        """Return a controller of the bench's arm, whose chunks a gate judges."""
         timeline = Timeline(1, fade_s=self.fade_s, patience_s=self.patience_s)  # one plan each control step
-        return Controller(bench.arm, self.limits, bench.dt_s, self.action_dt_s, timeline, self.watch)
+        made = Controller(bench.arm, self.limits, bench.dt_s, self.action_dt_s, timeline, self.watch)
+        made.gate = gate
+        return made
 
 
 def run_arm(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
@@ -121,7 +123,9 @@ class ArmLoop:
     def __init__(
         self, bench: Bench, setup: ArmSetup, addresses: Addresses, stack: ExitStack, life: Life
     ) -> None:
-        self.bench, self.controller, self.setup = bench, setup.controller(bench), setup
+        self.bench, self.setup = bench, setup
+        self._gate = NotedGate(setup.limits, setup.action_dt_s)
+        self.controller = setup.controller(bench, self._gate)
         self._life = life
         self._steps_every = set_points_in(setup.action_dt_s, bench.dt_s)
         attach = attacher(stack)
@@ -233,7 +237,8 @@ class ArmLoop:
             epoch=tick.epoch,
             episode=self._episode,
             steps=self._steps,
-            gate=_tally(self.controller.gate.counts),
+            gate=self._gate.totals,
+            judged=self._gate.newest,
             frames_age_s=arrived.frames_age_s,
             pictures=self._arrivals.pictures,
             observed_s=self.controller.timeline.observed_s,
@@ -244,6 +249,8 @@ class ArmLoop:
             sent=row_of(None, 0.0) if sent is None else row_of(sent.pose, sent.gripper),
             reason=text(tick.reason),
         )
+        if is_step:
+            self._gate.forget()
         self._ticked += 1
         if self._ticked % _COUNTS_EVERY == 1:
             self._counts.write(json=json.dumps(self.controller.counts).encode()[:4000])
@@ -251,9 +258,3 @@ class ArmLoop:
 
 def _padded(joints: tuple[float, ...]) -> list[float]:
     return [*joints[:MOST_JOINTS], *([0.0] * (MOST_JOINTS - len(joints)))]
-
-
-def _tally(counts: Counter[str]) -> list[int]:
-    """Return how many chunks passed, how often something was clamped, and how many were refused."""
-    parts = [(name.partition(":")[0], count) for name, count in counts.items()]
-    return [sum(count for part, count in parts if part == kind) for kind in ("passed", "clamped", "refused")]

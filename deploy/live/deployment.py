@@ -116,7 +116,8 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
     cameras = {name: CameraSetup(name, plain(cfg.cameras[name]), *size) for name, size in sizes.items()}
     recorder = None
     if cfg.data is not None:
-        facts = _facts(cfg, run)
+        seen_by = {name: setup.facts() for name, setup in cameras.items()}
+        facts = {**_facts(cfg, run), "cameras": seen_by}
         recorder = RecordSetup(Path(cfg.data), recorded_spec(spec), {"recorded_by": "deploy"}, facts)
     limits = build(cfg.limits)
     if cfg.dry:

@@ -46,6 +46,11 @@ class CameraSetup:
         camera: Camera = build({**self.camera, **shown}, self.name)
         return camera
 
+    def facts(self) -> dict[str, str]:
+        """Return what an episode says of the camera: its kind, and where its pictures come from."""
+        camera: Camera = build(self.camera, self.name)
+        return {"kind": type(camera).__name__, "source": camera.source}
+
 
 def run_camera(setup: CameraSetup, addresses: Addresses, parent: int) -> None:
     """Show pictures until told to quit, or the parent is gone; the process's main function."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robofb.deploy.live.records import MODES, MOST_JOINTS, pose_of
+from robofb.deploy.live.records import JUDGED, MODES, MOST_JOINTS, pose_of
 from robofb.deploy.live.spool import Spool
 from robofb.deploy.modes import Mode
 from robofb.deploy.pose import columns_of
@@ -35,15 +35,21 @@ FACT_NAMES = (
     *(f"measured_{name}" for name in ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper")),
     *(f"joint_{number}" for number in range(MOST_JOINTS)),
     *(f"force_{axis}" for axis in "xyz"),
+    "chunk_refused",  # 1 where the newest chunk of the step before this row was
+    *(f"chunk_clamped_{what}" for what in JUDGED[1:]),
 )
 _POLICY, _HOMING = MODES.index(Mode.POLICY), MODES.index(Mode.HOMING)
 
 
 def recorded_spec(spec: EnvSpec) -> EnvSpec:
-    """Return the spec of a dataset of deployments: what a policy sees, what it planned and what happened."""
+    """Return the spec of a dataset of deployments: what a policy sees, what it planned and what happened.
+
+    Facts end with when each camera's picture was captured, by the clock of the rows.
+    """
+    names = (*FACT_NAMES, *(f"{key}_captured_s" for key, array in spec.obs.items() if is_image(array)))
     more = {
         PLAN: ArraySpec((PLAN_ROWS, ACTION_DIM), unit="as the action; the last one repeated behind its end"),
-        FACTS: ArraySpec((len(FACT_NAMES),), "float64", unit="s, m, rad, N or counts", names=FACT_NAMES),
+        FACTS: ArraySpec((len(names),), "float64", unit="s, m, rad, N or counts", names=names),
     }
     return spec.with_obs({**spec.obs, **more})
 
@@ -148,7 +154,7 @@ class Draft:
 
     def _begin_step(self, tick: np.void, pictures: Mapping[str, np.void]) -> None:
         """Close the step before this one, and begin a row."""
-        row = self._row(tick)
+        row = self._row(tick, [float(pictures[key]["captured_s"]) for key in self._pictures])
         if self._live and self._sent is not None:
             self._actions.append(_action(self._sent))
             self._sources.append(self._source)
@@ -165,16 +171,21 @@ class Draft:
         self._source = SOURCE_POLICY if int(tick["mode"]) == _POLICY else self._human_source
         self._live, self._longest = True, [0.0, 0.0]
 
-    def _row(self, tick: np.void) -> dict[str, np.ndarray]:
-        """Return what was seen at a tick, and what happened in the step before it."""
+    def _row(self, tick: np.void, captured_s: Sequence[float]) -> dict[str, np.ndarray]:
+        """Return what was seen at a tick, and what happened in the step before it.
+
+        Args:
+            tick: of dtype `records.tick_dtype`.
+            captured_s: when each picture was, by `time.monotonic`; what claims to be of the future is of now.
+        """
         row = {"state": tick["state"].copy()}
         row[PLAN] = np.zeros((PLAN_ROWS, ACTION_DIM), np.float32)
         followed_s = float(tick["observed_s"])
         age_s = float(tick["time_s"]) - followed_s if math.isfinite(followed_s) else -1.0
         facts = [tick["mode"], tick["epoch"], age_s, 0.0, 0.0, *self._longest, tick["frames_age_s"]]
-        row[FACTS] = np.array(
-            [*facts, *tick["gate"], *tick["pose"], *tick["joints"], *tick["force"]], np.float64
-        )
+        arm = [*tick["pose"], *tick["joints"], *tick["force"]]
+        shown_s = [tick["time_s"] - max(0.0, tick["wall_s"] - each_s) for each_s in captured_s]
+        row[FACTS] = np.array([*facts, *tick["gate"], *arm, *tick["judged"], *shown_s], np.float64)
         return row
 
 

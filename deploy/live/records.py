@@ -12,7 +12,7 @@ from robofb.deploy.cameras.camera import Frame
 from robofb.deploy.modes import Mode
 from robofb.deploy.pose import Pose
 from robofb.deploy.ring import Record, Ring
-from robofb.deploy.safety import ACTION_DIM
+from robofb.deploy.safety import ACTION_DIM, BOX, GRIPPER, SPEED, TILT, TURN
 from robofb.deploy.scene import SCENE
 
 MOST_ACTIONS = 64
@@ -22,6 +22,8 @@ LAST_WORD = 400
 SUPERVISOR = "supervisor"  # its beats are beside those of its processes
 MODES = tuple(Mode)
 VERDICTS = ("", "success", "failure")  # of the task itself
+JUDGED = ("refused", BOX, TILT, SPEED, TURN, GRIPPER)
+"""What the gate may say of a chunk: that it is refused, or what of it is clamped."""
 
 BEAT = np.dtype([("at_s", "f8"), ("until_s", "f8"), ("word", f"S{LAST_WORD}")])
 """A process lives: when by `time.monotonic`, until when it is busy, and its last word where it gives up."""
@@ -84,7 +86,8 @@ def tick_dtype(num_state: int, num_cameras: int = 0) -> np.dtype:
             ("epoch", "i8"),
             ("episode", "i8"),
             ("steps", "i8"),  # control steps of the episode in which the arm was driven
-            ("gate", "i8", (3,)),  # chunks passed, clamped, refused so far
+            ("gate", "i8", (3,)),  # chunks passed, of these clamped, and refused so far
+            ("judged", "u1", (len(JUDGED),)),  # which of JUDGED holds of the newest chunk of a control step
             ("frames_age_s", "f8"),
             ("pictures", "i8", (num_cameras,)),  # numbers of the newest in the cameras' rings; 0 for none
             ("observed_s", "f8"),  # of the plan that is followed; NaN where there is none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from live_parts import SPEC
 from residual_example import save_residual_run
 
 from robofb.config import compose
-from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN, PLAN_ROWS
+from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN, PLAN_ROWS, recorded_spec
 from robofb.deploy.live.policy_process import seed_of
 from robofb.deploy.live.records import MODES
 from robofb.deploy.replay import compare, replay
 from robofb.deploy.run_policy import deploy
 from robofb.errors import UserError
+from robofb.store.continuation import open_or_create
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY, Episode, Obs
 
@@ -116,6 +118,21 @@ def test_a_policy_plans_the_same_again(tmp_path: Path, capsys: pytest.CaptureFix
             store.update({0: {"meta": odd}})
         with pytest.raises(UserError, match=said):
             replay(compose("deploy replay", [f"data={data}"]))
+
+
+def test_a_dataset_of_fewer_facts_is_replayed_and_not_continued(tmp_path: Path) -> None:
+    """Facts were added behind those of older deployments, whose places are the same."""
+    older = FACT_NAMES[: FACT_NAMES.index("chunk_refused")]
+    spec = recorded_spec(SPEC)
+    array = replace(spec.obs[FACTS], shape=(len(older),), names=older)
+    episode = recorded([2, 2], [3, 4], [SOURCE_POLICY] * 2)
+    episode = replace(episode, obs={**episode.obs, FACTS: episode.obs[FACTS][:, : len(older)]})
+    with open_or_create(tmp_path / "data", spec.with_obs({**spec.obs, FACTS: array}), {}) as store:
+        store.append(episode)
+        assert compare(SaidPlanner(), store[0], 0, ("state",)).same == 2
+    with pytest.raises(UserError, match="holds observation 'deploy_facts' with shape") as error:
+        open_or_create(tmp_path / "data", spec, {})
+    assert "\n" not in str(error.value)
 
 
 def test_only_deployments_are_replayed(tmp_path: Path) -> None:

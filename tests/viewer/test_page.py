@@ -208,7 +208,8 @@ def test_a_deployment_shows_who_drove_what_was_seen_and_what_the_gate_did(server
             page.session.player.seek(step)
             page.refresh()
             assert f"{acts} acts" in page._status.content
-        for quantity, at_10 in (("mode", 4), ("chunks_passed", 10), ("chunks_clamped", 5)):
+        shown = {"mode": 4, "chunks_passed": 10, "chunks_clamped": 5, "chunk_clamped_speed": 1}
+        for quantity, at_10 in {**shown, "chunk_refused": 0, "image_front_captured_s": 1}.items():
             page._curves[0][0].value = f"deploy_facts {quantity}"
             page.session.player.seek(10)
             page.refresh()

@@ -119,6 +119,7 @@ def test_what_a_person_does_is_recorded_as_it_was_commanded(
             assert least <= len(episode) and episode.success and episode.reward.sum() == 1.0
             assert (episode.source == SOURCE_HUMAN).all()
             assert episode.meta["label"] == "success" and episode.meta["teleop"] == "fake"
+            assert episode.meta["cameras"] == {"front": {"kind": "SyntheticCamera", "source": "test picture"}}
             np.testing.assert_allclose(episode.obs["state"][0, :3], HOME.position_m, atol=0.01)
             rise_m = episode.action[-1, 2] - HOME.position_m[2]
             assert rise_m > 0.003 and (np.diff(episode.action[:, 2]) > -1e-6).all()  # upwards alone

@@ -15,7 +15,7 @@ from live_parts import line_parts
 
 from robofb.deploy.live.arm_process import ArmLoop
 from robofb.deploy.live.deployment import plain
-from robofb.deploy.live.device_processes import TELEOP_S, TeleopSetup, read_every
+from robofb.deploy.live.device_processes import TELEOP_S, CameraSetup, TeleopSetup, read_every
 from robofb.deploy.live.process import Life
 from robofb.deploy.live.records import MODES, Rings
 from robofb.deploy.modes import Ask, Mode
@@ -35,6 +35,26 @@ def loop(rings: Rings, tmp_path: Path) -> Iterator[ArmLoop]:
         bench = setup.place.make()
         bench.arm.connect()
         yield ArmLoop(bench, setup, rings.addresses, stack, Life(rings.beats["arm"], os.getppid()))
+
+
+@pytest.mark.parametrize(
+    ("node", "facts"),
+    [
+        (
+            {"_target_": "OpenCvCamera", "source": "/dev/v4l/by-id/usb-Left"},
+            {"kind": "OpenCvCamera", "source": "device /dev/v4l/by-id/usb-Left"},
+        ),
+        (
+            {"_target_": "HttpCamera", "url": "http://me:secret@10.0.0.7/video?password=secret"},
+            {"kind": "HttpCamera", "source": "http://10.0.0.7/video"},
+        ),
+    ],
+)
+def test_an_episode_says_which_camera_it_was_but_no_password(
+    node: dict[str, str], facts: dict[str, str]
+) -> None:
+    target = f"robofb.deploy.cameras.opencv.{node['_target_']}"
+    assert CameraSetup("front", {**node, "_target_": target, "_partial_": True}, 4, 6).facts() == facts
 
 
 def tell(rings: Rings, *, gripper: float = 0.0, engaged: bool = True) -> None:

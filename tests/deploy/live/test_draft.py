@@ -104,6 +104,7 @@ def test_facts_are_of_the_step_before_and_plans_of_the_row_they_were_made_from()
     first = tick(0.0, 0.41, is_step=True, compute_s=0.001)
     slow = tick(0.07, 0.42, compute_s=0.004, gate=(5, 2, 1))
     second = tick(0.1, 0.43, is_step=True, compute_s=0.002, observed_s=0.0, gate=(6, 2, 1), epoch=3)
+    second["judged"] = (0, 1, 0, 1, 0, 0)
     draft = drafted([first, slow, second])
     plan = np.zeros((), PLAN_DTYPE)
     plan["observed_s"], plan["count"], plan["took_s"] = 0.1, 2, 0.03
@@ -115,10 +116,31 @@ def test_facts_are_of_the_step_before_and_plans_of_the_row_they_were_made_from()
     assert facts["longest_period_s"] == pytest.approx(0.07)
     assert facts["followed_plan_age_s"] == pytest.approx(0.1) and facts["epoch"] == 3
     assert (facts["chunks_passed"], facts["chunks_clamped"], facts["chunks_refused"]) == (6, 2, 1)
+    assert [name for name in FACT_NAMES if name.startswith("chunk_") and facts[name]] == [
+        "chunk_clamped_box",
+        "chunk_clamped_speed",
+    ]
     assert (facts["plan_count"], facts["plan_took_s"]) == (2, 0.03)
     np.testing.assert_allclose(episode.obs[PLAN][1, :, 0], [0.5] + [0.6] * (PLAN_ROWS - 1))
     before = dict(zip(FACT_NAMES, episode.obs[FACTS][0], strict=True))
     assert before["followed_plan_age_s"] == -1 and before["plan_count"] == 0
+
+
+def test_a_row_says_when_its_pictures_were_captured_by_its_own_clock() -> None:
+    """The arm's is 90 s behind this machine's; a stamp of the future is as old as the row."""
+    spec = recorded_spec(SPEC.with_obs({**SPEC.obs, **image_specs({"front": (2, 4), "wrist": (2, 4)})}))
+    names = spec.obs[FACTS].names
+    assert names[: len(FACT_NAMES)] == FACT_NAMES
+    assert names[len(FACT_NAMES) :] == ("image_front_captured_s", "image_wrist_captured_s")
+    draft = Draft(spec, Path())
+    for time_s, front_s, wrist_s in ((1.0, 90.97, 90.5), (1.1, 91.02, 91.2)):
+        shown_s = {"image_front": front_s, "image_wrist": wrist_s}
+        pictures = {key: shown(np.zeros((3, 2, 4), np.uint8), each_s) for key, each_s in shown_s.items()}
+        draft.add(tick(time_s, 0.4, is_step=True, wall_s=90.0 + time_s), True, pictures)
+    episode = draft.made(False, {})
+    check_episode(episode, spec)
+    draft.close()
+    np.testing.assert_allclose(episode.obs[FACTS][:, -2:], [[0.97, 0.5], [1.02, 1.1]], atol=1e-9)
 
 
 def test_a_plan_that_is_nonsense_is_kept_as_none() -> None:

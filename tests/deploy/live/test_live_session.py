@@ -31,6 +31,7 @@ from waiting import until
 from robofb.deploy.cameras.synthetic import number_in
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN
+from robofb.deploy.live.records import JUDGED
 from robofb.deploy.pose import Pose
 from robofb.deploy.watch import Watch
 from robofb.errors import UserError
@@ -102,12 +103,20 @@ def test_bad_chunks_are_refused_or_bounded_and_late_ones_are_cut(tmp_path: Path)
             (in_mode("fault"), "quit"),
         ]
     )
-    _, outcome = run_line(tmp_path, script, episodes=3, attended=True, max_steps=200)
+    data = tmp_path / "data"
+    _, outcome = run_line(tmp_path, script, data=data, episodes=3, attended=True, max_steps=200)
     assert [each.label for each in outcome.ended] == ["aborted", "aborted"]
     assert "3 chunks in a row refused: not finite" in outcome.ended[0].why
     assert "3 chunks in a row refused: no array of numbers" in outcome.ended[1].why
     assert told["mild"]["clamped: speed"] > 0 and told["mild"]["clamped: box"] > 0
     assert not any(name.startswith("refused: not") or name == "hold" for name in told["mild"])
+    with EpisodeStore.open(data) as store:
+        facts = dict(zip(FACT_NAMES, store[0].obs[FACTS].T, strict=True))
+    clamped = {name: set(facts[f"chunk_clamped_{name}"]) for name in JUDGED[1:]}
+    assert clamped == {"box": {0, 1}, "speed": {0, 1}, "tilt": {0}, "turn": {0}, "gripper": {0}}
+    refused = facts["chunk_refused"] == 1
+    assert refused[-3:].any() and not refused[:-4].any()  # at the third it stopped
+    assert 0 < facts["chunks_clamped"][-1] < facts["chunks_passed"][-1]
     assert_bounded(sent_to(tmp_path))
 
 

@@ -146,6 +146,7 @@ def test_a_policy_sees_and_the_dataset_holds_the_scene_as_it_stood(
     with EpisodeStore.open(data) as store:
         assert len(store) == EPISODES
         for episode in store:
+            assert episode.meta["cameras"] == {"front": {"kind": "SimCamera", "source": "simulated scene"}}
             start = painter.start(episode.meta["episode_seed"])
             began_s = next(at_s for at_s in times if np.array_equal(witness.states[at_s], start))
             seen_s = [drawn.get(image.tobytes()) for image in episode.obs["image_front"]]
