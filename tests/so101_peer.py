@@ -75,6 +75,15 @@ class Servo:
     def off(self, off: bool) -> None:
         self.memory[TORQUE] = not off
 
+    @property
+    def goal(self) -> int:
+        """Where it goes by itself."""
+        return self.word(GOAL)
+
+    @goal.setter
+    def goal(self, goal: int) -> None:
+        self.put(GOAL, goal)
+
     def report(self) -> dict[str, Any]:
         self.advance()
         return {

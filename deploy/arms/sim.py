@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from torch import Tensor
 
@@ -76,7 +78,7 @@ class SimArm:
     def state(self) -> ArmState:
         """Return where the tool is now, within a control step as well."""
         pose = self._pose(self.env.task.observe(self.env.engine))
-        return ArmState(self.time_s, float(self._done), pose, gripper=self._gripper)
+        return ArmState(time.monotonic(), float(self._done), pose, gripper=self._gripper)
 
     def command(self, target: ArmTarget) -> ArmTarget:
         """Simulate until the next set-point is due. Once the episode is over, no time passes any more."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, LinkLostError
 from robofb.deploy.arms.feetech_bus import BAUD_RATES, FeetechBus, Reply
-from robofb.deploy.arms.so101_kinematics import LINKS, Joints, So101Kinematics
-from robofb.deploy.arms.so101_servo import STEPS, Servo, servos_of
+from robofb.deploy.arms.so101_kinematics import LINKS, Joints
+from robofb.deploy.arms.so101_servo import STEPS, Servo, checked_home, kinematics_of, servos_of
 from robofb.deploy.pose import angle_between, difference, length
 from robofb.errors import UserError, check_at_least, check_positive
 
@@ -23,7 +23,6 @@ _MODEL, _POSITION_MODE = 777, 0
 _TORQUE, _GOAL, _TORQUE_LIMIT = 40, 42, 48
 _PRESENT, _PRESENT_SIZE = 56, 10  # position, speed, load, voltage, temperature, a flag, status
 _SAME_M, _SAME_RAD = 5e-4, 0.01  # nearer its target it is there: a step is 0.5 mm at arm's length
-_MARGIN_RAD = 0.02  # of the calibrated range: its ends are hard stops
 _LEAST_S, _MOST_S = 0.01, 0.1  # between two set-points, for the bound of speed
 
 
@@ -79,8 +78,8 @@ class So101Arm:
         self._servos = servos_of(joints, (*LINKS, GRIPPER))
         self._grip = self._servos[GRIPPER]
         self._arm = [self._servos[name] for name in LINKS]
-        self._kinematics = _kinematics(self._arm)
-        self.home = self._kinematics.forward(self._home_rad(home_rad))
+        self._kinematics = kinematics_of(self._arm)
+        self.home = self._kinematics.forward(checked_home(home_rad, self._kinematics))
         names = {servo.id: name for name, servo in self._servos.items()}
         self._bus = FeetechBus(port, baudrate, names, answer_s, retries)
         self._stamp = 0
@@ -90,7 +89,7 @@ class So101Arm:
         self._goal: Joints | None = None  # that it was last sent; None where it is to begin anew
         self._gripper = -1.0
         self._sent_s = 0.0
-        self._stopped = False
+        self._enabled = self._stopped = False
 
     def connect(self) -> None:
         """Open the bus and see that this arm is on it; nothing moves, and no torque is switched.
@@ -99,7 +98,7 @@ class So101Arm:
             UserError: a servo is missing, of another kind, or not calibrated as the settings say.
         """
         self._goal = self._newest = None
-        self._holds = False
+        self._holds = self._enabled = self._stopped = False
         self._bus.open()
         try:
             for name, servo in self._servos.items():
@@ -115,6 +114,7 @@ class So101Arm:
 
     def enable(self) -> None:
         """Wait for the first set-point, with which the servos take hold."""
+        self._enabled = True
 
     def state(self) -> ArmState:
         """Ask all servos; return what they say. The stamp counts their answers.
@@ -159,9 +159,14 @@ class So101Arm:
     def stop(self) -> None:
         """Hold the five joints where they are, and the gripper as it grips; safe in any state.
 
-        Told so once: an arm that sags a little under its weight would sink further with each time.
+        Told so once: an arm that sags a little under its weight would sink further with each time. Before
+        the first command it stops, once enabled, what another process has left on its way.
         """
-        if self._goal is None or self._stopped:
+        if self._stopped:
+            return
+        if self._goal is None:
+            if self._enabled:
+                self._catch()
             return
         with suppress(ArmError):  # what it said last must do
             self.state()
@@ -196,22 +201,6 @@ class So101Arm:
                     self._bus.write(servo.id, _TORQUE, b"\x00")
         self._goal = None
         self._bus.close()
-
-    def _home_rad(self, home_rad: Sequence[float]) -> Sequence[float]:
-        """Return angles of home that the joints can take.
-
-        Raises:
-            UserError: they cannot.
-        """
-        lower, upper = self._kinematics.lower_rad, self._kinematics.upper_rad
-        if len(home_rad) != len(LINKS) or not all(map(math.isfinite, home_rad)):
-            raise UserError(f"home_rad={list(home_rad)}: needs {len(LINKS)} finite numbers")
-        for name, angle, low, high in zip(LINKS, home_rad, lower, upper, strict=True):
-            if not low <= angle <= high:
-                raise UserError(
-                    f"home_rad: {name}={angle:g} is beyond what its joint reaches, {low:.2f} .. {high:.2f}"
-                )
-        return home_rad
 
     def _check_servo(self, name: str, servo: Servo) -> None:
         """Refuse a servo that is not the one of the settings."""
@@ -258,6 +247,16 @@ class So101Arm:
         self._holds, self._sent_s = True, time.monotonic()
         return np.array(state.joints_rad)
 
+    def _catch(self) -> None:
+        """Hold the joints where they are that another process holds; a limp one stays limp."""
+        with suppress(ArmError):
+            self.state()
+            self._stopped = True
+        for servo in self._arm if self._stopped else ():
+            with suppress(ArmError):  # the others are to be held all the more
+                if self._bus.read(servo.id, _TORQUE, 1).data[0]:
+                    self._hold_still(servo)
+
     def _hold_still(self, servo: Servo) -> None:
         """Make a servo's goal the very position that it last said it has."""
         self._bus.write(servo.id, _GOAL, self._replies[servo.id].data[:2] + self._pace())
@@ -280,16 +279,6 @@ class So101Arm:
         pace = self._pace()
         self._bus.write_all(_GOAL, {each: struct.pack("<H", at) + pace for each, at in positions.items()})
         self._goal, self._sent_s, self._stopped = joints, time.monotonic(), False
-
-
-def _kinematics(servos: Sequence[Servo]) -> So101Kinematics:
-    """Return the chain with the narrower of the model's limits and the calibrated ones."""
-    reaches = [servo.reach_rad - _MARGIN_RAD for servo in servos]
-    links = list(zip(LINKS.values(), reaches, strict=True))
-    return So101Kinematics(
-        [max(link.reach_rad[0], -reach) for link, reach in links],
-        [min(link.reach_rad[1], reach) for link, reach in links],
-    )
 
 
 def _alike(a: ArmTarget, b: ArmTarget) -> bool:

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from robofb.deploy.arms.so101_kinematics import LINKS, So101Kinematics
 from robofb.errors import UserError
 
 STEPS = 4096  # in a turn
+_MARGIN_RAD = 0.02  # of the calibrated range: its ends are hard stops
 _LEAST_RANGE = 200  # steps: no joint of this arm turns less
 _BOUNDS = {
     "id": (0, 252),
@@ -113,3 +115,31 @@ def servos_of(joints: Mapping[str, Mapping[str, object]], names: Sequence[str]) 
         if (owner := owners.setdefault(servo.id, name)) != name:
             raise UserError(f"joints.{name}.id={servo.id}: is {owner}'s already")
     return servos
+
+
+def kinematics_of(servos: Sequence[Servo]) -> So101Kinematics:
+    """Return the chain with the narrower of the model's limits and the calibrated ones."""
+    reaches = [servo.reach_rad - _MARGIN_RAD for servo in servos]
+    links = list(zip(LINKS.values(), reaches, strict=True))
+    return So101Kinematics(
+        [max(link.reach_rad[0], -reach) for link, reach in links],
+        [min(link.reach_rad[1], reach) for link, reach in links],
+    )
+
+
+def checked_home(home_rad: Sequence[float], kinematics: So101Kinematics) -> Sequence[float]:
+    """Return angles of home that the joints can take.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if len(home_rad) != len(LINKS) or not all(map(math.isfinite, home_rad)):
+        raise UserError(f"home_rad={list(home_rad)}: needs {len(LINKS)} finite numbers")
+    for name, angle, low, high in zip(
+        LINKS, home_rad, kinematics.lower_rad, kinematics.upper_rad, strict=True
+    ):
+        if not low <= angle <= high:
+            raise UserError(
+                f"home_rad: {name}={angle:g} is beyond what its joint reaches, {low:.2f} .. {high:.2f}"
+            )
+    return home_rad

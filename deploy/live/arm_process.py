@@ -91,21 +91,6 @@ def run_arm(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
             bench.arm.close()
 
 
-def run_rescue(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
-    """Stop an arm whose own process is gone, and say what came of it; a process's main function."""
-    with closing(Ring.attach(addresses.beats["arm"])) as beats:
-        life = Life(beats, parent)
-        life.begin(by_order=True)
-        try:
-            with closing(setup.place.make().arm) as arm:
-                arm.connect()
-                arm.enable()
-                arm.stop()
-            life.last_word("the arm was stopped")
-        except (ArmError, UserError) as error:
-            life.last_word(f"the arm could not be stopped: {error}")
-
-
 class ArmLoop:
     """Run a bench's controller between the rings.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,14 @@ def unsay(folder: Path, word: str) -> None:
 class WrittenArm(IdealArm):
     """An ideal arm that appends every command to a file, and has the faults that `say` gives it.
 
+    Where it `coasts` it goes on by itself, whichever process looks, until one stops it that has enabled it.
+
     Attributes:
-        folder: of the file `sent` and of what was said: lost, frozen, reflex, dawdle.
+        folder: of the file `sent` and of what was said: lost, frozen, reflex, dawdle, coasts, deaf.
     """
 
     folder: Path = field(default_factory=Path)
+    enabled: bool = False
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)  # a config says it in words
@@ -68,6 +71,10 @@ class WrittenArm(IdealArm):
             self._dawdle()
             super().state()
 
+    def enable(self) -> None:
+        """Take orders from now on."""
+        self.enabled = True
+
     def recover(self) -> None:
         """Clear the fault, where it is no longer said."""
         self._dawdle()
@@ -76,7 +83,11 @@ class WrittenArm(IdealArm):
     def state(self) -> ArmState:
         """Return it, with the faults of now."""
         self._listen()
-        return super().state()
+        state = super().state()
+        if (self.folder / "coasts").exists() and np.isfinite(sent_to(self.folder)["wall_s"][-1:]).all():
+            x, y, _ = state.pose.position_m
+            return replace(state, pose=state.pose._replace(position_m=(x, y, state.received_s % 1.0)))
+        return state
 
     def command(self, target: ArmTarget) -> ArmTarget:
         """Write it down."""
@@ -89,6 +100,8 @@ class WrittenArm(IdealArm):
 
     def stop(self) -> None:
         """Write it down too, as a row of NaN: what was sent before it and after it do not hang together."""
+        if not self.enabled or (self.folder / "deaf").exists():
+            return
         with (self.folder / "sent").open("ab") as file:
             file.write(np.full(SENT.itemsize // 8, np.nan).tobytes())
 

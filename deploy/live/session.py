@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from robofb.deploy.live.arm_process import ArmSetup, run_arm, run_rescue
+from robofb.deploy.live.arm_process import ArmSetup, run_arm
 from robofb.deploy.live.conductor import EVENTS, Conductor, Ended, Stage
 from robofb.deploy.live.crew import Crew, CrewError, Job
 from robofb.deploy.live.device_processes import CameraSetup, TeleopSetup, run_camera, run_teleop
@@ -19,6 +19,7 @@ from robofb.deploy.live.policy_process import PolicySetup, run_policy
 from robofb.deploy.live.process import Life, Pace, in_order, shielded, unheeded
 from robofb.deploy.live.recorder_process import RecordSetup, run_recorder
 from robofb.deploy.live.records import SUPERVISOR, Addresses, Order, Rings, Seen, said, text
+from robofb.deploy.live.rescue import PRESS, run_rescue
 from robofb.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class LiveSession:
         and so do SIGTERM and a terminal that is closed.
 
         Raises:
-            UserError: a process cannot begin, or the arm's is gone; it says whether the arm was stopped.
+            UserError: a process cannot begin, or the arm's is gone; it says what is seen of the arm.
         """
         jobs = self.parts.jobs()
         sizes = {name: (setup.height, setup.width) for name, setup in self.parts.cameras.items()}
@@ -220,7 +221,7 @@ class LiveSession:
         )
 
     def _rescue(self) -> str:
-        """Let a fresh process stop an arm whose own is gone; say what came of it."""
+        """Let a fresh process stop an arm whose own is gone, and watch it; return what that one says."""
         rings = Rings(1, {}, ["arm"])
         with closing(rings):
             crew = Crew(
@@ -229,7 +230,7 @@ class LiveSession:
             crew.start()
             crew.end()
             word = rings.beats["arm"].latest()
-        return said(bytes(word.value["word"])) if word is not None else "nobody could stop the arm"
+        return f"nobody could stop the arm: {PRESS}" if word is None else said(bytes(word.value["word"]))
 
     def _status(self, seen: Seen) -> dict[str, str]:
         """Return what a person reads."""

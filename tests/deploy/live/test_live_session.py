@@ -32,6 +32,7 @@ from robofb.deploy.cameras.synthetic import number_in
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.draft import FACT_NAMES, FACTS, PLAN
 from robofb.deploy.live.records import JUDGED
+from robofb.deploy.live.session import Parts
 from robofb.deploy.pose import Pose
 from robofb.deploy.watch import Watch
 from robofb.errors import UserError
@@ -256,21 +257,39 @@ def test_a_person_keeps_the_arm_without_pictures_and_none_of_that_is_recorded(tm
     assert (np.sort(np.diff(episode.timestamps))[-2:] > 0.25).all()  # each time more than 0.5 s less 0.2
 
 
-def test_an_arm_whose_process_dies_is_stopped_by_another(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "heeds", "says"),
+    [
+        ("SIGKILL", True, r"died \(-9\); the arm stands still$"),
+        ("SIGSTOP", True, r"showed no life for \d+\.\d s; the arm stands still$"),
+        ("SIGKILL", False, r"died \(-9\); the arm still moves: press its emergency stop$"),
+    ],
+)
+def test_an_arm_whose_process_dies_or_hangs_is_stopped_by_another(
+    tmp_path: Path, how: str, heeds: bool, says: str
+) -> None:
+    """It would go on by itself, and does where it heeds no stop."""
+
+    def end() -> None:
+        kill(script, "arm", signal.Signals[how])
+        say(tmp_path, "coasts")
+        if not heeds:
+            say(tmp_path, "deaf")
+
     data = tmp_path / "data"
     script = Script(
         [
             (always, "start"),
             (running(0, 4), "success"),
             (session("waiting for a start"), "start"),
-            (running(1, 4), lambda: kill(script, "arm", signal.SIGKILL)),
+            (running(1, 4), end),
         ]
     )
     pids: dict[str, int] = {}
     script.lines.insert(1, (running(0), lambda: pids.update(script.session.crew.pids)))  # type: ignore[union-attr]
-    with pytest.raises(UserError, match=r"the process of the arm died \(-9\); the arm was stopped"):
-        run_line(tmp_path, script, data=data, episodes=3, attended=True)
-    assert num_stops(tmp_path) == 2  # after the first episode, and by another process
+    with pytest.raises(UserError, match=f"the process of the arm {says}"):
+        run_line(tmp_path, script, data=data, episodes=3, attended=True, arm_hung_s=Parts.arm_hung_s)
+    assert num_stops(tmp_path) == 1 + heeds  # after the first episode, and by another process
     assert set(pids) == {"arm", "policy", "recorder"} and not any(map(alive, pids.values()))
     with EpisodeStore.open(data) as store:
         assert len(store) == 1 and store[0].success  # what was complete is kept
