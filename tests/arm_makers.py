@@ -35,6 +35,18 @@ class Made(NamedTuple):
     dt_s: float = 0.0
 
 
+class Hosted(NamedTuple):
+    """An arm's peer, which is there.
+
+    Attributes:
+        cfg: what `robofb deploy` reads to drive it.
+        orders: how much it was told to do until now; who only reads tells it nothing.
+    """
+
+    cfg: DictConfig
+    orders: Callable[[], int]
+
+
 def config_of(name: str) -> DictConfig:
     """Return what `robofb deploy` reads with this arm."""
     return compose("deploy", ["run=x", f"arm={name}"])
@@ -59,23 +71,26 @@ def _ideal() -> Iterator[Made]:
 
 
 @contextmanager
-def _ur() -> Iterator[DictConfig]:
+def _ur() -> Iterator[Hosted]:
+    told = ("uploads", "set_points", "servo_stops", "dashboard_stops")
     with ur_peer() as peer:
         cfg = _hosted("ur", peer.host)
         cfg.arm.watchdog_s = 20.0  # a machine that is busy with other things is no fault
-        yield cfg
+        yield Hosted(cfg, lambda: sum(peer.tell()[name] for name in told))
 
 
 @contextmanager
-def _so101() -> Iterator[DictConfig]:
-    with emulated() as (_, cfg):
-        yield cfg
+def _so101() -> Iterator[Hosted]:
+    with emulated() as (peer, cfg):
+        yield Hosted(cfg, lambda: sum(report["writes"] for report in peer.reports().values()))
 
 
 @contextmanager
-def _franka() -> Iterator[DictConfig]:
+def _franka() -> Iterator[Hosted]:
     with franky_sim() as peer:
-        yield _hosted("franka", peer.host)
+        yield Hosted(
+            _hosted("franka", peer.host), lambda: int(peer.tell("orders")) + int(peer.tell("hand_orders"))
+        )
 
 
 def _hosted(name: str, host: str) -> DictConfig:
@@ -84,17 +99,17 @@ def _hosted(name: str, host: str) -> DictConfig:
     return cfg
 
 
-PEERS: dict[str, Callable[[], AbstractContextManager[DictConfig]]] = {
+PEERS: dict[str, Callable[[], AbstractContextManager[Hosted]]] = {
     "franka": _franka,
     "so101": _so101,
     "ur": _ur,
 }
-"""What `robofb deploy` reads to drive an arm's peer, which is there meanwhile."""
+"""Starts an arm's peer, by the arm's name."""
 
 
 @contextmanager
-def _connected(peer: Callable[[], AbstractContextManager[DictConfig]]) -> Iterator[Made]:
-    with peer() as cfg, closing(build(cfg.arm)) as arm:
+def _connected(peer: Callable[[], AbstractContextManager[Hosted]]) -> Iterator[Made]:
+    with peer() as (cfg, _), closing(build(cfg.arm)) as arm:
         arm.connect()
         arm.enable()
         yield Made(arm, build(cfg.limits), 1.0 / cfg.control_hz)

@@ -132,13 +132,26 @@ def _serve(host: str) -> None:
             server.fail()
             self.reply(AutomaticErrorRecoveryStatus.kSuccess)
 
+    def counted(command: type[BaseCommand]) -> type[BaseCommand]:
+        class Counted(command):
+            def handle(self, server: Server) -> None:
+                server.orders += 1
+                super().handle(server)
+
+        return Counted
+
     class Server(FrankaRobotServer):
         heals = True
+        orders = 0
         said: dict[str, object] = {}
 
         def __init__(self, *args: object) -> None:
             super().__init__(*args)
-            self._FrankaServer__command_class_map[RobotCommand.kAutomaticErrorRecovery] = Recovery
+            known = self._FrankaServer__command_class_map
+            known[RobotCommand.kAutomaticErrorRecovery] = Recovery
+            by_franky = {RobotCommand.kGetRobotModel, RobotCommand.kSetCollisionBehavior}  # as it connects
+            for name in set(RobotCommand) & set(known) - by_franky:
+                known[name] = counted(known[name])
 
         @property
         def robot_state(self) -> object:
@@ -184,6 +197,7 @@ def _serve(host: str) -> None:
             "hand_hangs": lambda: setattr(hand, "_check_motion_state", lambda: None),
             "hand_drops": hand.reset_state,
             "hand_orders": lambda: hand.orders,
+            "orders": lambda: server.orders,
         }
         print("ready", flush=True)
         while True:

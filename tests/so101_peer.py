@@ -33,7 +33,7 @@ class Servo:
         self.slowness = 1.0
         self.late_s = 0.0  # with its next answer
         self.jumps: list[float] = []  # from the shaft to the goal, whenever its torque was switched on
-        self.most_speed = 0
+        self.most_speed = self.writes = 0
         self.put(MODEL, model)
         self.put(HOMING, abs(homing_offset) | (0x800 if homing_offset < 0 else 0))
         self.memory[33] = mode
@@ -58,6 +58,7 @@ class Servo:
 
     def write(self, address: int, data: bytes) -> None:
         self.advance()
+        self.writes += 1
         switched_on = address == TORQUE and data[0] and not self.memory[TORQUE]
         self.memory[address : address + len(data)] = data
         self.most_speed = max(self.most_speed, self.word(SPEED))
@@ -92,6 +93,7 @@ class Servo:
             "torque": self.memory[TORQUE],
             "torque_limit": self.word(TORQUE_LIMIT),
             "most_speed": self.most_speed,
+            "writes": self.writes,
             "jumps": self.jumps,
         }
 

@@ -28,7 +28,7 @@ from robofb.store.episodes import EpisodeStore
 @pytest.mark.parametrize("name", sorted(PEERS))
 def test_a_policy_drives_it(name: str, dry: bool, tmp_path: Path) -> None:
     data, steps = tmp_path / "data", 12
-    with PEERS[name]() as cfg:
+    with PEERS[name]() as (cfg, orders):
         limits = replace(build(cfg.limits), **({"joints": None} if dry else {}))
         place = RealPlace(plain(cfg.arm), cfg.control_hz, SEEN, dry)
         watch = replace(build(cfg.watch), stale_s=2.0, alone_s=20.0)  # on a busy machine all halt
@@ -42,6 +42,7 @@ def test_a_policy_drives_it(name: str, dry: bool, tmp_path: Path) -> None:
         )
         conductor = Conductor(1, 0, attended=False, max_steps=steps)
         outcome = LiveSession(parts, conductor, Script()).run()
+        assert (orders() == 0) is dry  # as the peer itself says
     assert [(each.label, each.why) for each in outcome.ended] == [("failure", "time")]
     with EpisodeStore.open(data) as store:
         (episode,) = list(store)

@@ -107,7 +107,7 @@ def left_moving(cfg: DictConfig, folder: Path) -> Iterator[RobotArm]:
 
 @pytest.mark.parametrize("name", sorted(PEERS))
 def test_each_arm_stands_still_whose_process_was_killed(name: str, tmp_path: Path) -> None:
-    with PEERS[name]() as cfg, left_moving(cfg, tmp_path) as arm:
+    with PEERS[name]() as (cfg, _), left_moving(cfg, tmp_path) as arm:
         assert rescued(arm) == STILL
         there = arm.state().pose.position_m
         time.sleep(0.5)
