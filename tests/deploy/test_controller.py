@@ -403,7 +403,10 @@ def test_a_silent_device_brakes_and_then_holds(command: TeleopCommand | None) ->
     world = World()
     world.tick(Ask.ARM)
     world.ticks(0.5, command=twist(0.1))
-    world.ticks(0.5, command=command)
+    assert world.tick(command=command).wanted is None  # it brakes at once
+    assert world.ticks(0.18, command=command).mode is Mode.HUMAN
+    assert world.ticks(0.05, command=command).mode is (Mode.HOLD if command is None else Mode.HUMAN)
+    world.ticks(0.26, command=command)
     still = world.arm.pose
     world.ticks(0.3, command=command)
     assert world.arm.pose == still

@@ -14,12 +14,14 @@ from live_devices import node_of
 from live_parts import line_parts
 
 from robofb.deploy.live.arm_process import ArmLoop
+from robofb.deploy.live.arrivals import Arrivals
 from robofb.deploy.live.deployment import plain
 from robofb.deploy.live.device_processes import TELEOP_S, CameraSetup, TeleopSetup, read_every
-from robofb.deploy.live.process import Life
+from robofb.deploy.live.process import Life, attacher
 from robofb.deploy.live.records import MODES, Rings
 from robofb.deploy.modes import Ask, Mode
 from robofb.deploy.teleop.web import WebTeleop
+from robofb.deploy.watch import Watch
 
 
 @pytest.fixture
@@ -79,6 +81,15 @@ def test_a_gripper_that_was_told_once_obeys_though_more_was_said_since(rings: Ri
     assert sent is not None and sent.gripper == -1.0  # nobody held the switch
     newest = rings.ticks.latest()
     assert newest is not None and MODES[int(newest.value["mode"])] is Mode.HUMAN
+
+
+def test_what_a_silent_device_said_counts_for_200_ms(rings: Rings) -> None:
+    """By the time of what it said, as the arm's process reads it, not by when that was read first."""
+    rings.commands.write(at_s=100.0, twist=np.full(6, 0.1), gripper=0.0, engaged=True, event=b"")
+    with ExitStack() as stack:
+        arrivals = Arrivals(rings.addresses, attacher(stack), Watch().silent_s)
+        for now_s, counts in ((100.0, True), (100.19, True), (100.21, False), (100.25, False)):
+            assert (arrivals.since((), now_s).command is not None) == counts
 
 
 def test_a_device_knows_how_often_it_is_read_here() -> None:
