@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
-from live_devices import UNPLUGGED, handled
-from live_parts import Script, run_line, say, unsay
+from chromium import CHROMIUM, FLAGS
+from live_devices import UNPLUGGED, handled, node_of
+from live_parts import Script, run_line, say, sent_to, unsay
+from waiting import until
 
+from robofb.deploy.arms.ideal import HOME
+from robofb.deploy.live.deployment import plain
+from robofb.deploy.live.device_processes import TeleopSetup
 from robofb.deploy.live.draft import FACT_NAMES, FACTS
+from robofb.deploy.live.session import Outcome
+from robofb.interfaces import Teleop
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
 
@@ -110,6 +120,72 @@ def test_a_gamepad_that_is_pulled_out_holds_the_arm_and_says_so(tmp_path: Path) 
     _, outcome = run_line(tmp_path, script, attended=True, max_steps=500, teleop=setup)
     assert [each.label for each in outcome.ended] == ["success"] and outcome.restarts == {}
     assert "the person's device is silent" in {status["why"] for status in script.seen}
+
+
+@dataclass(frozen=True)
+class PageSetup(TeleopSetup):
+    """The web page, which writes down where it is."""
+
+    folder: Path = field(default_factory=Path)
+
+    def make(self) -> Teleop:
+        device: Any = super().make()
+        connect = device.connect
+
+        def connect_and_say() -> None:
+            connect()
+            (self.folder / "url").write_text(device.url)
+
+        device.connect = connect_and_say
+        return device
+
+
+@pytest.fixture
+def tab() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium or google-chrome")
+    with playwright.sync_playwright() as api:
+        chromium = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium.new_page()
+        chromium.close()
+
+
+@pytest.mark.slow
+def test_a_tab_that_is_closed_while_it_drives_holds_the_arm(tab: Any, tmp_path: Path) -> None:
+    """It is closed with the dead-man switch held down: nobody says any more that it was let go."""
+    script = Script(
+        [
+            (always, "start"),
+            (in_mode("human"), lambda: None),
+            (in_mode("hold"), lambda: say(tmp_path, "holds")),
+            (lambda _: (tmp_path / "seen").exists(), "failure"),
+        ],
+        PATIENCE_S,
+    )
+    teleop, outcomes = PageSetup(plain(node_of("web")), tmp_path), list[Outcome]()
+    more = {"attended": True, "max_steps": 100_000, "teleop": teleop}
+    thread = Thread(target=lambda: outcomes.append(run_line(tmp_path, script, **more)[1]))
+    thread.start()
+    try:
+        until((tmp_path / "url").exists)
+        tab.goto((tmp_path / "url").read_text())
+        tab.wait_for_selector("#link.on")
+        until(lambda: script.seen and script.seen[-1]["arm"] == "policy")
+        tab.keyboard.down("Space")
+        tab.keyboard.down("KeyE")
+        until(lambda: sent_to(tmp_path)["position"][-1, 2] > HOME.position_m[2] + 0.005)  # driven up
+        tab.close(run_before_unload=False)
+        until((tmp_path / "holds").exists)
+        sent = len(sent_to(tmp_path))
+        until(lambda: len(sent_to(tmp_path)) > sent + 50)  # it is held there
+        rest = sent_to(tmp_path)["position"][sent + 30 :]
+        np.testing.assert_allclose(rest, rest[:1].repeat(len(rest), 0), atol=1e-6)
+    finally:
+        say(tmp_path, "seen")
+        thread.join()
+    assert [each.label for each in outcomes[0].ended] == ["failure"] and outcomes[0].restarts == {}
+    assert {"human", "hold"} <= {status["arm"] for status in script.seen}
 
 
 def shown(folder: Path) -> str:
