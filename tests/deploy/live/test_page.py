@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from chromium import CHROMIUM, FLAGS
-from live_parts import HZ, SPEC, line_parts, num_stops, sent_to
+from live_parts import HZ, SPEC, SaidCameraSetup, line_parts, num_stops, sent_to
 from motion_bounds import assert_within
 
 pytest.importorskip("viser")
@@ -28,7 +31,7 @@ from robofb.deploy.live.conductor import EVENTS, Conductor
 from robofb.deploy.live.device_processes import CameraSetup
 from robofb.deploy.live.operators import Several
 from robofb.deploy.live.page import Page
-from robofb.deploy.live.page_scene import box_edges
+from robofb.deploy.live.page_scene import PLANNED, box_edges
 from robofb.deploy.live.policy_process import write_plan
 from robofb.deploy.live.records import MODES, Rings, row_of
 from robofb.deploy.live.session import LiveSession, Outcome
@@ -38,6 +41,17 @@ from robofb.deploy.run_policy import DeployConfig
 from robofb.errors import UserError
 
 PATIENCE_S = 90.0
+HEIGHT, WIDTH = 48, 64  # of a `SaidCamera`
+BRIGHTEST = """([width, height]) => {
+    const own = image => image.naturalWidth === width && image.naturalHeight === height;
+    const shown = [...document.querySelectorAll("img")].find(own);
+    if (!shown) return -1;
+    const canvas = Object.assign(document.createElement("canvas"), {width, height});
+    const context = canvas.getContext("2d");
+    context.drawImage(shown, 0, 0);
+    return Math.max(...context.getImageData(0, 0, width, height).data.filter((_, index) => index % 4 < 3));
+}"""  # of the camera's picture as the browser shows it; it is black at first
+BETWEEN_PANELS = {"x": 390, "y": 200, "width": 220, "height": 490}  # where the scene is drawn
 
 
 @pytest.fixture
@@ -227,10 +241,25 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def num_like(colour: tuple[int, int, int], png: bytes) -> int:
+    """Return how many pixels of a picture have nearly a colour."""
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert image is not None
+    return int((np.abs(image - np.array(colour)).max(-1) < 30).sum())
+
+
 @pytest.mark.slow
 def test_a_person_stops_goes_on_and_leaves_in_the_browser(browser: Any, page: Page, tmp_path: Path) -> None:
-    """Pressed at the arm's full way: it brakes within limits, gets nothing more, and goes on when told to."""
-    session = LiveSession(line_parts(tmp_path), Conductor(3, 3, attended=True, max_steps=100_000), page)
+    """What is seen is drawn there: the plan, what the camera shows, the gate's figures.
+
+    STOP is pressed at the arm's full way: it brakes within limits, gets nothing more, and goes on when told.
+    """
+    cameras = {"front": SaidCameraSetup("front", {}, HEIGHT, WIDTH, folder=tmp_path)}
+    parts = line_parts(tmp_path, cameras=cameras)
+    watch = replace(parts.arm.watch, frozen_s=PATIENCE_S)  # beside a browser a camera may be late
+    parts = replace(parts, arm=replace(parts.arm, watch=watch))
+    conductor = Conductor(3, 3, attended=True, max_steps=100_000, abort_s=PATIENCE_S)
+    session = LiveSession(parts, conductor, page)
     outcomes: list[Outcome] = []
     thread = threading.Thread(target=lambda: outcomes.append(session.run()))
     thread.start()
@@ -250,6 +279,11 @@ def test_a_person_stops_goes_on_and_leaves_in_the_browser(browser: Any, page: Pa
         press("Go")
         until(shows("POLICY", "episode 0 of 3"), browser)
         until(lambda: len(sent_to(tmp_path)) > 50)
+        until(lambda: browser.evaluate(BRIGHTEST, [WIDTH, HEIGHT]) > 200, browser)
+        until(
+            lambda: re.search(r"gate: [1-9]\d* passed, \d+ clamped, \d+ refused", browser.inner_text("body"))
+        )
+        until(lambda: num_like(PLANNED, browser.screenshot(clip=BETWEEN_PANELS)) > 10)
         press("STOP")
         until(shows("FAULT", "waiting for a start"), browser)
         sent = sent_to(tmp_path)
