@@ -14,6 +14,7 @@ import numpy as np
 from robofb.build import build
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, RobotArm
 from robofb.deploy.cameras.camera import CameraLostError, Frame
+from robofb.deploy.cameras.opencv import BY_ID, by_number, lasting_names
 from robofb.deploy.clocks import ARM_DRIFT, CAMERA_DRIFT, clock_finding, late_wakes, pace_finding
 from robofb.deploy.joints import JointGuard
 from robofb.deploy.limits import Limits
@@ -26,7 +27,7 @@ from robofb.deploy.motion import MotionLimiter
 from robofb.deploy.pose import Pose, difference, length, tilt
 from robofb.deploy.ring import Ring
 from robofb.deploy.scene import SCENE
-from robofb.doctor import BROKEN, OK, Finding, format_findings
+from robofb.doctor import BROKEN, MISSING, OK, Finding, format_findings
 from robofb.errors import UserError, check_between
 
 WAY_M = 0.01
@@ -215,11 +216,30 @@ def _look_at_scene(cfg: DoctorConfig, name: str) -> Finding:
     return Finding(label, OK, "of the simulated scene, which this machine can render")
 
 
+def _name_finding(label: str, key: str, source: int | str) -> list[Finding]:
+    """Return what to say of a device's name that may be another camera's after the next start."""
+    if (device := by_number(source)) is None:
+        return []
+    detail = f"source={source} is a number, by which another camera may go after a restart"
+    names = lasting_names(device)
+    fix = (
+        f"say {key}.source={names[0]}" if names else f"{BY_ID} has none that stays: look at its picture first"
+    )
+    return [Finding(f"{label} name", MISSING, detail, fix)]
+
+
 def _look_at_camera(cfg: DoctorConfig, name: str) -> Sequence[Finding]:
+    """Return what is found of a camera, and of its name where it has one of this machine's."""
+    node = cfg.cameras[name]
+    if cfg.simulated and "view" in node:
+        return [_look_at_scene(cfg, name)]
+    named = _name_finding(f"camera {name}", f"cameras.{name}", node.source) if "source" in node else []
+    return [*_look_at_pictures(cfg, name), *named]
+
+
+def _look_at_pictures(cfg: DoctorConfig, name: str) -> Sequence[Finding]:
     """Return what a camera shows for a while."""
     label = f"camera {name}"
-    if cfg.simulated and "view" in cfg.cameras[name]:
-        return [_look_at_scene(cfg, name)]
     try:
         with closing(build(cfg.cameras[name], name)) as camera:
             camera.connect()

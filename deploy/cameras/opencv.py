@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from abc import abstractmethod
 from pathlib import Path
@@ -12,6 +13,9 @@ from robofb.deploy.cameras.camera import CameraLostError
 from robofb.deploy.cameras.packages import load_opencv
 from robofb.deploy.cameras.reopening import Picture, ReopeningCamera, StampClock
 from robofb.errors import UserError, check_positive
+
+BY_ID = Path("/dev/v4l/by-id")
+"""Where the kernel's names of cameras are that stay over restarts."""
 
 
 class _Capture(ReopeningCamera):
@@ -219,8 +223,19 @@ class FileCamera(_Capture):
         return " any more: it is at its end"
 
 
+def by_number(source: int | str) -> Path | None:
+    """Return the device of a camera that is named by its number; None where its name stays over restarts."""
+    named = re.fullmatch(r"(?:/dev/video)?(\d+)", str(source))
+    return Path(f"/dev/video{named[1]}") if named else None
+
+
+def lasting_names(device: Path) -> list[str]:
+    """Return the paths of a device that stay over restarts."""
+    return [str(path) for path in sorted(BY_ID.glob("*")) if path.resolve() == device.resolve()]
+
+
 def _devices() -> str:
     """Return which cameras this machine has, in words."""
-    found = sorted(str(path) for path in Path("/dev/v4l/by-id").glob("*"))
+    found = sorted(str(path) for path in BY_ID.glob("*"))
     found = found or sorted(str(path) for path in Path("/dev").glob("video*"))
     return f"there are {', '.join(found)}" if found else "this machine has none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from jointed_arm import JointedArm
@@ -11,8 +12,9 @@ from robofb.config import compose
 from robofb.deploy import doctor as looked
 from robofb.deploy.arms.arm import ArmState
 from robofb.deploy.arms.ideal import HOME, IdealArm
+from robofb.deploy.cameras import opencv
 from robofb.deploy.doctor import doctor
-from robofb.doctor import BROKEN, OK, Finding
+from robofb.doctor import BROKEN, MISSING, OK, Finding
 from robofb.errors import UserError
 
 QUICK = ("seconds=0.3", "control_hz=20")
@@ -179,3 +181,30 @@ def test_a_misspelt_camera_is_refused() -> None:
 def test_a_simulated_arm_needs_a_task() -> None:
     with pytest.raises(UserError, match="needs a task"):
         doctor(compose("deploy doctor", []))
+
+
+@pytest.mark.parametrize("source", ["2", "/dev/video2"])
+def test_a_camera_that_goes_by_a_number_is_told_its_lasting_name(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(opencv, "BY_ID", tmp_path)
+    (finding,) = named(source)
+    assert finding.status == MISSING and f"source={source} is a number" in finding.detail
+    assert "has none that stays" in finding.fix
+    (tmp_path / "usb-Other-video-index0").symlink_to("/dev/video0")
+    (tmp_path / "usb-Own-video-index0").symlink_to("/dev/video2")
+    (finding,) = named(source)
+    assert finding.fix == f"say cameras.front.source={tmp_path}/usb-Own-video-index0"
+
+
+@pytest.mark.parametrize("word", ["camera=opencv cameras.front.source=/dev/v4l/by-id/it", "camera=synthetic"])
+def test_a_name_that_stays_is_not_spoken_of(word: str) -> None:
+    cfg = compose("deploy doctor", ["arm=ur", *QUICK, *word.split()])
+    found = {finding.name for finding in looked._look_at_camera(cfg, "front")}
+    assert "camera front" in found and "camera front name" not in found
+
+
+def named(source: str) -> list[Finding]:
+    """Return what is said of the name of a camera that is not there."""
+    cfg = compose("deploy doctor", ["arm=ur", *QUICK, "camera=opencv", f"cameras.front.source={source}"])
+    return [each for each in looked._look_at_camera(cfg, "front") if each.name == "camera front name"]
