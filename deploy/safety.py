@@ -33,6 +33,7 @@ _LEAST_SINE = 1.0 - 0.95**2  # squared, of the angle between them: it should be 
 _DOUBLE = 8  # bytes
 _SLACK = 1e-9  # rounding is no violation
 _SLACK_RAD = 1e-7
+_ROUNDING = 1e-15  # of a cosine
 
 Rotation6D = tuple[float, float, float, float, float, float]
 
@@ -84,7 +85,7 @@ class ChunkGate:
         self.counts: Counter[str] = Counter()
         self._step_m, self._step_rad = limits.max_speed_m_s * dt_s, limits.max_turn_rad_s * dt_s
         self._cone = math.cos(limits.most_tilt_rad)
-        self._cosine_of_half_step = math.cos(min(0.5 * self._step_rad, 0.5 * math.pi))
+        self._cosine_of_half_step = math.cos(min(0.5 * self._step_rad, 0.5 * math.pi)) - _ROUNDING
         self._least_alike = math.cos(min(self._step_rad + _SLACK_RAD, math.pi))
 
     def check(self, chunk: object, start: Pose) -> Verdict:
@@ -96,6 +97,8 @@ class ChunkGate:
         """
         try:
             columns = self._numbers(chunk)
+            if not math.isfinite(sum(start.position_m) + sum(start.turn)):
+                raise _RefusedError("nobody knows where the tool is")
             aims, upright_by = self._orientations(zip(*columns[3:9], strict=True))
             places, changed = self._places(list(zip(*columns[:3], strict=True)), start.position_m)
             changed[TILT] = self._tilted(min(upright_by))

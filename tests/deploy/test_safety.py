@@ -122,6 +122,29 @@ def test_of_two_faults_the_first_in_order_is_told() -> None:
         assert gate().check(chunk, START).refused == why
 
 
+@pytest.mark.parametrize("start", [Pose((math.nan, 0.0, 0.2), DOWN), Pose(START.position_m, (math.nan,) * 4)])
+def test_nothing_follows_from_a_start_that_nobody_knows(start: Pose) -> None:
+    assert gate().check(still(), start).refused == "nobody knows where the tool is"
+
+
+def test_who_turns_along_the_edge_of_the_cone_goes_on() -> None:
+    generator, frozen = np.random.default_rng(0), 0
+    tight = ChunkGate(LIMITS, DT_S)
+    for _ in range(200):
+        heading = generator.uniform(0, 2 * math.pi)
+        tilted = Rotation.from_rotvec(
+            LIMITS.most_tilt_rad * np.array([math.cos(heading), math.sin(heading), 0])
+        ) * Rotation.from_quat(DOWN, scalar_first=True)
+        turned = [Rotation.from_rotvec([0, 0, 0.3 * step]) * tilted for step in range(17)]
+        chunk = still(16).astype(np.float64)
+        chunk[:, 3:9] = [each.as_matrix()[:, :2].T.reshape(6) for each in turned[1:]]
+        x, y, z, w = turned[0].as_quat().tolist()
+        plan = tight.check(chunk, Pose(START.position_m, (w, x, y, z))).plan
+        assert plan is not None
+        frozen += plan.poses[-1].turn == plan.poses[-2].turn
+    assert frozen == 0
+
+
 def test_leaps_are_refused() -> None:
     chunk = still()
     chunk[2, 1], chunk[3, 1] = 0.29, -0.29
