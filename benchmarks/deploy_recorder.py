@@ -50,6 +50,7 @@ class Shown:
         self._blank = dict.fromkeys(rings.ticks.dtype.names or (), 0)
         self._draws = np.random.default_rng(0)
         self.saved, self.time_s, self.saving_s = 0, 0.0, 0.0
+        self._pictures: list[int] = []  # their numbers in the rings, newest of each camera
 
     def order(self, kind: str, what: str, episode: int) -> None:
         """Begin or end an episode."""
@@ -59,9 +60,13 @@ class Shown:
 
     def step(self, episode: int) -> None:
         """Show one control step of an episode, with a picture of every camera."""
+        self._pictures = []
         for ring in self.rings.frames.values():
             image = self._draws.integers(0, 256, ring.dtype["image"].shape, np.uint8)
-            ring.write(sequence=0, captured_s=time.monotonic(), digest=0, rendered=0, image=image)
+            stamp_s = time.monotonic()
+            self._pictures.append(
+                ring.write(sequence=0, captured_s=stamp_s, digest=0, rendered=0, image=image)
+            )
         for part in range(TICKS_A_STEP):
             self._tick(episode, part == 0)
 
@@ -70,6 +75,7 @@ class Shown:
         facts = {"time_s": self.time_s, "wall_s": time.monotonic(), "mode": MODES.index(Mode.POLICY)}
         pose = [0.4, 0.0, 0.2, 0.0, 1.0, 0.0, 0.0, -1.0]
         more = {"is_step": is_step, "episode": episode, "sent": pose, "pose": pose, "reason": b""}
+        more["pictures"] = self._pictures
         self.rings.ticks.write(**{**self._blank, **facts, **more})
 
     def play(self, episode: int, steps: int, pause_s: float) -> None:

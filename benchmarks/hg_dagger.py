@@ -162,8 +162,15 @@ class Round:
         """Return the round's figures, made now unless they were before."""
         settings = self.settings
         facts = {"method": self.method, "round": self.number} if self.number else {"round": 0}
-        facts |= {"episodes": settings.evaluated, "steps": settings.steps, "demos": settings.demos}
-        return kept(self.folder / "round.json", facts | {"collected": settings.episodes}, self._make)
+        facts |= {"episodes": settings.evaluated, "steps": settings.steps}
+        return kept(self.folder / "round.json", facts | self._made_of, self._make)
+
+    @property
+    def _made_of(self) -> dict[str, Any]:
+        """What a round's data hang on."""
+        settings = self.settings
+        of = {"demos": settings.demos, "collected": settings.episodes}
+        return of | {"seed_of_all": settings.seed, "expert": str(settings.expert)}
 
     def _make(self) -> dict[str, Any]:
         """Collect, train, judge."""
@@ -199,7 +206,7 @@ class Round:
             shutil.rmtree(out, ignore_errors=True)  # of one that was stopped
             return METHODS[self.method](settings, self.number, last, out)
 
-        return kept(self.folder / "collected.json", {}, collect)
+        return kept(self.folder / "collected.json", self._made_of, collect)
 
 
 def line(figures: dict[str, Any]) -> str:
