@@ -33,7 +33,7 @@ from pages import save_page
 from results import save_result
 
 from robofb import config
-from robofb.build import build
+from robofb.build import build, build_whole
 from robofb.charts import Line, line_chart
 from robofb.deploy.controller import Controller
 from robofb.deploy.corrector import Corrector, Habits
@@ -87,7 +87,7 @@ class Settings:
 def corrections(settings: Settings, number: int, last: Path, out: Path) -> dict[str, Any]:
     """Rehearse the last policy while a person corrects it; return what they did."""
     cfg = config.compose("deploy", [f"run={last}", f"task={TASK}", f"task.max_steps={MOST_STEPS}"])
-    limits, watch = build(cfg.limits), build(cfg.watch)
+    limits, watch = build_whole("limits", cfg.limits), build_whole("watch", cfg.watch)
     person = Corrector(load_agent(Run.open(settings.expert), 1), HABITS)
     env = make_sim_env(cfg.task, cfg.engine, 1, sim_state=True, autoreset=False)
     with closing(build(cfg.arm, env)) as arm, EpisodeStore.create(out, env.spec, {"round": number}) as store:

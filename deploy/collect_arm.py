@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robofb.build import build
+from robofb.build import build, build_whole
 from robofb.deploy.collect import check_image_size, tell
 from robofb.deploy.live.arm_process import ArmSetup, Place
 from robofb.deploy.live.bench import CONTROL_HZ, SEEN, arm_spec, image_specs, set_points_in
@@ -163,7 +163,8 @@ def spec_of(cfg: CollectArmConfig) -> EnvSpec:
     height, width = cfg.image_size
     sizes = {str(name): (height, width) for name in cfg.cameras}
     if not cfg.simulated:
-        return arm_spec(cfg.name or "real", build(cfg.limits), sizes, 1.0 / (cfg.rate or 10.0), cfg.max_steps)
+        limits, control_dt = build_whole("limits", cfg.limits), 1.0 / (cfg.rate or 10.0)
+        return arm_spec(cfg.name or "real", limits, sizes, control_dt, cfg.max_steps)
     spec: EnvSpec = build(cfg.task).spec
     if spec.action.names != ACTION_NAMES or "state" not in spec.obs:
         raise UserError(f"task {spec.task} cannot be driven by hand: its action is no pose of a tool")
@@ -173,7 +174,7 @@ def spec_of(cfg: CollectArmConfig) -> EnvSpec:
 def settings_of(cfg: CollectArmConfig) -> dict[str, Any]:
     """Return what must be the same in all episodes of a dataset."""
     task: Mapping[str, Any] = getattr(build(cfg.task), "meta", {}) if cfg.simulated else {}
-    limits = build(cfg.limits)
+    limits = build_whole("limits", cfg.limits)
     box = {"low_m": list(limits.low_m), "high_m": list(limits.high_m)}  # of which the action's bounds speak
     return {**task, "arm": _kind(cfg.arm), **box}
 
@@ -188,7 +189,7 @@ def parts_of(cfg: CollectArmConfig, spec: EnvSpec, path: Path) -> Parts:
     else:
         place = RealPlace(plain(cfg.arm), cfg.control_hz, SEEN)
     return Parts(
-        ArmSetup(place, build(cfg.limits), build(cfg.watch), spec.control_dt),
+        ArmSetup(place, build_whole("limits", cfg.limits), build_whole("watch", cfg.watch), spec.control_dt),
         None,
         spec.obs["state"].shape[0],
         cameras,

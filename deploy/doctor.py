@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robofb.build import build
+from robofb.build import build, build_whole
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, RobotArm
 from robofb.deploy.cameras.camera import CameraLostError, Frame
 from robofb.deploy.cameras.opencv import BY_ID, by_number, lasting_names
@@ -89,7 +89,7 @@ def doctor(cfg: DoctorConfig) -> list[Finding]:
 
 
 def _look_at_arm(cfg: DoctorConfig) -> list[Finding]:
-    limits = build(cfg.limits)
+    limits = build_whole("limits", cfg.limits)
     try:
         arm: RobotArm = (
             SimPlace(plain(cfg.arm), plain(cfg.task), plain(cfg.engine)).make().arm
@@ -119,7 +119,7 @@ def _state_findings(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> list[Fi
     gaps_s = np.diff([states[index + 1].received_s for index in changes])
     longest_s = float(gaps_s.max()) if len(gaps_s) else cfg.seconds
     news = [states[0], *(states[index + 1] for index in changes)]
-    stale_s = build(cfg.watch).stale_s
+    stale_s = build_whole("watch", cfg.watch).stale_s
     rate = Finding(
         "stream", OK, f"{len(changes) / cfg.seconds:.0f} new states a second, gaps to {longest_s:.3f} s"
     )
@@ -256,7 +256,7 @@ def _look_at_pictures(cfg: DoctorConfig, name: str) -> Sequence[Finding]:
     height, width, _ = frames[-1].image.shape
     pace = f"{len(frames) / cfg.seconds:.1f} pictures a second, gaps to {gaps_s.max():.3f} s"
     detail = f"{width} x {height}, {pace}, {same} repeated"
-    frozen_s = build(cfg.watch).frozen_s
+    frozen_s = build_whole("watch", cfg.watch).frozen_s
     seen = Finding(label, OK, detail)
     if gaps_s.max() > frozen_s:
         seen = Finding(label, BROKEN, detail, f"more light, a better cable, or watch.frozen_s={frozen_s:g}")

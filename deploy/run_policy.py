@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from robofb.build import build
+from robofb.build import build, build_whole
 from robofb.deploy.arms.sim import SimArm
 from robofb.deploy.controller import Controller
 from robofb.deploy.live.bench import CONTROL_HZ
@@ -221,7 +221,7 @@ def _rehearsed(cfg: DeployConfig, run: Run, agent: Any) -> Deployed:
     """Run the episodes in simulated time."""
     spec = agent.policy.spec
     env = make_sim_env(cfg.task, cfg.engine, 1, cameras_of(spec), autoreset=False)
-    limits, watch = build(cfg.limits), build(cfg.watch)
+    limits, watch = build_whole("limits", cfg.limits), build_whole("watch", cfg.watch)
     with closing(build(cfg.arm, env)) as arm:
         check_same_spec(spec, env.spec.only(spec.obs), f"the policy in {run.path}")
         found = _in_simulated_time(cfg, arm, agent, limits, watch)

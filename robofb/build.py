@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,25 @@ def build(node: Any, *args: Any) -> Any:
     except _BAD_VALUE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"cannot make {node['_target_']}: {reason}") from error
+
+
+def build_whole(name: str, node: Any) -> Any:
+    """Make a dataclass of which a config must say every value: what bounds an arm is left to no default.
+
+    Args:
+        name: of the node, for messages.
+        node: as for `build`.
+
+    Raises:
+        UserError: as for `build`, or names the keys that are missing.
+    """
+    if not node:
+        raise UserError(f"{name}: is missing; say it, as configs/arm/*.yaml do")
+    made = build(node)
+    missing = [each.name for each in fields(made) if each.name not in node]
+    if missing:
+        raise UserError(f"{name}: leaves out {', '.join(missing)}; say each, as configs/arm/*.yaml do")
+    return made
 
 
 def _make(node: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from robofb.build import build
+from robofb.build import build_whole
 from robofb.deploy.listening import check_host
 from robofb.deploy.live.arm_process import ArmSetup, Place
 from robofb.deploy.live.bench import check_names, set_points_in
@@ -119,10 +119,10 @@ def parts_of(cfg: Any, run: Path, spec: EnvSpec) -> Parts:
         seen_by = {name: setup.facts() for name, setup in cameras.items()}
         facts = {**_facts(cfg, run), "cameras": seen_by}
         recorder = RecordSetup(Path(cfg.data), recorded_spec(spec), {"recorded_by": "deploy"}, facts)
-    limits = build(cfg.limits)
+    limits, watch = build_whole("limits", cfg.limits), build_whole("watch", cfg.watch)
     if cfg.dry:
         limits = replace(limits, joints=None)  # they stand still, wherever the tool would be
-    arm = ArmSetup(_place(cfg, spec), limits, build(cfg.watch), spec.control_dt, cfg.fade_s, cfg.patience_s)
+    arm = ArmSetup(_place(cfg, spec), limits, watch, spec.control_dt, cfg.fade_s, cfg.patience_s)
     return Parts(
         arm,
         PolicySetup(_source(cfg, run, spec), spec.control_dt, tuple(sizes)),

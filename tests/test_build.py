@@ -1,0 +1,26 @@
+"""What bounds an arm is said, and not left to defaults."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from robofb import config
+from robofb.build import build_whole
+from robofb.errors import UserError
+
+
+def test_a_config_of_limits_must_say_all_of_them() -> None:
+    cfg = config.compose("deploy", ["run=r", "arm=ur"])
+    assert build_whole("limits", cfg.limits).joints is not None
+    node = dict(cfg.limits)
+    del node["joints"], node["low_m"]
+    with pytest.raises(UserError, match=re.escape("limits: leaves out low_m, joints; say each")):
+        build_whole("limits", node)
+
+
+@pytest.mark.parametrize("node", [None, {}])
+def test_limits_that_are_missing_are_refused(node: object) -> None:
+    with pytest.raises(UserError, match="limits: is missing"):
+        build_whole("limits", node)
