@@ -179,7 +179,7 @@ class LinePlans:
         if (self.folder / "jump").exists():
             chunk[:, 0] += 0.3
         if (self.folder / "far").exists():
-            chunk[:, 2] = -0.3
+            chunk[:, 2] = -0.2
         return chunk
 
 

@@ -115,6 +115,8 @@ def test_bad_chunks_are_refused_or_bounded_and_late_ones_are_cut(tmp_path: Path)
         facts = dict(zip(FACT_NAMES, store[0].obs[FACTS].T, strict=True))
     clamped = {name: set(facts[f"chunk_clamped_{name}"]) for name in JUDGED[1:]}
     assert clamped == {"box": {0, 1}, "speed": {0, 1}, "tilt": {0}, "turn": {0}, "gripper": {0}}
+    ages_s = facts["followed_plan_age_s"]
+    assert ages_s.max() > 0.25 > 2 * np.median(ages_s)  # of those that were late
     refused = facts["chunk_refused"] == 1
     assert refused[-3:].any() and not refused[:-4].any()  # at the third it stopped
     assert 0 < facts["chunks_clamped"][-1] < facts["chunks_passed"][-1]
