@@ -36,6 +36,7 @@ class Controller:
         action_dt_s: between the actions of a chunk [s].
         timeline: what plans are followed by.
         watch: when something is wrong.
+        gate: judges chunks; None for one of these limits.
 
     Attributes:
         modes: what the arm may do at present.
@@ -50,10 +51,11 @@ class Controller:
         action_dt_s: float,
         timeline: Timeline,
         watch: Watch | None = None,
+        gate: ChunkGate | None = None,
     ) -> None:
         self.arm, self.limits, self.dt_s, self.action_dt_s = arm, limits, dt_s, action_dt_s
         self.timeline, self.watch = timeline, watch or Watch()
-        self.modes, self.gate = Modes(), ChunkGate(limits, action_dt_s)
+        self.modes, self.gate = Modes(), gate or ChunkGate(limits, action_dt_s)
         self._own: Counter[str] = Counter()
         self._limiter: MotionLimiter | None = None
         self._gripper = -1.0

@@ -63,9 +63,7 @@ class ArmSetup:
     def controller(self, bench: Bench, gate: NotedGate) -> Controller:
         """Return a controller of the bench's arm, whose chunks a gate judges."""
         timeline = Timeline(1, fade_s=self.fade_s, patience_s=self.patience_s)  # one plan each control step
-        made = Controller(bench.arm, self.limits, bench.dt_s, self.action_dt_s, timeline, self.watch)
-        made.gate = gate
-        return made
+        return Controller(bench.arm, self.limits, bench.dt_s, self.action_dt_s, timeline, self.watch, gate)
 
 
 def run_arm(setup: ArmSetup, addresses: Addresses, parent: int) -> None:
