@@ -24,7 +24,7 @@ ALONE_S = 1.0
 def supervise(folder: Path, terminal: str) -> None:
     """Lead a session of processes at a terminal, and run one that never ends by itself."""
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)  # a job in the background, as these tests may be, ignores them
     if (folder / "nohup").exists():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
