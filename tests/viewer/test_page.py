@@ -7,7 +7,7 @@ import time
 import mujoco
 import numpy as np
 import pytest
-from chromium import CHROMIUM, FLAGS
+from chromium import opened
 from deployed_example import write_deployed
 from episode_examples import SPEC, make_episode
 from scripted_dataset import task_scene, write_dataset
@@ -140,13 +140,8 @@ def test_a_missing_viser_is_named_with_its_extra(monkeypatch):
 
 @pytest.fixture
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium or google-chrome")
-    with playwright.sync_playwright() as api:
-        chromium = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with opened() as chromium:
         yield chromium.new_page(viewport={"width": 900, "height": 600})
-        chromium.close()
 
 
 def until(page, view, happened, elapsed_s=0.0, within_s=60.0):

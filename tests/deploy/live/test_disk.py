@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from live_conditions import always, running
 from live_parts import HZ, STEP_S, SaidCameraSetup, Script, SlowRecordSetup, run_line, say, sent_to, unsay
 
 from robofb.deploy.cameras.synthetic import number_in
@@ -18,18 +19,6 @@ from robofb.store.episodes import EpisodeStore
 
 FPS = 30.0  # of the said camera
 LATE = "a picture for image_front was overwritten before it was read: the disk or the machine is too slow"
-
-
-def always(status: dict[str, str]) -> bool:
-    return True
-
-
-def running(episode: int, steps: int) -> Callable[[dict[str, str]], bool]:
-    return lambda status: (
-        status["session"] == "running"
-        and status["episode"].startswith(f"{episode} of")
-        and int(status["steps"]) >= steps
-    )
 
 
 def told_of(episode: int, recorded: int) -> Callable[[dict[str, str]], bool]:

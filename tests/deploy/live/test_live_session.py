@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from live_conditions import Condition, always, in_mode, running
 from live_parts import (
     HZ,
     STEP_S,
@@ -38,21 +39,6 @@ from robofb.deploy.watch import Watch
 from robofb.errors import UserError
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
-
-Condition = Callable[[dict[str, str]], bool]
-
-
-def in_mode(mode: str, steps: int = 0) -> Condition:
-    return lambda status: status["arm"] == mode and int(status["steps"]) >= steps
-
-
-def running(episode: int, steps: int = 3) -> Condition:
-    """An episode is under way."""
-    return lambda status: (
-        status["session"] == "running"
-        and status["episode"].startswith(f"{episode} of")
-        and int(status["steps"]) >= steps
-    )
 
 
 def test_what_runs_is_recorded_as_it_was_commanded(tmp_path: Path) -> None:
@@ -414,10 +400,6 @@ def supervise(folder: Path) -> None:
 
     script.lines = [(running(0, 1), write)]
     run_line(folder, script, max_steps=10_000)
-
-
-def always(status: dict[str, str]) -> bool:
-    return True
 
 
 def session(stage: str) -> Condition:

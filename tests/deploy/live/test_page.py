@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from chromium import CHROMIUM, FLAGS
+from chromium import opened
 from live_parts import HZ, SPEC, SaidCameraSetup, line_parts, num_stops, sent_to
 from motion_bounds import assert_within
 
@@ -232,13 +232,8 @@ def test_a_deployment_with_a_page_needs_no_terminal(
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium or google-chrome")
-    with playwright.sync_playwright() as api:
-        chromium = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with opened() as chromium:
         yield chromium.new_page(viewport={"width": 1000, "height": 700})
-        chromium.close()
 
 
 def num_like(colour: tuple[int, int, int], png: bytes) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from episode_examples import make_episode
+from live_conditions import always, running
 from live_parts import SPEC, DyingRecordSetup, Script, run_line
 
 from robofb.deploy.live.bench import SEEN
@@ -21,14 +22,6 @@ from robofb.store.continuation import open_or_create
 from robofb.store.episodes import EpisodeStore
 
 AGAIN = "the recorder was started again in it"
-
-
-def running(episode: int) -> Callable[[dict[str, str]], bool]:
-    return lambda status: (
-        status["session"] == "running"
-        and status["episode"].startswith(f"{episode} of")
-        and int(status["steps"]) >= 4
-    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -46,12 +39,12 @@ def test_an_episode_in_which_the_recorder_dies_or_hangs_is_dropped_and_said(
     script = Script(
         [
             (always, "start"),
-            (running(0), "success"),
+            (running(0, 4), "success"),
             (lambda status: waiting(status) and status["recorded"] == "1 episodes", "start"),
-            (running(1), kill),
+            (running(1, 4), kill),
             (again, "success"),
             (lambda status: waiting(status) and "episode 1" in status["dropped"], "start"),
-            (running(2), "success"),
+            (running(2, 4), "success"),
         ],
         patience_s=120.0,
     )
@@ -67,9 +60,9 @@ def test_an_episode_is_kept_whose_recorder_dies_before_it_can_say_so(tmp_path: P
     script = Script(
         [
             (always, "start"),
-            (running(0), "success"),
+            (running(0, 4), "success"),
             (lambda status: waiting(status) and status["recorded"] == "1 episodes", "start"),
-            (running(1), "success"),
+            (running(1, 4), "success"),
         ],
         patience_s=120.0,
     )
@@ -152,10 +145,6 @@ def tick(rings: Rings, episode: int) -> None:
     """Say which episode is under way, and nothing else."""
     blank = np.zeros((), rings.ticks.dtype)
     rings.ticks.write(**{**{name: blank[name] for name in blank.dtype.names or ()}, "episode": episode})
-
-
-def always(status: dict[str, str]) -> bool:
-    return True
 
 
 def waiting(status: dict[str, str]) -> bool:

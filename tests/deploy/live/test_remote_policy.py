@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from live_conditions import in_mode
 from live_parts import Script, run_line
 from policy_server_peer import CHECKPOINT, LinePeer, line_peer, verb_server
 from residual_example import save_residual_run
@@ -279,10 +280,6 @@ def peers(tmp_path: Path) -> Iterator[tuple[LinePeer, LinePeer]]:
     tls_of(tmp_path / "tls", "127.0.0.1")
     with line_peer(tmp_path, tmp_path / "tls") as peer, line_peer(tmp_path, tmp_path / "tls") as other:
         yield peer, other
-
-
-def in_mode(mode: str, steps: int = 0) -> Callable[[dict[str, str]], bool]:
-    return lambda status: status["arm"] == mode and int(status["steps"]) >= steps
 
 
 def test_an_arm_holds_while_its_server_is_gone_and_a_person_goes_on(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from live_conditions import always, running
 from live_parts import Script, run_line, say, unsay
 from waiting import until
 
@@ -18,16 +18,6 @@ from robofb.deploy.live.process import Life
 from robofb.deploy.live.records import Addresses, Rings
 from robofb.deploy.live.session import Parts
 from robofb.deploy.ring import Ring
-
-Condition = Callable[[dict[str, str]], bool]
-
-
-def running(episode: int) -> Condition:
-    return lambda status: (
-        status["session"] == "running"
-        and status["episode"].startswith(f"{episode} of")
-        and int(status["steps"]) >= 3
-    )
 
 
 @pytest.mark.parametrize(("wrong", "mode"), [("lost", "disarmed"), ("reflex", "fault")])
@@ -85,7 +75,3 @@ def test_who_is_no_longer_busy_may_be_silent_no_longer_than_any() -> None:
         assert busy is not None and after is not None and after.number == busy.number + 1
         assert busy.value["until_s"] == pytest.approx(busy.value["at_s"] + 100.0)
         assert after.value["until_s"] == after.value["at_s"]
-
-
-def always(status: dict[str, str]) -> bool:
-    return True

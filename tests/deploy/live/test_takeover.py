@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chromium import CHROMIUM, FLAGS
+from chromium import opened
+from live_conditions import always, in_mode
 from live_devices import UNPLUGGED, handled, node_of
 from live_parts import Script, run_line, say, sent_to, unsay
 from waiting import until
@@ -26,14 +27,6 @@ from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
 
 PATIENCE_S = 150.0  # on a machine with other things to do
-
-
-def always(status: dict[str, str]) -> bool:
-    return True
-
-
-def in_mode(mode: str, steps: int = 0) -> Callable[[dict[str, str]], bool]:
-    return lambda status: status["arm"] == mode and int(status["steps"]) >= steps
 
 
 def driven(steps: int) -> Callable[[dict[str, str]], bool]:
@@ -142,13 +135,8 @@ class PageSetup(TeleopSetup):
 
 @pytest.fixture
 def tab() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium or google-chrome")
-    with playwright.sync_playwright() as api:
-        chromium = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with opened() as chromium:
         yield chromium.new_page()
-        chromium.close()
 
 
 @pytest.mark.slow

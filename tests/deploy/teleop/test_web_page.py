@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from chromium import CHROMIUM, FLAGS
+from chromium import opened
 from page_clients import PATIENCE_S, read_until
 
 from robofb.deploy.teleop.web import WebTeleop
@@ -16,17 +16,13 @@ from robofb.errors import DeviceLostError
 from robofb.geometry import matrix_to_rot6d, rot6d_to_matrix, rotvec_to_matrix
 from robofb.sim.vec_env import SimVecEnv
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium or google-chrome")
 FAKE_XR = (Path(__file__).parent / "fake_xr.js").read_text()
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with opened() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
