@@ -7,8 +7,6 @@ that reads it. The dataclass is imported, and registered with Hydra, only when i
 from __future__ import annotations
 
 import importlib
-import importlib.resources
-import logging
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
@@ -26,20 +23,20 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from robofb.config_choices import (
+    GROUPS_OF_VALUES,
+    SETTINGS,
+    check_choices,
+    choices_of,
+    left_out,
+    tell_of_settings,
+)
 from robofb.config_docs import key_docs
 from robofb.config_errors import explain, explain_missing, unknown_key
-from robofb.config_files import CONFIG_MODULE, is_file, taken_in
+from robofb.config_files import CONFIG_MODULE, taken_in
 from robofb.config_words import added, key_of, quoted, quoted_list
 from robofb.errors import UserError
 from robofb.verbs import VERBS, Verb
-
-LOG = logging.getLogger(__name__)
-_CONFIGS = importlib.resources.files(CONFIG_MODULE)
-SETTINGS = ("settings", "agents_settings", "borel_settings")
-"""Config groups that hold what was tried for a task, of one verb each."""
-
-GROUPS_OF_VALUES = {"preset", *SETTINGS}
-"""Config groups whose files fill in the verb's own keys."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +158,9 @@ def key_help(verb_name: str) -> list[KeyHelp]:
         cfg = hydra_compose(verb.config, return_hydra_config=True)
         chosen = dict(cfg.hydra.runtime.choices)
         options = {group: tuple(loader.get_group_options(group)) for group in loader.list_groups("")}
-    options |= {group: _choices(group) for group in _left_out(verb)}
+    options |= {group: choices_of(group) for group in left_out(verb)}
     docs = key_docs(load_object(verb.schema))
-    more = sorted(_left_out(verb) - docs.keys() - set(SETTINGS))  # they fill in several keys
+    more = sorted(left_out(verb) - docs.keys() - set(SETTINGS))  # they fill in several keys
     return [
         KeyHelp(name, _shown_default(cfg, name, chosen), options.get(name, ()), doc)
         for name, doc in docs.items()
@@ -229,8 +226,8 @@ def _names(verb: Verb) -> set[str]:
 def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     """Put a user's words into Hydra's grammar."""
     free, paths = _keys_of(verb, dict[str, Any]), _paths_of(verb)
-    _check_choices(verb, overrides)
-    _tell_of_settings(verb, overrides)
+    check_choices(verb, overrides)
+    tell_of_settings(verb, overrides)
     text = _keys_of(verb, str, str | None) | paths
     said = [key_of(word) for word in overrides]
     for key in said:
@@ -240,48 +237,6 @@ def _words(verb: Verb, overrides: Sequence[str]) -> list[str]:
     overrides = [word if key_of(word) in free | text else taken_in(word) for word in overrides]
     words = [added(quoted_list(word, paths) or quoted(word, text), free) for word in overrides]
     return ["~task" if word == "task=null" else word for word in words]  # Hydra's way to leave a group out
-
-
-def _tell_of_settings(verb: Verb, words: Sequence[str]) -> None:
-    """Say that a task of the user's own brings no settings, as one of ours brings those that were tried."""
-    said = {key_of(word): word.partition("=")[2] for word in words}
-    for group in _left_out(verb) & set(SETTINGS) - {key.lstrip("~") for key in said}:
-        if is_file(said.get("task", "")):
-            LOG.warning(
-                "task=%s: a file brings no settings; %s=NAME takes those of a task of ours: %s",
-                said["task"],
-                group,
-                ", ".join(_choices(group)),
-            )
-
-
-def _check_choices(verb: Verb, words: Sequence[str]) -> None:
-    """Refuse a choice that does not exist, or says nothing, of a group that may be left out.
-
-    Hydra takes no notice of it, for a verb can do without.
-    """
-    groups = _left_out(verb) | set(SETTINGS)
-    for word in words:
-        group, value = key_of(word), word.partition("=")[2]
-        if group not in groups or value in ("", "null"):
-            continue
-        valid = _choices(group)
-        for name in value.strip("[]").split(","):
-            if not is_file(name) and name.strip(" '\"") not in valid:
-                raise UserError(f"{group}={name}: no such {group}; valid: {', '.join(valid)}")
-
-
-def _left_out(verb: Verb) -> set[str]:
-    """Return the groups that a verb can do without."""
-    listed = yaml.safe_load((_CONFIGS / f"{verb.config}.yaml").read_text())["defaults"]
-    keys = [key for each in listed if isinstance(each, dict) for key in each]
-    return {key.removeprefix("optional ") for key in keys if key.startswith("optional ")}
-
-
-def _choices(group: str) -> tuple[str, ...]:
-    """Return the choices of a group that say anything."""
-    files = {file.name.removesuffix(".yaml"): file for file in (_CONFIGS / group).iterdir()}
-    return tuple(sorted(name for name, file in files.items() if yaml.safe_load(file.read_text())))
 
 
 def _paths_of(verb: Verb) -> set[str]:

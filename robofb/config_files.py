@@ -50,7 +50,7 @@ def taken_in(word: str) -> str:
     if not OmegaConf.is_dict(node) or not node:
         raise UserError(f"{word}: holds no keys")
     header = _PACKAGE.search(text)
-    if "hydra" in node or (header and header[1].startswith("hydra")):
+    if "hydra" in node or (header and "hydra" in header[1].split(".")):
         raise UserError(f"{word}: says what Hydra itself shall do; a file chooses for robofb alone")
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     name = f"file_{digest}"  # no choice of ours is called so, and any letters may be in a path

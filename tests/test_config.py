@@ -10,7 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from robofb.build import build
-from robofb.config import GROUPS_OF_VALUES, check, compose, find_verb, key_help, load_object, sweep
+from robofb.config import check, compose, find_verb, key_help, load_object, sweep
+from robofb.config_choices import GROUPS_OF_VALUES
 from robofb.envs import task_names
 from robofb.errors import UserError
 from robofb.run import Run
@@ -145,8 +146,9 @@ def test_what_is_wrong_with_a_file_of_ones_own_is_said(tmp_path, text, message):
         compose("deploy", ["run=r", f"arm={path}"])
 
 
-def test_a_file_of_ones_own_is_no_part_of_hydras_own_settings(tmp_path):
-    (tmp_path / "mine.yaml").write_text("# @package hydra.callbacks\nx: 1\n")
+@pytest.mark.parametrize("package", ["hydra.callbacks", "_global_.hydra.callbacks"])
+def test_a_file_of_ones_own_is_no_part_of_hydras_own_settings(tmp_path, package):
+    (tmp_path / "mine.yaml").write_text(f"# @package {package}\nx: 1\n")
     with pytest.raises(UserError, match="what Hydra itself shall do"):
         compose("train_bc", ["data=x", f"policy={tmp_path}/mine.yaml"])
 

@@ -44,6 +44,7 @@ LAYERS = [  # a module imports only from its own layer and those above this line
         "config",
         "config_docs",
         "config_errors",
+        "config_choices",
         "config_files",
         "config_words",
         "verbs",
