@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -66,7 +68,18 @@ def _make(node: Any) -> Any:
     if "_target_" not in node:
         return values
     target = _trusted(node["_target_"])
+    _check_keys(node["_target_"], target, values)
     return partial(target, **values) if node.get("_partial_") else target(**values)
+
+
+def _check_keys(name: str, target: type, values: Iterable[str]) -> None:
+    """Refuse a key that a class does not take, by name."""
+    takes = inspect.signature(target).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values()):
+        return
+    for key in values:
+        if key not in takes:
+            raise UserError(f"cannot make {name}: no key '{key}'; valid: {', '.join(takes)}")
 
 
 def _trusted(target: Any) -> type:

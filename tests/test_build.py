@@ -7,7 +7,7 @@ import re
 import pytest
 
 from robofb import config
-from robofb.build import build_whole
+from robofb.build import build, build_whole
 from robofb.errors import UserError
 
 
@@ -24,3 +24,11 @@ def test_a_config_of_limits_must_say_all_of_them() -> None:
 def test_limits_that_are_missing_are_refused(node: object) -> None:
     with pytest.raises(UserError, match="limits: is missing"):
         build_whole("limits", node)
+
+
+def test_a_key_that_a_class_does_not_take_is_named_with_those_that_it_takes() -> None:
+    node = {"_target_": "robofb.deploy.limits.Limits", "max_sped_m_s": 1.0}
+    with pytest.raises(UserError, match="Limits: no key 'max_sped_m_s'; valid: low_m, .*max_speed_m_s"):
+        build(node)
+    with pytest.raises(UserError, match="Limits: no key 'max_sped_m_s'"):
+        build({**node, "_partial_": True})
