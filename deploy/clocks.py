@@ -13,7 +13,7 @@ from robofb.deploy.live.process import Pace
 from robofb.doctor import BROKEN, OK, Finding
 
 ARM_DRIFT, CAMERA_DRIFT = 0.01, 0.001  # of a second in each; see `clock_finding`
-MOST_LATE_PERIODS = 0.5  # of a wake-up, in 99 of 100
+MOST_LATE_PERIODS = 0.5  # of a wake-up or of a state, in 99 of 100
 _COARSE_S = 0.001
 _FEWEST = 5  # stamps from which anything follows
 _SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -96,6 +96,20 @@ def clock_finding(
     return Finding(
         name, OK, f"{detail}; look for longer by seconds=... to tell the rate" if coarse else detail
     )
+
+
+def latency_finding(hz: float, took_s: Sequence[float]) -> Finding:
+    """Return whether an arm says its state in time for a control loop, with half a period to spare.
+
+    Args:
+        hz: of the loop.
+        took_s: each state.
+    """
+    p99_s = float(np.quantile(took_s, 0.99))
+    detail = f"a state takes {1000 * float(np.median(took_s)):.2f} ms, p99 {1000 * p99_s:.2f}"
+    if p99_s > MOST_LATE_PERIODS / hz:
+        return Finding("latency", BROKEN, detail, f"lower control_hz={hz:g}")
+    return Finding("latency", OK, detail)
 
 
 def late_wakes(hz: float, seconds: float) -> list[float]:

@@ -15,7 +15,14 @@ from robofb.build import build, build_whole
 from robofb.deploy.arms.arm import ArmError, ArmState, ArmTarget, RobotArm
 from robofb.deploy.cameras.camera import CameraLostError, Frame
 from robofb.deploy.cameras.opencv import BY_ID, by_number, lasting_names
-from robofb.deploy.clocks import ARM_DRIFT, CAMERA_DRIFT, clock_finding, late_wakes, pace_finding
+from robofb.deploy.clocks import (
+    ARM_DRIFT,
+    CAMERA_DRIFT,
+    clock_finding,
+    late_wakes,
+    latency_finding,
+    pace_finding,
+)
 from robofb.deploy.joints import JointGuard
 from robofb.deploy.limits import Limits
 from robofb.deploy.live.bench import CONTROL_HZ
@@ -96,6 +103,9 @@ def _look_at_arm(cfg: DoctorConfig) -> list[Finding]:
             if cfg.simulated
             else build(cfg.arm)
         )
+    except UserError as error:
+        return [Finding("arm", BROKEN, str(error))]
+    try:
         with closing(arm):
             arm.connect()
             found = [Finding("link", OK, "it answers"), *_state_findings(arm, limits, cfg)]
@@ -126,12 +136,7 @@ def _state_findings(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> list[Fi
     if longest_s > stale_s:
         fix = f"raise watch.stale_s={stale_s:g} or mend the link"
         rate = Finding("stream", BROKEN, f"it says nothing new for {longest_s:.3f} s", fix)
-    p99_s = float(np.quantile(took_s, 0.99))
-    quick = Finding(
-        "latency", OK, f"a state takes {1000 * float(np.median(took_s)):.2f} ms, p99 {1000 * p99_s:.2f}"
-    )
-    if p99_s > 0.5 / cfg.control_hz:
-        quick = Finding("latency", BROKEN, quick.detail, f"lower control_hz={cfg.control_hz:g}")
+    quick = latency_finding(cfg.control_hz, took_s)
     clock = clock_finding(
         "clock", [each.stamp for each in news], [each.received_s for each in news], ARM_DRIFT, stale_s
     )
@@ -180,7 +185,15 @@ def _joint_finding(state: ArmState, limits: Limits) -> Finding:
 
 
 def _moved(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> Finding:
-    """Go up by `WAY_M` and back, and say how well the arm followed."""
+    """Go up by `WAY_M` and back, where the arm takes orders, and say how well it followed."""
+    try:
+        arm.enable()
+        return _up_and_back(arm, limits, cfg)
+    except ArmError as error:
+        return Finding("motion", BROKEN, str(error), "see to it at the arm")
+
+
+def _up_and_back(arm: RobotArm, limits: Limits, cfg: DoctorConfig) -> Finding:
     start = arm.state().pose
     dt_s = 1.0 / cfg.control_hz
     limiter, pace = MotionLimiter(limits, dt_s, start), Pace(dt_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robofb.deploy.clocks import clock_finding, clock_of, late_wakes, pace_finding
+from robofb.deploy.clocks import clock_finding, clock_of, late_wakes, latency_finding, pace_finding
 from robofb.doctor import BROKEN, OK, Finding
 
 HERE_S = 100.0 + 0.01 * np.arange(200)  # two seconds
@@ -81,6 +81,14 @@ def test_a_machine_keeps_a_pace_where_it_wakes_in_time() -> None:
     poor = pace_finding(100.0, [0.001] * 90 + [0.006] * 10)
     assert poor.status == BROKEN and "control_hz=100" in poor.fix
     assert pace_finding(50.0, [0.006] * 10).status == OK
+
+
+def test_an_arm_says_its_state_in_half_a_period() -> None:
+    fine = latency_finding(100.0, [0.001] * 999 + [0.2])
+    assert fine == Finding("latency", OK, "a state takes 1.00 ms, p99 1.00")
+    poor = latency_finding(100.0, [0.001] * 90 + [0.006] * 10)
+    assert poor == Finding("latency", BROKEN, "a state takes 1.00 ms, p99 6.00", "lower control_hz=100")
+    assert latency_finding(50.0, [0.006] * 10).status == OK
 
 
 def test_wake_ups_are_counted() -> None:

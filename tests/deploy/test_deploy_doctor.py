@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from arm_makers import PEERS
 from jointed_arm import JointedArm
 
 from robofb.config import compose
 from robofb.deploy import doctor as looked
-from robofb.deploy.arms.arm import ArmState
+from robofb.deploy.arms.arm import ArmError, ArmState
 from robofb.deploy.arms.ideal import HOME, IdealArm
 from robofb.deploy.cameras import opencv
-from robofb.deploy.doctor import doctor
+from robofb.deploy.doctor import DoctorConfig, doctor
 from robofb.doctor import BROKEN, MISSING, OK, Finding
 from robofb.errors import UserError
 
@@ -208,3 +209,28 @@ def named(source: str) -> list[Finding]:
     """Return what is said of the name of a camera that is not there."""
     cfg = compose("deploy doctor", ["arm=ur", *QUICK, "camera=opencv", f"cameras.front.source={source}"])
     return [each for each in looked._look_at_camera(cfg, "front") if each.name == "camera front name"]
+
+
+@pytest.mark.parametrize("name", sorted(PEERS))
+def test_every_arm_goes_up_and_back_where_one_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Finding("peer", OK, "late where the machine has other things to do")
+    monkeypatch.setattr(looked, "clock_finding", lambda *_: busy)
+    monkeypatch.setattr(looked, "latency_finding", lambda *_: busy)
+    with PEERS[name]() as (cfg, orders):
+        watch = {**cfg.watch, "stale_s": 5.0}  # on a busy machine all halt
+        found = doctor(DoctorConfig(cfg.arm, cfg.limits, watch, control_hz=20.0, seconds=1.0, move=True))
+        assert orders() > 0
+    (motion,) = [finding for finding in found if finding.name == "motion"]
+    assert motion.status == OK and motion.detail.startswith("went up ")
+
+
+def test_why_an_arm_takes_no_orders_is_said_beside_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = IdealArm()
+    monkeypatch.setattr(arm, "enable", _refuse)
+    found = examined(monkeypatch, arm, "move=true", NO_JOINTS)
+    assert [name for name, finding in found.items() if finding.status == BROKEN] == ["motion"]
+    assert found["link"].status == OK and found["motion"].detail == "it is under local control"
+
+
+def _refuse() -> None:
+    raise ArmError("it is under local control")
