@@ -15,13 +15,13 @@ import numpy as np
 
 from robofb.deploy.live.draft import Draft
 from robofb.deploy.live.pictures import NoPictureError, Pictures
-from robofb.deploy.live.process import Life, attacher
+from robofb.deploy.live.process import Life, attacher, share_heap
 from robofb.deploy.live.records import MODES, Addresses, said, text
 from robofb.deploy.modes import Mode
 from robofb.deploy.ring import Ring
 from robofb.errors import UserError
 from robofb.store.atomic import explain
-from robofb.store.continuation import open_or_create
+from robofb.store.continuation import open_or_create, remove_empty
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, EnvSpec, Episode
 
@@ -52,12 +52,25 @@ class RecordSetup:
     keeps: tuple[str, ...] = ("success", "failure", "aborted")
     human_source: int = SOURCE_INTERVENTION
 
+    def check(self) -> None:
+        """Try whether episodes can be kept there; leave nothing behind.
+
+        Raises:
+            UserError: see `open_or_create`.
+        """
+        try:
+            open_or_create(self.path, self.spec, self.meta).close()
+        except UserError as error:
+            raise UserError(f"{error}: choose another folder") from error
+        remove_empty(self.path)
+
     def opened(self) -> None:
         """Go on from the open dataset; nothing is to be done."""
 
 
 def run_recorder(setup: RecordSetup, addresses: Addresses, parent: int) -> None:
     """Record until told to quit, or the parent is gone; what has ended by then is saved. A main function."""
+    share_heap()
     with ExitStack() as stack:
         life = Life(stack.enter_context(closing(Ring.attach(addresses.beats["recorder"]))), parent)
         life.begin(by_order=True)
@@ -104,7 +117,7 @@ class Recorder:
         self._queue: queue.Queue[tuple[int, Episode] | None] = queue.Queue(WAITING)
         self._writer = threading.Thread(target=self._write, name="writer")
         self._writer.start()
-        self._told: set[int] = set()  # what became of these was said before this process began
+        self._told: set[int] = set()  # what became of these is said, or will be: they are over
         self._take_over(int(newest.value["episode"]) if newest is not None else -1)
         self.quit = False
 
@@ -176,8 +189,8 @@ class Recorder:
         for other in list(self._drafts):
             if other != episode and other in self._ends:
                 self._finish(other)
-        if episode < 0:
-            return
+        if episode < 0 or episode in self._told:
+            return  # an arm that hangs may show an episode long after its end
         if episode not in self._drafts:
             self._drafts[episode] = self._draft()
         draft = self._drafts[episode]
@@ -192,6 +205,7 @@ class Recorder:
     def _finish(self, episode: int) -> None:
         """Hand a draft to the writer, where it is whole."""
         label, why, _ = self._ends.pop(episode)
+        self._told.add(episode)
         draft = self._drafts.pop(episode, None)
         seed = self._seeds.pop(episode, None)  # none where it began long before this process: broken then
         if label not in self._setup.keeps:

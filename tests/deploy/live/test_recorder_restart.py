@@ -14,6 +14,7 @@ from episode_examples import make_episode
 from live_conditions import always, running
 from live_parts import SPEC, DyingRecordSetup, Script, run_line
 
+from robofb.deploy.live import recorder_process
 from robofb.deploy.live.bench import SEEN
 from robofb.deploy.live.draft import recorded_spec
 from robofb.deploy.live.recorder_process import Recorder, RecordSetup
@@ -132,6 +133,26 @@ def test_what_was_said_too_long_ago_to_be_read_was_said(tmp_path: Path) -> None:
             if episode != 70:
                 rings.recorded.write(episode=episode, saved=True, word=b"saved")
         assert told_of(tmp_path, rings) == {70: AGAIN}
+
+
+def test_an_episode_that_shows_itself_after_its_end_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would end what begins then: it would take in plans for ever."""
+    monkeypatch.setattr(recorder_process, "LINGER_S", 0.0)
+    setup = RecordSetup(tmp_path / "data", recorded_spec(SPEC))
+    with closing(Rings(len(SEEN), {}, [])) as rings, ExitStack() as stack:
+        store = stack.enter_context(open_or_create(setup.path, setup.spec, {}))
+        recorder = Recorder(setup, store, rings.addresses, stack)
+        order(rings, "begin", [0])
+        tick(rings, 0)
+        order(rings, "end", [0])
+        recorder.look()
+        tick(rings, 0)
+        recorder.look()
+        assert recorder._drafts == {}
+        recorder.close()
+        assert [int(each.value["episode"]) for each in rings.recorded.since(0)] == [0]
 
 
 def test_nothing_is_lost_at_the_first_start(tmp_path: Path) -> None:
