@@ -188,6 +188,7 @@ def parts_of(cfg: CollectArmConfig, spec: EnvSpec, path: Path) -> Parts:
         place = SimPlace(plain(cfg.arm), plain(cfg.task), plain(cfg.engine))
     else:
         place = RealPlace(plain(cfg.arm), cfg.control_hz, SEEN)
+        place.check()
     return Parts(
         ArmSetup(place, build_whole("limits", cfg.limits), build_whole("watch", cfg.watch), spec.control_dt),
         None,

@@ -215,6 +215,7 @@ def _tell(cfg: DeployConfig, run: Run, task: str, found: Deployed, seconds: floa
             print(f"{name}: {count}")
         for why, count in Counter(found.ended).items():
             print(f"gave up {count} times, {why}")
+        print(f"added to {run.path / 'deployments.jsonl'}{f', episodes to {cfg.data}' if cfg.data else ''}")
 
 
 def _rehearsed(cfg: DeployConfig, run: Run, agent: Any) -> Deployed:

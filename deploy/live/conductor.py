@@ -74,6 +74,7 @@ class Conductor:
         ended: of each episode so far.
         stage: where the session stands.
         quits: a person ended it.
+        lost: episodes that could not be recorded.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Conductor:
         self.episodes, self.seed, self.attended, self.driven = episodes, seed, attended, driven
         self.max_steps, self.abort_s = max_steps, abort_s
         self.ended: list[Ended] = []
+        self.lost: set[int] = set()
         self.stage = Stage.WAITING
         self._asked: Ask | None = None
         self._asked_s = 0.0
@@ -111,8 +113,10 @@ class Conductor:
 
     @property
     def _done(self) -> int:
-        """Episodes so far of those that shall be."""
-        return self.successes if self.driven else self.number
+        """Episodes so far of those that shall be: demonstrations are there to be kept."""
+        if not self.driven:
+            return self.number
+        return sum(each.label == "success" and each.episode not in self.lost for each in self.ended)
 
     def step(self, now_s: float, seen: Seen, ready: bool, events: Sequence[str]) -> list[Order]:
         """Return what to order now.

@@ -52,6 +52,8 @@ def run_live(cfg: Any, run: Path, spec: EnvSpec) -> Figures:
             "teleop=... or page=true; with attended=false nobody can stop it"
         )
     parts = parts_of(cfg, run, spec)
+    if parts.recorder is not None:
+        parts.recorder.check()
     conductor = Conductor(
         cfg.episodes,
         cfg.seed,
@@ -161,7 +163,9 @@ def _place(cfg: Any, spec: EnvSpec) -> Place:
     names = spec.obs["state"].names
     check_names(names)
     set_points_in(spec.control_dt, 1.0 / cfg.control_hz)
-    return RealPlace(plain(cfg.arm), cfg.control_hz, names, cfg.dry)
+    place = RealPlace(plain(cfg.arm), cfg.control_hz, names, cfg.dry)
+    place.check()
+    return place
 
 
 def plain(node: Any) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def say(folder: Path, word: str) -> None:
 
 
 def unsay(folder: Path, word: str) -> None:
-    """Take it back."""
-    (folder / word).unlink()
+    """Take it back, where it is said."""
+    (folder / word).unlink(missing_ok=True)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from robofb.build import build
 from robofb.deploy.arms.arm import RobotArm
 from robofb.deploy.arms.dry import DryArm
 from robofb.deploy.live.bench import RealBench, SimBench
+from robofb.errors import UserError
 from robofb.loading import make_sim_env
 
 
@@ -30,6 +31,17 @@ class RealPlace:
     hz: float
     names: tuple[str, ...]
     dry: bool = False
+
+    def check(self) -> None:
+        """Make the arm, which opens nothing yet.
+
+        Raises:
+            UserError: names the setting that no arm could work with.
+        """
+        try:
+            build(self.arm)
+        except UserError as error:
+            raise UserError(f"arm: {error}") from error
 
     def make(self) -> RealBench:
         """Return its bench."""

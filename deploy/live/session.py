@@ -205,6 +205,7 @@ class LiveSession:
                 self.outcome.saved.append(episode)
             else:
                 self.outcome.dropped[episode] = said(bytes(record["word"]))
+                self.conductor.lost.add(episode)
                 LOG.warning("episode %d is not recorded: %s", episode, self.outcome.dropped[episode])
         counts = self.rings.counts.latest()
         if counts is not None:

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from deployed_example import write_deployed
 from residual_example import save_residual_run
 
 from robofb.config import compose
 from robofb.deploy.live.conductor import LEFT, Ended
 from robofb.deploy.live.deployment import _figures
-from robofb.deploy.live.session import Outcome
+from robofb.deploy.live.session import LiveSession, Outcome
 from robofb.deploy.run_policy import deploy
 from robofb.errors import UserError
 from robofb.run import Run
@@ -80,6 +81,23 @@ def test_bad_words_are_refused_in_one_line(run: Run, words: list[str], message: 
     with pytest.raises(UserError) as error:
         deploy(compose("deploy", [f"run={run.path}", *words]))
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_dataset_of_something_else_is_refused_before_any_process_begins(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"run={run.path}", "realtime=true", "attended=false", f"data={tmp_path / 'data'}"]
+    monkeypatch.setattr(LiveSession, "run", _begun)
+    with pytest.raises(AssertionError, match="begun"):
+        deploy(compose("deploy", words))
+    assert not (tmp_path / "data").exists()  # it could be made there
+    write_deployed(tmp_path / "data")
+    with pytest.raises(UserError, match="holds task 'line', not 'one_leg_insert'"):
+        deploy(compose("deploy", words))
+
+
+def _begun(session: LiveSession) -> None:
+    raise AssertionError("begun")
 
 
 def test_an_episode_that_a_person_left_in_is_in_no_figure() -> None:

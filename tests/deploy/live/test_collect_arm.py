@@ -147,6 +147,16 @@ def test_a_dataset_is_continued_where_the_settings_agree(collected: tuple[Path, 
         collect_on_arm(cfg)
 
 
+def test_an_arm_that_lacks_a_setting_is_refused_before_any_process_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect_arm, "run_session", lambda *_: pytest.fail("it must not begin"))
+    cfg = compose("collect_arm", ["arm=so101", "teleop=web", f"out={tmp_path / 'data'}"])
+    with pytest.raises(UserError, match="^arm: joints.shoulder_pan.homing_offset=None: needs"):
+        collect_on_arm(cfg)
+    assert not list(tmp_path.iterdir())
+
+
 def trained(data: str, out: Path, *more: str) -> Any:
     size = ["steps=3", "batch_size=8", "validation_fraction=0", "threads=1", "policy.denoiser.width=16"]
     return train(compose("train_bc", [f"data={data}", "task=null", f"out={out}", *size, *more]))

@@ -232,6 +232,20 @@ def test_a_person_drives_until_so_many_episodes_succeeded() -> None:
     assert (made.successes, made.number) == (1, 3)
 
 
+def test_a_demonstration_that_was_not_recorded_is_driven_again() -> None:
+    made = driven(episodes=1)
+    for number in range(2):
+        assert step(made, seen(Mode.DISARMED, -1), "start") == ["begin"]
+        step(made, seen(Mode.DISARMED, number))
+        step(made, seen(Mode.READY, number))
+        step(made, seen(Mode.HUMAN, number), "success")
+        if number == 0:
+            made.lost.add(0)
+        step(made, seen(Mode.DISARMED, -1))
+    assert step(made, seen(Mode.DISARMED, -1), "start") == [] and made.stage is Stage.OVER
+    assert made.successes == 2
+
+
 def test_a_fault_ends_an_episode_that_a_person_drives_and_the_next_acknowledges_it() -> None:
     made = driven()
     step(made, seen(Mode.DISARMED, -1), "start")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -214,7 +215,7 @@ def test_a_deployment_with_a_page_needs_no_terminal(
     heard: list[Any] = []
 
     class Session:
-        def __init__(self, parts: None, conductor: Conductor, operator: Several) -> None:
+        def __init__(self, parts: object, conductor: Conductor, operator: Several) -> None:
             self.operator = operator
 
         def run(self) -> Outcome:
@@ -222,7 +223,7 @@ def test_a_deployment_with_a_page_needs_no_terminal(
             return Outcome([])
 
     monkeypatch.setattr(deployment, "LiveSession", Session)
-    monkeypatch.setattr(deployment, "parts_of", lambda *_: None)
+    monkeypatch.setattr(deployment, "parts_of", lambda *_: SimpleNamespace(recorder=None))
     cfg = DeployConfig(run="x", attended=True, page=True, page_host="127.0.0.2")
     assert deployment.run_live(cfg, tmp_path, SPEC) == ([], [], [], {})
     assert heard == [[]] and capsys.readouterr().out.startswith("http://127.0.0.2:")
