@@ -98,7 +98,8 @@ class RemotePolicy:
             self._check(wire.receive(Welcome, MOST_REPLY, self.connect_s), name)
         except (OSError, BadMessageError) as error:
             wire.close()
-            raise UserError(f"{name}: {error}{'' if self.certificate else '; does it speak TLS?'}") from error
+            hint = "" if self.certificate else "; where it speaks TLS, say policy_certificate=..."
+            raise UserError(f"{name}: {error}{hint}") from error
         except UserError:
             wire.close()
             raise

@@ -151,7 +151,7 @@ def test_only_the_right_server_is_believed(tmp_path: Path) -> None:
         source = source_of(tmp_path, peer.listen(), certificate=own)
         wrong = {
             "CERTIFICATE_VERIFY_FAILED": replace(source, certificate=other),
-            "does it speak TLS": replace(source, certificate=None),
+            "say policy_certificate": replace(source, certificate=None),
             "is no certificate in PEM": replace(source, certificate=tmp_path / "token"),
             "nothing.pem: No such file": replace(source, certificate=tmp_path / "nothing.pem"),
             "another checkpoint": replace(source, checkpoint="1" * 64),
