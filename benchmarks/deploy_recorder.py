@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from deploy_soak import memory_mb
+from processes import memory_mb
 from results import save_result
 
 from robofb.deploy.live.bench import SEEN, image_specs
@@ -109,9 +109,11 @@ def recorder(folder: Path, size: tuple[int, int] | None) -> Iterator[Shown]:
         while not crew.lives("recorder"):
             crew.check()
             time.sleep(0.05)
-        yield Shown(rings, crew)
-        rings.orders.write(kind=b"quit", what=b"", episode=-1, seed=0, reason=b"")
-        crew.end()
+        try:
+            yield Shown(rings, crew)
+        finally:
+            rings.orders.write(kind=b"quit", what=b"", episode=-1, seed=0, reason=b"")
+            crew.end()
     finally:
         rings.close()
 

@@ -16,11 +16,20 @@ def largest(values: np.ndarray) -> float:
     return float(np.linalg.norm(values, axis=1).max())
 
 
-def shares_of(poses: Sequence[Pose], limits: Limits, dt_s: float) -> dict[str, float]:
+def shares_of(
+    poses: Sequence[Pose], limits: Limits, dt_s: float, periods: Sequence[int] | None = None
+) -> dict[str, float]:
     """Return by name how much of each bound some set-points use; above 1 it is broken.
 
-    Differences over one period exceed no bound of a rate that was kept at every moment.
+    Divided differences exceed no bound of a rate that was kept at every moment.
+
+    Args:
+        poses: one after the other.
+        limits: the bounds.
+        dt_s: a period.
+        periods: the number of each pose's, ever higher; None where they follow each other at once.
     """
+    times_s = dt_s * np.asarray(range(len(poses)) if periods is None else periods)
     places = np.array([pose.position_m for pose in poses])
     turns = Rotation.from_quat(np.array([pose.turn for pose in poses]), scalar_first=True)
     cosine = np.clip(turns.apply([0, 0, 1]) @ np.array(limits.tool_axis), -1, 1)
@@ -31,13 +40,13 @@ def shares_of(poses: Sequence[Pose], limits: Limits, dt_s: float) -> dict[str, f
     }
     rates = {
         "": (
-            np.diff(places, axis=0) / dt_s,
+            np.diff(places, axis=0) / np.diff(times_s)[:, None],
             limits.max_speed_m_s,
             limits.max_acceleration_m_s2,
             limits.max_jerk_m_s3,
         ),
         "turn ": (
-            (turns[1:] * turns[:-1].inv()).as_rotvec() / dt_s,
+            (turns[1:] * turns[:-1].inv()).as_rotvec() / np.diff(times_s)[:, None],
             limits.max_turn_rad_s,
             limits.max_turn_acceleration_rad_s2,
             limits.max_turn_jerk_rad_s3,
@@ -45,8 +54,13 @@ def shares_of(poses: Sequence[Pose], limits: Limits, dt_s: float) -> dict[str, f
     }
     for name, (rate, *bounds) in rates.items():
         for order, (what, most) in enumerate(zip(("speed", "acceleration", "jerk"), bounds, strict=True)):
-            if len(rate) > order:
-                shares[name + what] = largest(np.diff(rate, n=order, axis=0) / dt_s**order) / most
+            if order:
+                rate = (
+                    np.diff(rate, axis=0)
+                    / ((times_s[order + 1 :] - times_s[: -order - 1]) / (order + 1))[:, None]
+                )
+            if len(rate):
+                shares[name + what] = largest(rate) / most
     return shares
 
 

@@ -1,6 +1,8 @@
 """A fake control box of a UR arm, as a process: RTDE v2, dashboard, script and gripper ports on one address.
 
 The parent writes one JSON object of attributes to set on the robot per line, and reads one of facts for each.
+Where it names a file, every set-point that came is appended there as `HEARD`: the time of this machine [s],
+then x, y, z [m] and a rotation vector [rad].
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ import os
 import struct
 import sys
 import time
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import BinaryIO
 
 from robotiq_socket import PORT_GRIPPER, Fingers
 from ur_joints import UrJoints
+from ur_stream import PORT_RTDE, Rtde
 
 TICK_S = 0.004
 FOLLOW_S = 0.02  # time constant with which the tool follows its set-point
@@ -25,33 +31,15 @@ POWER_OFF, RUNNING = 3, 7
 SAFETY_BITS = {NORMAL: 1 << 0, PROTECTIVE_STOP: 1 << 2, ROBOT_EMERGENCY_STOP: 1 << 6 | 1 << 7}
 SERVO_L, SPEED_STOP, SERVO_STOP, SET_WATCHDOG, KICK, STOP_SCRIPT = 24, 15, 16, 35, 99, 255
 READY, DONE = 1, 2
-FORMATS = {"DOUBLE": "d", "VECTOR6D": "6d", "INT32": "i", "UINT32": "I"}
-OUTPUTS = {
-    "timestamp": "DOUBLE",
-    "actual_q": "VECTOR6D",
-    "actual_TCP_pose": "VECTOR6D",
-    "actual_TCP_force": "VECTOR6D",
-    "robot_mode": "INT32",
-    "safety_mode": "INT32",
-    "runtime_state": "UINT32",
-    "robot_status_bits": "UINT32",
-    "safety_status_bits": "UINT32",
-    **{f"output_int_register_{i}": "INT32" for i in range(3)},
-    **{f"output_double_register_{i}": "DOUBLE" for i in range(6)},
-}
-INPUTS = {
-    "external_force_torque": "VECTOR6D",
-    **{f"input_int_register_{i}": "INT32" for i in range(24)},
-    **{f"input_double_register_{i}": "DOUBLE" for i in range(24)},
-}
+HEARD = "<7d"
 FACTS = "pose safety runtime uploads set_points servo_stops dashboard_stops servo watchdog_hz bites time_s"
-PORT_RTDE, PORT_DASHBOARD, PORTS_SCRIPT = 30004, 29999, (30001, 30002, 30003)
+PORT_DASHBOARD, PORTS_SCRIPT = 29999, (30001, 30002, 30003)
 
 
 class Robot:
     """What the ports show; attributes without an underscore are for the parent to set."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: BinaryIO | None = None) -> None:
         self.pose = [0.4, 0.0, 0.25, math.pi, 0.0, 0.0]
         self.force = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
         self.safety, self.mode, self.runtime = NORMAL, RUNNING, STOPPED
@@ -67,6 +55,7 @@ class Robot:
         self.time_s = self._heard_s = 0.0  # by ticks, so that a box which stalls misses nobody
         self.inputs: dict[str, float] = {}
         self.reply = READY
+        self._heard_file = heard
         self._target: list[float] | None = None
         self._executing = False
         self._unlocked_s = 0.0  # until a protective stop is released
@@ -124,8 +113,12 @@ class Robot:
     def hear(self, values: dict[str, float]) -> None:
         """Take a client's registers."""
         self.inputs.update(values)
-        self.set_points += self.inputs.get("input_int_register_0") == SERVO_L
         self._heard_s = self.time_s
+        if self.inputs.get("input_int_register_0") == SERVO_L:
+            self.set_points += 1
+            if self._heard_file is not None:
+                tool = [self.inputs[f"input_double_register_{i}"] for i in range(6)]
+                self._heard_file.write(struct.pack(HEARD, time.monotonic(), *tool))
 
     def tick(self, dt_s: float) -> None:
         """Run one cycle of the control script, then follow its set-point."""
@@ -187,93 +180,27 @@ def nearest(rotvec: list[float], other: list[float]) -> list[float]:
     return min((rotvec, long_way), key=lambda each: math.dist(each, other))
 
 
-class Rtde(asyncio.Protocol):
-    """One connection of port 30004."""
-
-    def __init__(self, robot: Robot) -> None:
-        self.robot, self.buffer = robot, b""
-        self.outputs: list[str] = []
-        self.recipes: list[list[str]] = []
-        self.hz, self.due_s, self.started = 125.0, 0.0, False
-
-    def connection_made(self, transport) -> None:
-        self.transport = transport
-        self.robot.clients.add(self)
-
-    def connection_lost(self, error) -> None:
-        self.robot.clients.discard(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        while len(self.buffer) >= 3 and len(self.buffer) >= (size := struct.unpack(">H", self.buffer[:2])[0]):
-            kind, body, self.buffer = self.buffer[2:3], self.buffer[3:size], self.buffer[size:]
-            if kind == b"U":
-                self.take(body)
-            else:
-                self.send(kind, self.answer(kind, body))
-
-    def send(self, kind: bytes, body: bytes) -> None:
-        self.transport.write(struct.pack(">H", len(body) + 3) + kind + body)
-
-    def answer(self, kind: bytes, body: bytes) -> bytes:
-        """Return the body of the answer to a request."""
-        if kind == b"v":
-            return struct.pack(">4I", 5, 11, 0, 108249)
-        if kind == b"O":
-            self.hz = struct.unpack(">d", body[:8])[0]
-            self.outputs = names_of(body[8:])
-            return b"\x01" + ",".join(OUTPUTS.get(name, "NOT_FOUND") for name in self.outputs).encode()
-        if kind == b"I":
-            if any(client.recipes for client in self.robot.clients if client is not self):
-                return b"\x00IN_USE"  # one client alone may command
-            self.recipes.append(names_of(body))
-            types = ",".join(INPUTS.get(name, "NOT_FOUND") for name in self.recipes[-1])
-            return bytes([len(self.recipes)]) + types.encode()
-        if kind in (b"S", b"P"):
-            self.started = kind == b"S"
-        return b"\x01"
-
-    def take(self, body: bytes) -> None:
-        """Write what the client sends into the registers."""
-        names = self.recipes[body[0] - 1]
-        values = struct.unpack(">" + "".join(FORMATS[INPUTS[name]] for name in names), body[1:])
-        self.robot.hear(dict(zip(names, values, strict=False)))
-
-    def stream(self, now_s: float) -> None:
-        """Send the outputs, where they are due."""
-        if not self.started or self.robot.frozen or now_s < self.due_s:
-            return
-        self.due_s = max(self.due_s + 1.0 / self.hz, now_s - 1.0 / self.hz)
-        body = b"\x01"
-        for name in self.outputs:
-            body += struct.pack(">" + FORMATS[OUTPUTS[name]], *self.robot.value(name, now_s))
-        self.send(b"U", body)
-
-
-def names_of(body: bytes) -> list[str]:
-    """Return the names in a list of RTDE."""
-    return [name for name in body.decode().split(",") if name]
-
-
 async def dashboard(robot: Robot, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer line by line."""
     writer.write(b"Connected: Universal Robots Dashboard Server\n")
-    while line := await reader.readline():
-        writer.write(robot.answer(line.decode().strip()).encode() + b"\n")
+    with suppress(ConnectionError):
+        while line := await reader.readline():
+            writer.write(robot.answer(line.decode().strip()).encode() + b"\n")
     writer.close()
 
 
 async def script(robot: Robot, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Take scripts; each ends with a line "end" of its own."""
-    while line := await reader.readline():
-        if line == b"end\n":
-            robot.play()
+    with suppress(ConnectionError):
+        while line := await reader.readline():
+            if line == b"end\n":
+                robot.play()
     writer.close()
 
 
-async def serve(host: str) -> None:
+async def serve(host: str, heard: BinaryIO | None) -> None:
     """Be the controller until stdin ends."""
-    robot, loop = Robot(), asyncio.get_running_loop()
+    robot, loop = Robot(heard), asyncio.get_running_loop()
     await loop.create_server(lambda: Rtde(robot), host, PORT_RTDE)
     await asyncio.start_server(lambda *streams: dashboard(robot, *streams), host, PORT_DASHBOARD)
     await asyncio.start_server(robot.fingers.serve, host, PORT_GRIPPER)
@@ -299,4 +226,5 @@ async def serve(host: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    with Path(sys.argv[2]).open("ab", buffering=0) if sys.argv[2:] else nullcontext() as file:
+        asyncio.run(serve(sys.argv[1], file))
