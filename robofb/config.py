@@ -250,7 +250,7 @@ def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str
 
     run, kind = Run.open(resume), verb.config.removeprefix("train_")
     if run.kind != kind:
-        raise UserError(f"resume={resume}: a {run.kind} run; robofb {verb.name} continues {kind} runs")
+        raise UserError(f"resume={resume}: {run.sort}; robofb {verb.name} continues {kind} runs")
     stored = run.config
     given = {
         override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(words))

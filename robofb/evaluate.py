@@ -188,7 +188,7 @@ def main(cfg: EvalConfig) -> Evaluation | TrialEvaluation:
 def _base_agent(run: Run, agent: Any, cfg: EvalConfig) -> ChunkExecutor:
     """Return the frozen base of a residual run, replanning as often as its residual does."""
     if not hasattr(agent.policy, "base"):
-        raise UserError(f"compare_base=true: {run.path} is a {run.kind} run, which has no base; leave it out")
+        raise UserError(f"compare_base=true: {run.path} is {run.sort}, which has no base; leave it out")
     return ChunkExecutor(agent.policy.base, cfg.num_envs, execute=agent.execute)
 
 

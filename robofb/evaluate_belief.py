@@ -89,7 +89,8 @@ def evaluate_run(cfg: Asked, run: Run) -> TrialEvaluation:
     run.write_summary({"eval": facts})
     print(table(results))
     shown = show(cfg, run, checkpoint, task, family) if cfg.video else None
-    print(f"report {write_trial_report(run.path / 'report.html', run, results, shown)}")
+    tasks = "all tasks of the family" if isinstance(family, FiniteFamily) else "held-out tasks"
+    print(f"report {write_trial_report(run.path / 'report.html', run, results, shown, tasks)}")
     return results[OWN]
 
 
@@ -105,9 +106,7 @@ def _refuse_others(cfg: Asked, run: Run) -> None:
     """Refuse what only other kinds of run can be asked for."""
     for key in ("execute", "compare_base", "also", "visuals"):
         if asked := getattr(cfg, key):
-            raise UserError(
-                f"{key}={asked}: {run.path} is a {run.kind} run, which has no such thing; leave it out"
-            )
+            raise UserError(f"{key}={asked}: {run.path} is {run.sort}, which has no such thing; leave it out")
 
 
 def table(results: Mapping[str, TrialEvaluation]) -> str:

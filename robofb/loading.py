@@ -163,7 +163,7 @@ def load_policy(run: Run, which: str = "best") -> Policy:
     """
     if run.kind not in CHUNK_POLICY_KINDS:
         raise UserError(
-            f"{run.path} is a {run.kind} run; chunk policies are in {', '.join(CHUNK_POLICY_KINDS)} runs"
+            f"{run.path} is {run.sort}; chunk policies are in {', '.join(CHUNK_POLICY_KINDS)} runs"
         )
     return policy_of(run.load_checkpoint(which))
 
@@ -175,7 +175,7 @@ def load_bc_checkpoint(run: Run, which: str = "best") -> dict[str, Any]:
         UserError: the run holds something else, or its checkpoint is damaged.
     """
     if run.kind != "bc":
-        raise UserError(f"{run.path} is a {run.kind} run; a base policy comes from a bc run")
+        raise UserError(f"{run.path} is {run.sort}; a base policy comes from a bc run")
     return run.load_checkpoint(which)
 
 
@@ -212,7 +212,7 @@ def load_residual(run: Run, which: str = "best") -> ResidualPolicy:
         UserError: the run holds something else, or its checkpoint is damaged.
     """
     if run.kind != "residual":
-        raise UserError(f"{run.path} is a {run.kind} run, not a residual run")
+        raise UserError(f"{run.path} is {run.sort}, not a residual run")
     checkpoint = run.load_checkpoint(which)
     policy = ResidualPolicy(
         build_policy(checkpoint["base_policy"], checkpoint["spec"]), **checkpoint["residual"]
@@ -227,7 +227,7 @@ def load_student(run: Run, which: str = "best") -> StudentPolicy:
         UserError: the run holds something else, or its checkpoint is damaged.
     """
     if run.kind != "tgrl":
-        raise UserError(f"{run.path} is a {run.kind} run, not a tgrl run")
+        raise UserError(f"{run.path} is {run.sort}, not a tgrl run")
     policy: StudentPolicy = policy_of(run.load_checkpoint(which))
     return policy
 
@@ -258,4 +258,4 @@ def load_agent(
     parts = [str(run.path / kind) for kind in ("bc", "residual") if is_run(run.path / kind)]
     hint = f": try {' or '.join(parts)}" if parts else ""
     kinds = ", ".join((*CHUNK_POLICY_KINDS, "residual", "tgrl", "borel"))
-    raise UserError(f"{run.path} is a {run.kind} run; those that can be evaluated are {kinds}{hint}")
+    raise UserError(f"{run.path} is {run.sort}; those that can be evaluated are {kinds}{hint}")

@@ -77,6 +77,11 @@ def _merge(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def a_run(kind: str) -> str:
+    """Return how a sentence speaks of a run of some kind."""
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind} run"
+
+
 class Run:
     """One run folder, open for logging. Use `create` or `open`; leave the `with` block to close."""
 
@@ -91,6 +96,11 @@ class Run:
         self._log_handler: logging.Handler | None = None
         self._lock: WriterLock | None = None
         self._wandb: Any = None
+
+    @property
+    def sort(self) -> str:
+        """What it is, in a sentence: "a bc run", "an agents run"."""
+        return a_run(self.kind)
 
     @classmethod
     def create(cls, path: str | Path, config: Any, kind: str) -> Run:
@@ -239,9 +249,8 @@ class Run:
         """
         content = checkpoint.load(self.path / "checkpoints", which)
         if content.get("kind") != self.kind:
-            raise UserError(
-                f"checkpoint {which} is of a {content.get('kind')} run; {self.path} is a {self.kind} run"
-            )
+            other = a_run(str(content.get("kind")))
+            raise UserError(f"checkpoint {which} is of {other}; {self.path} is {self.sort}")
         return content
 
     def checkpoint_digest(self, which: str | Path = "latest") -> str:

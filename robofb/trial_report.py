@@ -45,9 +45,16 @@ def cells(results: Mapping[str, TrialEvaluation]) -> list[tuple[str, ...]]:
 
 
 def write_trial_report(
-    path: Path, run: Run, results: Mapping[str, TrialEvaluation], shown: TrialFilm | None
+    path: Path, run: Run, results: Mapping[str, TrialEvaluation], shown: TrialFilm | None, tasks: str
 ) -> Path:
     """Write the report of a run's trials as one HTML file and return its path.
+
+    Args:
+        path: of the file.
+        run: whose trials they are.
+        results: by who acted.
+        shown: films of some of them.
+        tasks: that they were in, such as "held-out tasks".
 
     Raises:
         UserError: it cannot be written; an older one is intact then.
@@ -55,7 +62,7 @@ def write_trial_report(
     first = next(iter(results.values()))
     episodes = list(range(1, first.returns.shape[1] + 1))
     lines = [Line(name, episodes, each.returns.mean(0).tolist()) for name, each in results.items()]
-    note = "Mean over trials and its standard error, in held-out tasks; beliefs are kept between episodes."
+    note = f"Mean over trials and its standard error, in {tasks}; beliefs are kept between episodes."
     title = f"Exploration of {first.task}"
     body = [
         page_head(title, "", {"run": str(run.path), "seed": str(first.seed)}),

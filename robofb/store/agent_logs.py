@@ -14,7 +14,8 @@ from robofb.types import EnvSpec, Episode
 
 PARAMS, PARAM_NAMES = "task_params", "task_param_names"
 EPISODES_PER_TRIAL, START = "episodes_per_trial", "start_distribution"
-"""Keys of each dataset's `meta`: what its task is, how many episodes a trial has, and where they start."""
+AGENTS = "num_agents"
+"""Keys of each dataset's `meta`: what its task is, how many episodes a trial has, where they start, and N."""
 
 
 def agent_folder(root: Path, agent: int) -> Path:
@@ -74,6 +75,9 @@ class AgentLogs:
             store = EpisodeStore.open(folder, spec=self.stores[0].spec if self.stores else None)
             self.stores.append(store)
         self.params = [self._fact(store, PARAMS, list) for store in self.stores]
+        known = self.stores[0].meta.get(AGENTS, len(folders))  # logs of before November 2026 do not say it
+        if len(folders) < known:
+            raise DamagedError(f"{agent_folder(self.path, len(folders))} is missing, of {known} agents")
         if len({len(params) for params in self.params}) > 1:
             raise DamagedError(f"{self.path}: the agents' tasks have different numbers of parameters")
         self.episodes_per_trial: int = self._same(EPISODES_PER_TRIAL, int)

@@ -40,15 +40,18 @@ def find_agents(root: Path, num_params: int) -> list[BatchAgent]:
     """Return the agents in a folder, or in its `data`, by their seeds.
 
     Raises:
-        UserError: there are none, or their names have another number of parameters.
+        UserError: there are none, or a name has no parameters or another number of them.
     """
     place = root / "data" if (root / "data").is_dir() else root
     folders = sorted(place.iterdir()) if place.is_dir() else []
-    named = [(folder, match) for folder in folders if (match := _FOLDER.fullmatch(folder.name))]
-    if not named:
+    named = [(folder, _FOLDER.fullmatch(folder.name)) for folder in folders]
+    histories = [(folder, match) for folder, match in named if match or (folder / "obs.npy").exists()]
+    if not histories:
         raise UserError(f"{root} holds no folders such as seed_0_goal_3_1 with an agent's history")
     agents = []
-    for folder, match in named:
+    for folder, match in histories:
+        if match is None:
+            raise UserError(f"{folder}: its name does not say the agent's task, as seed_0_goal_3_1 does")
         params = tuple(float(word) for word in match[2].split("_")[1:])
         if len(params) != num_params:
             raise UserError(f"{folder}: {len(params)} numbers after the seed; tasks here have {num_params}")

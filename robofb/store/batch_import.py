@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 
 from robofb.errors import UserError
-from robofb.meta_interfaces import MetaTask
+from robofb.meta_interfaces import FiniteFamily, MetaTask
 from robofb.progress import progress_bar
-from robofb.store.agent_logs import EPISODES_PER_TRIAL, PARAM_NAMES, PARAMS, START, write_agent_log
+from robofb.store.agent_logs import AGENTS, EPISODES_PER_TRIAL, PARAM_NAMES, PARAMS, START, write_agent_log
 from robofb.store.batch_data import BatchAgent, find_agents, read_agent
 from robofb.types import Episode
 
@@ -42,13 +42,16 @@ def import_agents(
         horizon: steps of an episode; the family's where None.
 
     Raises:
-        UserError: `out` exists, or an agent's arrays do not fit; nothing was written then.
+        UserError: `out` exists, an agent's arrays do not fit, or its task is none of a finite family's;
+            nothing was written then.
     """
     spec = family.spec.only(["state"])
     agents = find_agents(src, family.params.shape[0])
     if out.exists():
         raise UserError(f"{out} exists: choose another place")
+    _check_tasks(agents, family)
     facts = {
+        AGENTS: len(agents),
         PARAM_NAMES: list(family.params.names),
         EPISODES_PER_TRIAL: episodes_per_trial,
         START: family.start_distribution,
@@ -67,6 +70,16 @@ def import_agents(
             write_agent_log(out, number, spec, own, episodes)
             bar.update()
     return Imported(len(agents), steps, otherwise)
+
+
+def _check_tasks(agents: list[BatchAgent], family: MetaTask) -> None:
+    if not isinstance(family, FiniteFamily):
+        return
+    every = family.all_params()
+    for agent in agents:
+        if not bool((every == torch.tensor(agent.params)).all(1).any()):
+            words = ", ".join(f"{value:g}" for value in agent.params)
+            raise UserError(f"{agent.folder}: {family.spec.task} has no task ({words})")
 
 
 def _paid_otherwise(family: MetaTask, agent: BatchAgent, episodes: list[Episode]) -> int:

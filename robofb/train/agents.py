@@ -29,7 +29,7 @@ from robofb.rl.slot_log import Stretch
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
 from robofb.stats import SuccessRate
-from robofb.store.agent_logs import EPISODES_PER_TRIAL, PARAM_NAMES, PARAMS, START, write_agent_log
+from robofb.store.agent_logs import AGENTS, EPISODES_PER_TRIAL, PARAM_NAMES, PARAMS, START, write_agent_log
 from robofb.train.agents_loop import AgentsLoop
 from robofb.train.open_run import open_run
 from robofb.train.rl_config import FIXED as RL_FIXED
@@ -97,6 +97,8 @@ class AgentsConfig(RlConfig):
         check_share(self, "gamma", "tau", "warmup", "explore", "least_epsilon")
         if self.num_tasks is not None:
             check_at_least(self, 1, "num_tasks")
+            if self.num_tasks == 1 and self.visitors:
+                raise UserError(f"num_tasks=1 visitors={self.visitors}: there is no other agent to visit it")
         if self.entropy is not None:
             check_finite(self, "entropy")
         if min(self.hidden, default=1) < 1 or max(self.hidden, default=1) >= MOST:
@@ -178,6 +180,7 @@ def write_logs(cfg: AgentsConfig, run: Run, learner: AgentsLoop, params: Tensor)
     family = build_family(cfg.task)
     spec = family.spec.only([STATE])
     facts = {
+        AGENTS: len(params),
         PARAM_NAMES: list(family.params.names),
         EPISODES_PER_TRIAL: cfg.episodes_per_trial,
         START: family.start_distribution,
@@ -191,7 +194,7 @@ def write_logs(cfg: AgentsConfig, run: Run, learner: AgentsLoop, params: Tensor)
             episodes = [_episode(learner, stretch, spec, family, own) for stretch in stretches]
             write_agent_log(root, index, spec, {**facts, PARAMS: own.tolist()}, episodes)
             bar.update()
-    LOG.info("logs of %d agents are in %s", len(params), root)
+    LOG.info("logs of %d agent%s are in %s", len(params), "" if len(params) == 1 else "s", root)
     return root
 
 

@@ -18,7 +18,7 @@ from robofb.policies.hyper import HyperPolicy
 from robofb.progress import progress_bar
 from robofb.rl.borel.candidates import Candidates
 from robofb.rl.borel.hyper_states import HyperTransitions, hyper_transitions
-from robofb.rl.borel.released import defects_of, histories_of
+from robofb.rl.borel.released import check_defects, defects_of, histories_of
 from robofb.rl.histories import Histories, load_histories
 from robofb.rl.single_task import SingleTaskLearner
 from robofb.rng import MIXTURES_STREAM, PROBES_STREAM, WEIGHTS_STREAM, derive_seeds
@@ -32,7 +32,7 @@ from robofb.train.borel_parts import (
     make_policy_learner,
     mixtures_of,
     selection,
-    take_belief,
+    taken_belief,
     trials_of,
 )
 from robofb.train.interrupt import InterruptFlag
@@ -56,10 +56,13 @@ def train(cfg: BorelConfig) -> Run:
     with AgentLogs(cfg.logs) as logs:
         logs.check_fits(family.spec)
         check_mixtures(cfg, family)
+        check_defects(cfg.compat, family)
+        taken = taken_belief(cfg, family)
         histories = histories_of(load_histories(logs), family, defects_of(cfg.compat))
         count = logs.episodes_per_trial
     with open_run(cfg, "borel", family.spec.task, FIXED) as run, selection(cfg, family, count) as select:
-        BorelTraining(cfg, run, family, histories, count, select).work()
+        training = BorelTraining(cfg, run, family, histories, count, select, taken)
+        training.work()
     return run
 
 
@@ -73,6 +76,7 @@ class BorelTraining:
         histories: the logs.
         count: episodes in a trial.
         select: judges a policy.
+        taken: weights of encoder and decoders to begin with, in place of new ones.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class BorelTraining:
         histories: Histories,
         count: int,
         select: Callable[[HyperPolicy], TrialEvaluation],
+        taken: Mapping[str, Any] | None,
     ) -> None:
         self.cfg, self.run, self.family, self.histories, self.count = cfg, run, family, histories, count
         self.select = select
@@ -100,8 +105,8 @@ class BorelTraining:
         self.candidates = Candidates.of(histories, family, NUM_PROBES, probed)
         self.learner: SingleTaskLearner | None = None
         self._learner_state: Mapping[str, Any] | None = None
-        if cfg.belief is not None and not cfg.resume:
-            take_belief(cfg, Run.open(cfg.belief), self.policy, self.belief)
+        if taken is not None:
+            self.belief.modules.load_state_dict(taken)
         if cfg.resume and run.has_checkpoint:
             self._restore(run.load_checkpoint("latest"))
             if self._steps < self._budget:
@@ -130,6 +135,7 @@ class BorelTraining:
                 transitions = self._relabel()
                 self.seconds["hyper_states"] += time.monotonic() - started
                 self._learn_policy(transitions, interrupt)
+                self._save()  # where there was nothing to learn: what the run began with
         finally:
             torch.set_num_threads(num_threads)
         self.run.write_summary(
@@ -291,6 +297,7 @@ class BorelTraining:
         progress = checkpoint["progress"]
         self.belief_updates, self.policy_updates = progress["belief_updates"], progress["policy_updates"]
         self.best, self.seconds = progress["best"], dict(progress["seconds"])
+        self._saved_at = self._steps
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:

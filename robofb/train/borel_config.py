@@ -61,7 +61,8 @@ class BorelConfig:
         task: the family that the logs are of.
         engine: what simulates it in the selection.
         logs: folder of `robofb train agents`.
-        belief: run of `train borel` whose belief is taken over, its settings too; learnt anew where null.
+        belief: run of `train borel` whose belief is taken over, where its settings are said here too; learnt
+            anew where null.
         latent: size of the belief's mean.
         memory: size of what the encoder remembers of a trial.
         reader: what takes steps into it: gru, as in the paper, or pooled, which learns sooner where many
@@ -75,10 +76,11 @@ class BorelConfig:
         mixed: share of the trials with episodes of other agents, paid as their own task would pay.
         whole: all of their episodes are anybody's; else the first half is another agent's, as in the paper.
             `fresh_trials` are whole in any case.
-        mixture_episodes, piece, early: of `fresh_trials`, and of the belief's where mixed=1 whole=true:
-            episodes in one, K where null; cut into pieces of so many steps, not cut where null; how much more
-            often early ones come. See `mixtures.Mixing`.
-        drawn_tasks: that these are of, beside the agents' own: drawn from the family, whose reward
+        mixture_episodes: in each of `fresh_trials`, and of the belief's trials where mixed=1 whole=true; K
+            where null.
+        piece: steps of the pieces into which episodes of these mixtures are cut; null leaves them whole.
+        early: how much more often an agent's first episodes come in them; see `mixtures.Mixing`.
+        drawn_tasks: that these mixtures are of, beside the agents' own: drawn from the family, whose reward
             pays them, though nobody has learnt them.
         common_trials: the trials of an update of the belief are the same for each of its tasks, but for what
             they pay; see `mixtures.Mixing`. Needs mixed=1 whole=true.

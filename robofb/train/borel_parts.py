@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -24,10 +24,11 @@ from robofb.rl.histories import Histories, Trials
 from robofb.rl.implicit import ImplicitLearner
 from robofb.rl.single_task import ChoiceLearner, ContinuousLearner, SingleTaskLearner
 from robofb.rng import DRAWN_TASKS_STREAM, WEIGHTS_STREAM, derive_seeds
-from robofb.run import Run
+from robofb.run import Run, plain
 from robofb.train.borel_config import BorelConfig, mixes_all
 
-ENCODER = ("latent", "memory", "reader", "waves", "state_embedding", "action_embedding", "reward_embedding")
+_ENCODER = ("latent", "memory", "reader", "waves", "state_embedding", "action_embedding", "reward_embedding")
+_OF_BELIEF = (*_ENCODER, "decoder_hidden", "state_weight", "sees_move")
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def make_policy(
     cfg: BorelConfig, family: MetaTask, generator: torch.Generator
 ) -> tuple[HyperPolicy, dict[str, Any]]:
     """Build a policy with new weights; return it and the config node that builds it from a spec."""
-    encoder = {name: getattr(cfg, name) for name in ENCODER}
+    encoder = {name: getattr(cfg, name) for name in _ENCODER}
     hidden = [int(size) for size in cfg.hidden]
     target = f"{HyperPolicy.__module__}.{HyperPolicy.__qualname__}"
     temperature = float(cfg.choice_temperature) if cfg.algorithm == "q_learning" else 0.0
@@ -153,22 +154,31 @@ def make_belief_learner(
     )
 
 
-def take_belief(cfg: BorelConfig, other: Run, policy: HyperPolicy, learner: BeliefLearner) -> None:
-    """Take over encoder and decoders of another run.
+def taken_belief(cfg: BorelConfig, family: MetaTask) -> Mapping[str, Any] | None:
+    """Return the weights of the encoder and decoders that a run begins with; None where it learns its own.
+
+    A run that goes on from a checkpoint has them already.
 
     Raises:
-        UserError: it is no such run, or of another task or other sizes.
+        UserError: `cfg.belief` is no such run, or of another task or other sizes.
     """
+    if cfg.belief is None or (cfg.resume and Run.open(cfg.resume).has_checkpoint):
+        return None
+    name, other = f"belief={cfg.belief}", Run.open(cfg.belief)
     if other.kind != "borel":
-        raise UserError(f"belief={other.path}: a {other.kind} run; beliefs are in borel runs")
+        raise UserError(f"{name}: {other.sort}; beliefs are in borel runs")
+    if not other.has_checkpoint:
+        raise UserError(f"{name}: it has saved none; go on with it by robofb train borel resume={cfg.belief}")
     checkpoint = other.load_checkpoint("latest")
-    if checkpoint["spec"] != policy.spec.to_dict():
-        raise UserError(f"belief={other.path}: it is of another task than {policy.spec.task}")
-    for key in (*ENCODER, "decoder_hidden", "state_weight", "sees_move"):
-        mine, theirs = getattr(cfg, key), checkpoint["config"][key]
-        if (list(mine) if isinstance(theirs, list) else mine) != theirs:
-            raise UserError(f"belief={other.path}: it has {key}={theirs}, not {mine}; say so here too")
-    learner.modules.load_state_dict(checkpoint["belief"]["modules"])
+    if checkpoint["spec"] != family.spec.only(["state"]).to_dict():
+        raise UserError(f"{name}: it is of another task than {family.spec.task}")
+    theirs = {key: checkpoint["config"][key] for key in _OF_BELIEF}
+    differs = {key: was for key, was in theirs.items() if plain(getattr(cfg, key)) != was}
+    if differs:
+        words = " ".join(f"{key}={str(was).replace(' ', '')}" for key, was in differs.items())
+        raise UserError(f"{name}: its settings are others; say so here too: {words}")
+    weights: Mapping[str, Any] = checkpoint["belief"]["modules"]
+    return weights
 
 
 def make_policy_learner(

@@ -62,7 +62,7 @@ def _open(cfg: Any, kind: str, task: str, fixed: Sequence[str]) -> Run:
     if cfg.resume:
         run = Run.open(cfg.resume)
         if run.kind != kind:
-            raise UserError(f"resume={cfg.resume}: a {run.kind} run; train {kind} continues {kind} runs")
+            raise UserError(f"resume={cfg.resume}: {run.sort}; train {kind} continues {kind} runs")
         check_continues(run, cfg, fixed)
         return run.resume(cfg.wandb)
     path = Path(cfg.out) if cfg.out else new_run_path(task, kind, cfg.seed)

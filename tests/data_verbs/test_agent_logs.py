@@ -138,3 +138,20 @@ def test_a_folder_without_agents_is_named(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "GridNavi-v2" / "seed_0_vel_1.5").mkdir()
     assert import_them(tmp_path, tmp_path / "logs") == 2
     assert "1 numbers after the seed; tasks here have 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("seed_41_goal_9_9", "grid_navi has no task (9, 9)"),
+        ("mine", "mine: its name does not say"),
+    ],
+)
+def test_a_folder_of_no_task_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    write_batch_data(tmp_path)
+    folder = next(tmp_path.glob("GridNavi-v2/data/seed_41*"))
+    folder.rename(folder.parent / name)
+    assert import_them(tmp_path, tmp_path / "logs") == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "logs").exists()

@@ -102,6 +102,7 @@ def test_a_continuous_agent_learns_its_own_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["num_tasks=1", "visitors=2"], "num_tasks=1 visitors=2: there is no other agent to visit it"),
         (["num_tasks=22"], "num_tasks=22: grid_navi has 21 tasks"),
         (["task=wind", "num_tasks=null"], "num_tasks=null: wind has any number of tasks; say how many"),
         (["task=tiger_door"], "task tiger_door is one task, no family of them"),

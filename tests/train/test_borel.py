@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from robofb.config import compose
 from robofb.envs.meta.wind import Wind
 from robofb.errors import UserError
 from robofb.run import Run
+from robofb.store.agent_logs import write_agent_log
+from robofb.store.episodes import EpisodeStore
 from robofb.train import agents, borel, borel_parts
 
 SMALL = ("task.max_steps=6", "belief_updates=12", "updates=20", "select_every=10", "save_every=1000")
@@ -120,18 +123,41 @@ def test_rates_fall_to_nothing_over_each_stage(
 
 
 def test_a_belief_can_be_taken_over(tmp_path: Path, logs: dict[str, Path]) -> None:
-    first = train(tmp_path / "first", logs["grid_navi"])
-    second = train(tmp_path / "second", logs["grid_navi"], f"belief={first.path}", "seed=4")
+    first = train(tmp_path / "first", logs["grid_navi"], "decoder_hidden=[8,8]")
+    taken = (f"belief={first.path}", "select_tasks=3", "decoder_hidden=[8,8]")
+    second = train(tmp_path / "second", logs["grid_navi"], *taken, "seed=4")
     ours, theirs = (run.load_checkpoint("latest")["policy"] for run in (first, second))
     for name in ours:
         if name.startswith(("encoder.", "net.")):
             assert torch.equal(ours[name], theirs[name]) == name.startswith("encoder."), name
     assert second.summary()["borel_training"]["belief_updates"] == 0
-    with pytest.raises(UserError, match=r"belief=.*: it has latent=5, not 3; say so here too"):
-        train(tmp_path / "third", logs["grid_navi"], f"belief={first.path}", "latent=3")
-    words = (f"belief={first.path}", "select_tasks=3")
+    with pytest.raises(UserError, match=r"belief=.*say so here too: latent=5 decoder_hidden=\[8,8\]"):
+        train(tmp_path / "third", logs["grid_navi"], *taken, "latent=3", "decoder_hidden=[8]")
     with pytest.raises(UserError, match="it is of another task than point_robot_sparse"):
-        train(tmp_path / "fourth", logs["point_robot_sparse"], *words, task="point_robot_sparse")
+        train(tmp_path / "third", logs["point_robot_sparse"], *taken, task="point_robot_sparse")
+    with pytest.raises(UserError, match="an agents run; beliefs are in borel runs"):
+        train(tmp_path / "third", logs["grid_navi"], f"belief={logs['grid_navi'].parent}")
+    assert not (tmp_path / "third").exists()
+    nothing = train(tmp_path / "nothing", logs["grid_navi"], *taken, "updates=0")
+    theirs = nothing.load_checkpoint("latest")["policy"]
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if name.startswith("encoder."))
+
+
+def test_a_belief_is_taken_over_where_the_run_that_did_so_was_killed_before_it_saved(
+    tmp_path: Path, logs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (f"belief={train(tmp_path / 'first', logs['grid_navi']).path}", "seed=4")
+    whole = train(tmp_path / "whole", logs["grid_navi"], *words)
+    with monkeypatch.context() as patch:
+        patch.setattr(borel.BorelTraining, "work", lambda self: sys.exit(1))
+        with pytest.raises(SystemExit):
+            train(tmp_path / "killed", logs["grid_navi"], *words)
+    resumed = borel.train(compose("train_borel", [f"resume={tmp_path / 'killed'}"]))
+    assert_same_weights(whole, resumed)
+    shutil.rmtree(tmp_path / "first")  # nobody asks for it any more
+    borel.train(compose("train_borel", [f"resume={tmp_path / 'killed'}"]))
+    with pytest.raises(UserError, match="no run at .*first"):
+        train(tmp_path / "late", logs["grid_navi"], *words)
 
 
 def test_it_is_judged_beside_those_that_know_never_learn_or_guess(
@@ -150,6 +176,7 @@ def test_it_is_judged_beside_those_that_know_never_learn_or_guess(
     said = capsys.readouterr().out
     assert "return in 42 trials" in said and "posterior sampling" in said
     page = (run.path / "report.html").read_text()
+    assert "in all tasks of the family" in page
     assert "<video" in page and "posterior sampling" in page and "data:image/png" in page
     assert imageio.get_reader(run.videos / "best-seed5.mp4").count_frames() == 2 * 6
     assert imageio.imread(run.videos / "best-seed5-beliefs.png").shape == (4 * 208 - 8, 3 * 208 - 8, 3)
@@ -171,6 +198,13 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
     shutil.copytree(logs["grid_navi"], own)
     run = train(tmp_path / "run", own)
     shutil.rmtree(own / "agent_0002")
+    with pytest.raises(UserError, match="agent_0002 is missing, of 3 agents"):
+        borel.train(compose("train_borel", [f"resume={run.path}"]))
+    with EpisodeStore.open(own / "agent_0001") as store:
+        parts = store.spec, store.meta, list(store)
+    shutil.rmtree(own)
+    for number in range(3):
+        write_agent_log(own, number, *parts)
     with pytest.raises(UserError, match="does not hold the logs that the run began with; start a new run"):
         borel.train(compose("train_borel", [f"resume={run.path}"]))
 
@@ -196,6 +230,8 @@ def test_other_logs_are_refused_on_resume(tmp_path: Path, logs: dict[str, Path])
         (["reader=lstm"], "reader=lstm: no such memory; valid: gru, pooled"),
         (["early=0.5"], "early=0.5: needs at least 1"),
         (["piece=0"], "piece=0: needs at least 1"),
+        (["compat=cut+pay"], "pay is of point_robot_sparse and half_cheetah_vel alone, not grid_navi"),
+        (["compat=early"], "early is of ant_semi_circle_sparse alone, not grid_navi"),
         (["expectile=1"], r"expectile=1: must lie in 0\.5\.\.1, below 1"),
     ],
 )

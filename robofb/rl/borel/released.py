@@ -25,6 +25,8 @@ DEFECTS = {
     EARLY: "ant_semi_circle_sparse logs what the state before a step pays, not after it",
 }
 RELEASED = "released"
+_TASKS = {PAY: ("point_robot_sparse", "half_cheetah_vel"), EARLY: ("ant_semi_circle_sparse",)}
+"""Those that are of some tasks alone."""
 
 Pay = Callable[[Tensor, Trials], Tensor]
 """Returns what tasks of parameters (M, P) pay for the steps of trials, (M, T)."""
@@ -46,6 +48,18 @@ def defects_of(words: str | None) -> frozenset[str]:
             known = ", ".join((RELEASED, *DEFECTS))
             raise UserError(f"compat={words}: no such defect as {name!r}; valid: {known}, several with +")
     return frozenset(named)
+
+
+def check_defects(words: str | None, family: MetaTask) -> None:
+    """Refuse a defect that is named, where this family's tasks have no place for it.
+
+    Raises:
+        UserError: names it.
+    """
+    task = family.spec.task
+    for name in [] if words in (None, RELEASED) else defects_of(words):
+        if task not in _TASKS.get(name, (task,)):
+            raise UserError(f"compat={words}: {name} is of {' and '.join(_TASKS[name])} alone, not {task}")
 
 
 def pay_of(family: MetaTask, defects: frozenset[str]) -> Pay:
