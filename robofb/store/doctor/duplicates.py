@@ -10,6 +10,7 @@ import numpy as np
 
 from robofb.store.doctor.finding import ERROR, WARNING, DatasetCheck, Finding
 from robofb.store.doctor.recorded import Recorded, image_keys
+from robofb.types import SOURCE_POLICY
 
 DUPLICATE, NEAR_DUPLICATE = "duplicate_episode", "near_duplicate_episode"
 
@@ -28,10 +29,12 @@ class Fingerprint:
         digest: hash of all arrays but the timestamps, which a copy may have rewritten.
         motions: low-dimensional observations, and actions, (SAMPLES, columns) float32 each, at equal parts
             of the episode.
+        by_policy: a policy chose all actions; from the same start it may do the same again.
     """
 
     digest: bytes
     motions: tuple[np.ndarray, ...]
+    by_policy: bool
 
 
 def reduce_fingerprint(recorded: Recorded) -> Fingerprint | None:
@@ -47,7 +50,9 @@ def reduce_fingerprint(recorded: Recorded) -> Fingerprint | None:
     motions = [_sample(arrays["action"])]
     if low_dim:
         motions.append(np.concatenate([_sample(arrays[key]) for key in low_dim], 1))
-    return Fingerprint(digest.digest(), tuple(motions))
+    source = arrays.get("source")
+    by_policy = source is not None and bool((source == SOURCE_POLICY).all())
+    return Fingerprint(digest.digest(), tuple(motions), by_policy)
 
 
 def _sample(rows: np.ndarray) -> np.ndarray:
@@ -68,7 +73,8 @@ def judge_duplicates(reduced: Mapping[int, Fingerprint]) -> list[Finding]:
         original = first_of.setdefault(fingerprint.digest, number)
         if original != number:
             text = f"the same observations, actions and rewards as episode {original}"
-            findings.append(Finding(DUPLICATE, ERROR, number, None, "", text))
+            severity = WARNING if fingerprint.by_policy else ERROR
+            findings.append(Finding(DUPLICATE, severity, number, None, "", text))
     numbers = list(first_of.values())
     if len(numbers) < LEAST_EPISODES:
         return findings

@@ -22,7 +22,7 @@ from robofb.errors import UserError
 from robofb.store.doctor.examine import CHECK_NAMES, examine
 from robofb.store.doctor.text import format_diagnosis
 from robofb.store.episodes import EpisodeStore
-from robofb.types import SOURCE_SCRIPTED
+from robofb.types import SOURCE_POLICY, SOURCE_SCRIPTED
 
 NUMBER = 3  # the episode that gets the fault
 SOUND = [sound_episode(number) for number in range(8)]
@@ -283,6 +283,12 @@ def test_an_episode_recorded_twice(tmp_path):
     (finding,) = examine(write_dataset(tmp_path / "d", [*SOUND, again])).findings
     assert (finding.fault, finding.severity, finding.episode) == ("duplicate_episode", "error", 8)
     assert "episode 2" in finding.text
+
+
+def test_a_policy_may_do_the_same_twice(tmp_path):
+    acted = replace(SOUND[2], source=np.full(LENGTH, SOURCE_POLICY, np.uint8))
+    (finding,) = examine(write_dataset(tmp_path / "d", [*SOUND[:2], acted, acted])).findings
+    assert (finding.fault, finding.severity, finding.episode) == ("duplicate_episode", "warning", 3)
 
 
 def test_an_episode_nearly_recorded_twice(tmp_path):
