@@ -99,7 +99,7 @@ class Script:
         patience_s: what all of it may take.
     """
 
-    def __init__(self, lines: Sequence[tuple[Any, Any]] = (), patience_s: float = 40.0) -> None:
+    def __init__(self, lines: Sequence[tuple[Any, Any]] = (), patience_s: float = 120.0) -> None:
         self.lines = list(lines)
         self._until_s = time.monotonic() + patience_s
         self.seen: list[dict[str, str]] = []

@@ -21,12 +21,23 @@ from robofb.deploy.arms.ideal import HOME
 from robofb.deploy.live.deployment import plain
 from robofb.deploy.live.device_processes import TeleopSetup
 from robofb.deploy.live.draft import FACT_NAMES, FACTS
-from robofb.deploy.live.session import Outcome
+from robofb.deploy.live.session import Outcome, Parts
 from robofb.interfaces import Teleop
 from robofb.store.episodes import EpisodeStore
 from robofb.types import SOURCE_INTERVENTION, SOURCE_POLICY
 
 PATIENCE_S = 150.0  # on a machine with other things to do
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes show no life for long before they are started again."""
+    jobs = Parts.jobs
+    monkeypatch.setattr(
+        Parts,
+        "jobs",
+        lambda self: {name: job._replace(hung_s=max(job.hung_s, 30.0)) for name, job in jobs(self).items()},
+    )
 
 
 def driven(steps: int) -> Callable[[dict[str, str]], bool]:
