@@ -114,6 +114,11 @@ class Ranks:
 ALONE = Ranks()
 
 
+def num_started() -> int:
+    """Return how many processes torchrun started, this one among them; 1 where it did not."""
+    return int(os.environ["WORLD_SIZE"]) if dist.is_available() and dist.is_torchelastic_launched() else 1
+
+
 @contextmanager
 def join_ranks() -> Iterator[Ranks]:
     """Meet the other processes that torchrun started, for the `with` block; alone where it did not.

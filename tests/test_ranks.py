@@ -18,6 +18,7 @@ from train.test_bc import POLICY, write_dataset
 from robofb.errors import UserError
 from robofb.ranks import ALONE, Ranks, join_ranks
 from robofb.run import Run
+from robofb.train.open_run import open_run
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE_NODE = {"_target_": "fakes.BiasedPolicyOfSpec", "_partial_": True}
@@ -114,6 +115,15 @@ def test_two_ranks_train_one_run_and_resume_it_exactly(tmp_path: Path) -> None:
     generators = [cloned["learner"]["generator"], cloned["other_learners"][0]["generator"]]
     assert not torch.equal(*generators)  # batches of their own
     assert Run.open(tmp_path / "bc_run_parts").load_checkpoint()["step"] == 4
+
+
+def test_a_training_that_is_not_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    cfg = OmegaConf.create({"resume": None, "out": str(tmp_path / "run"), "seed": 0})
+    with pytest.raises(UserError, match="torchrun started 2 processes, and train ppo runs in one"):
+        open_run(cfg, "ppo", "point", ())
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_does_not_divide_is_refused() -> None:

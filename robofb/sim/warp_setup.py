@@ -53,7 +53,10 @@ def find_device(name: str, wp: Any) -> torch.device:
         raise UserError(f"device must be auto, cpu, cuda or cuda:<number>, not {name!r}")
     if kind == "cpu":
         return torch.device("cpu")
-    number = int(index or 0)
-    if not wp.is_cuda_available() or number >= torch.cuda.device_count():
+    count = torch.cuda.device_count() if wp.is_cuda_available() else 0
+    number = (
+        int(index) if index or not count else torch.cuda.current_device()
+    )  # a rank's own: see `join_ranks`
+    if number >= count:
         raise UserError(f"device={name}: {torch.cuda.device_count()} GPUs are usable here; try device=cpu")
     return torch.device("cuda", number)

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from robofb.errors import UserError
-from robofb.ranks import ALONE, Ranks
+from robofb.ranks import ALONE, Ranks, num_started
 from robofb.run import Run, new_run_path, plain
 
 
@@ -41,9 +41,13 @@ def open_run(cfg: Any, kind: str, task: str, fixed: Sequence[str], ranks: Ranks 
         ranks: who train together; the first one opens the run, the others look on.
 
     Raises:
-        UserError: `cfg.resume` is a run of another kind or with other values of `fixed`, or the folder
-            cannot be used.
+        UserError: `cfg.resume` is a run of another kind or with other values of `fixed`, the folder cannot be
+            used, or torchrun started several processes for a training that does not share them.
     """
+    if ranks.size == 1 and (started := num_started()) > 1:
+        raise UserError(
+            f"torchrun started {started} processes, and train {kind} runs in one: say robofb train {kind}"
+        )
     opened: list[Run] = []
 
     def work() -> str:

@@ -22,7 +22,8 @@ class RlConfig:
     Attributes:
         task: what to do; the base policy's own task.
         engine: what simulates it.
-        num_envs: environments in lock step, B; all processes together where torchrun starts several.
+        num_envs: environments in lock step, B; of train residual all processes together where torchrun starts
+            several.
         env_steps: budget of control steps, all envs together.
         time_limit_s: budget of wall time [s], selection included; none where null.
         target_success: stop once two selections in a row reach this rate; never where null.

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import mujoco
 import pytest
@@ -14,6 +15,7 @@ from robofb.sim.mujoco_engine import MujocoEngine
 from robofb.sim.randomization import DomainRandomization
 from robofb.sim.vec_env import SimVecEnv
 from robofb.sim.warp_engine import WarpEngine
+from robofb.sim.warp_setup import find_device
 from robofb.sim.warp_sizes import check_room, constraints_per_world, contacts_per_world
 from robofb.types import Step
 
@@ -195,6 +197,15 @@ def test_other_overflows_are_errors_and_iteration_limits_are_not():
         else:
             with pytest.raises(UserError, match=f"lacks room for {kind.name}"):
                 check_room(report, 3, 3, 1)
+
+
+def test_a_gpu_without_a_number_is_the_ranks_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    wp = SimpleNamespace(is_cuda_available=lambda: True)
+    for name, number in (("auto", 3), ("cuda", 3), ("cuda:0", 0)):
+        assert find_device(name, wp) == torch.device("cuda", number)
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", "cpu:1", "gpu"])

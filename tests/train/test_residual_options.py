@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import POINT_SPEC, BiasedPolicy, PointEnv, ResumablePointEnv
+from fakes import POINT_SPEC, UNIT_RANGE, BiasedPolicy, PointEnv, ResumablePointEnv
 
 from robofb import evaluate, loading
 from robofb.config import compose
 from robofb.errors import UserError
+from robofb.loading import build_policy
 from robofb.policies.residual_agent import ResidualAgent
 from robofb.run import Run
 from robofb.train.residual import train
 from robofb.train.residual_config import ResidualConfig, initial_log_std
+from robofb.types import Batch
 
 SMALL: dict[str, Any] = {
     "task": {"_target_": "fakes.PointTask"},
@@ -77,6 +79,39 @@ def test_options_lift_the_base(base: Path, tmp_path: Path, option: str) -> None:
     rows = [row["select/success"] for row in train(cfg).metrics() if "select/success" in row]
     assert rows[0] < 0.6
     assert max(rows) > 0.8
+
+
+def test_a_regression_of_chunks_is_lifted_and_stays_as_it_was(base: Path, tmp_path: Path) -> None:
+    """It heads for where the goal shows, which is not where it is."""
+    torch.manual_seed(0)
+    node = {
+        "_target_": "robofb.policies.mlp_chunk.MlpChunkPolicy",
+        "_partial_": True,
+        "horizon": 8,
+        "execute": 4,
+        "regressor": {"_target_": "robofb.nets.mlp.MlpRegressor", "_partial_": True, "num_blocks": 1},
+    }
+    policy = build_policy(node, POINT_SPEC.to_dict())
+    rows_of_action = {name: values[:2] for name, values in UNIT_RANGE.items()}
+    policy.set_stats({"state": UNIT_RANGE, "action": rows_of_action})
+    optimizer = torch.optim.Adam(policy.parameters(), 0.01)
+    for _ in range(300):
+        state = torch.rand(256, 1, 4) - 0.5
+        target = state[:, :, 2:].expand(-1, 8, -1)
+        batch = Batch({"state": state}, target, torch.ones(256, 8, dtype=torch.bool), torch.ones(256))
+        loss, _ = policy.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with Run.create(tmp_path / "mlp", {"policy": node}, "bc") as run:
+        saved = {"spec": POINT_SPEC.to_dict(), "policy": policy.state_dict()}
+        run.save_checkpoint(saved, step=1, best=True)
+    cfg = config(tmp_path / "mlp", tmp_path / "run", env_steps=60 * ITERATION, target_success=0.9, seed=1)
+    trained = train(cfg)
+    rows = [row["select/success"] for row in trained.metrics() if "select/success" in row]
+    assert rows[0] < 0.6 and max(rows) > 0.8
+    kept = loading.load_residual(trained, "best").base.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in policy.state_dict().items())
 
 
 def test_running_statistics_are_of_the_observations_that_training_saw(base: Path, tmp_path: Path) -> None:
