@@ -59,6 +59,7 @@ class AssemblyTask(FurnitureTask):
         max_part_overlap_m: see above.
         perturbation: chance per part and control step of a push, see `FurnitureTask`.
         looks: primitive, arm, parts or meshes, see `FurnitureTask`.
+        pose_noise_m, pose_noise_rad: on the parts' poses that are observed, see `FurnitureTask`.
     """
 
     # With 4000 N/m the open fingers chatter by millimetres (their discrete servo has an eigenvalue of -1.02:
@@ -78,11 +79,15 @@ class AssemblyTask(FurnitureTask):
         max_part_overlap_m: float = 0.0015,
         perturbation: float = 0.0,
         looks: str = "primitive",
+        pose_noise_m: float = 0.0,
+        pose_noise_rad: float = 0.0,
     ) -> None:
         if max_steps < 1:
             raise UserError(f"max_steps={max_steps}: needs at least 1")
         self.parts, self.pairs, self.obstacle_m = parts, pairs, obstacle_m
-        super().__init__(randomness, [part.name for part in parts], perturbation, looks)
+        super().__init__(
+            randomness, [part.name for part in parts], perturbation, looks, pose_noise_m, pose_noise_rad
+        )
         self.max_offset_m, self.min_cosine = max_offset_m, min_cosine
         self.max_part_overlap_m = max_part_overlap_m
         self._threads = [ThreadSwitch(self.model, p.name, p.thread) for p in pairs if p.thread is not None]

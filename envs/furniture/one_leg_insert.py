@@ -61,6 +61,7 @@ class OneLegInsert(FurnitureTask):
         max_pad_overlap_m: the same for leg and pads; these are soft and sink 1.2 mm in a plain grip.
         perturbation: chance per part and control step of a push, see `FurnitureTask`.
         looks: primitive, arm, parts or meshes, see `FurnitureTask`.
+        pose_noise_m, pose_noise_rad: on the parts' poses that are observed, see `FurnitureTask`.
     """
 
     part_meshes = {"leg": "square_leg", "top": "square_top"}
@@ -77,11 +78,13 @@ class OneLegInsert(FurnitureTask):
         max_pad_overlap_m: float = 0.003,
         perturbation: float = 0.0,
         looks: str = "primitive",
+        pose_noise_m: float = 0.0,
+        pose_noise_rad: float = 0.0,
     ) -> None:
         if max_steps < 1:
             raise UserError(f"max_steps={max_steps}: needs at least 1")
         self.leg, self.top = Leg(), TableTop()
-        super().__init__(randomness, ("leg", "top"), perturbation, looks)
+        super().__init__(randomness, ("leg", "top"), perturbation, looks, pose_noise_m, pose_noise_rad)
         self.min_tilt_cosine, self.max_off_axis_m = min_tilt_cosine, max_off_axis_m
         self.min_depth_m = min_depth_share * self.leg.peg_length
         self.max_part_overlap_m, self.max_pad_overlap_m = max_part_overlap_m, max_pad_overlap_m

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Self
 
@@ -24,6 +24,7 @@ from robofb.interfaces import Engine
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import free_joint_slices, joint_indices, with_tensors_on
 from robofb.sim.ik import SerialArm, solve_differential_ik
+from robofb.sim.pose_noise import PoseNoise
 from robofb.sim.textures import add_textures
 from robofb.types import ArraySpec
 
@@ -116,6 +117,7 @@ class FurnitureTask(ABC):
             pushed at reset. See `PUSH_M_S`.
         looks: what pictures show by meshes of the user's assets: primitive (nothing), arm, parts, or meshes
             (both). Asked for and never guessed, so that images do not depend on what a machine has.
+        pose_noise_m, pose_noise_rad: on the parts' poses that are observed, see `PoseNoise`.
 
     Raises:
         UserError: the randomness or the looks have another name, the chance is no chance, or meshes that
@@ -129,18 +131,27 @@ class FurnitureTask(ABC):
     push_m_s, push_rad_s = PUSH_M_S, PUSH_RAD_S
     part_meshes: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, randomness: str, parts: Sequence[str], perturbation: float, looks: str) -> None:
+    def __init__(
+        self,
+        randomness: str,
+        parts: Sequence[str],
+        perturbation: float,
+        looks: str,
+        pose_noise_m: float = 0.0,
+        pose_noise_rad: float = 0.0,
+    ) -> None:
         if randomness not in RANDOMNESS:
             raise UserError(f"randomness must be one of {', '.join(RANDOMNESS)}, not {randomness!r}")
         if not 0 <= perturbation <= 1:
             raise UserError(f"perturbation={perturbation}: needs a chance, 0 to 1")
         self.part_names, self.perturbation = tuple(parts), perturbation
-        self.randomness = RANDOMNESS[randomness]
+        self.randomness, self.pose_noise = RANDOMNESS[randomness], PoseNoise(pose_noise_m, pose_noise_rad)
         self._mesh_looks = MeshLooks(looks, self.part_meshes)
         self.meta = {
             "robot": "franka",
             "randomness": randomness,
             **({"perturbation": perturbation} if perturbation else {}),
+            **({"pose_noise": asdict(self.pose_noise)} if self.pose_noise else {}),
             **self._mesh_looks.meta,
             "rotation": "6D, first two columns",
             "frame": "robot base",

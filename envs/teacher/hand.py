@@ -72,7 +72,7 @@ class HandTask(FurnitureTask):
         if max_steps < 1:
             raise UserError(f"max_steps={max_steps}: needs at least 1")
         self.room, self.width_m = room, width_m
-        super().__init__("low", (), 0.0, looks="primitive")
+        super().__init__("low", (), 0.0, "primitive")
         self.meta = {"robot": "franka", "frame": "robot base"}
         self._origin = torch.tensor(room.origin_m, dtype=torch.float64)
         self._room_low = self._origin + torch.tensor(room.low_m, dtype=torch.float64)

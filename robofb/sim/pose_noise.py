@@ -33,6 +33,10 @@ class PoseNoise:
     def __post_init__(self) -> None:
         check_at_least(self, 0, "position_m", "rotation_rad")
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self.position_m > 0 or self.rotation_rad > 0
+
     def check(self, spec: EnvSpec, complete: Complete | None) -> None:
         """Raise UserError where a task shows functions of poses and does not say how they follow."""
         names = [name for array in spec.obs.values() for name in array.names if DERIVED in name]

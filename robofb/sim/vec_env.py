@@ -31,7 +31,6 @@ class SimVecEnv:
         autoreset: start the next episode in the step that ends one; else the caller resets.
         sim_state: also observe the simulator's full state, `SIM_STATE` (S,) float64: from it `restore`
             continues bit for bit.
-        pose_noise: on the poses of parts that observations hold, or None.
         bank: draws episodes that start in a state of a reset bank, or None; for training only. `info` then
             has "from_bank" (B,) bool, so that their success is told apart.
         visuals: how far the looks of an episode go from the scene's own in the images of `cameras`, or None.
@@ -51,7 +50,6 @@ class SimVecEnv:
         cameras: Mapping[str, tuple[int, int]] | None = None,
         autoreset: bool = True,
         sim_state: bool = False,
-        pose_noise: PoseNoise | None = None,
         bank: BankDraw | None = None,
         visuals: VisualRandomization | None = None,
     ) -> None:
@@ -59,9 +57,10 @@ class SimVecEnv:
         self.engine = engine(task.build(), num_envs)
         self.task = task.to(self.engine.device)
         self._perturbing = cast(PerturbingTask, self.task) if getattr(task, "perturbation", 0.0) else None
-        self.pose_noise, self._complete = pose_noise, getattr(self.task, "complete", None)
-        if pose_noise is not None:
-            pose_noise.check(task.spec, self._complete)
+        self.pose_noise: PoseNoise | None = getattr(task, "pose_noise", None) or None
+        self._complete = getattr(self.task, "complete", None)
+        if self.pose_noise is not None:
+            self.pose_noise.check(task.spec, self._complete)
         if bank is not None:
             bank.bank.check(task.spec, self.engine.model)
         self.bank = None if bank is None else bank.to(self.engine.device)

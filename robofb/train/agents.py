@@ -97,8 +97,6 @@ class AgentsConfig(RlConfig):
         check_share(self, "gamma", "tau", "warmup", "explore", "least_epsilon")
         if self.num_tasks is not None:
             check_at_least(self, 1, "num_tasks")
-            if self.num_tasks == 1 and self.visitors:
-                raise UserError(f"num_tasks=1 visitors={self.visitors}: there is no other agent to visit it")
         if self.entropy is not None:
             check_finite(self, "entropy")
         if min(self.hidden, default=1) < 1 or max(self.hidden, default=1) >= MOST:
@@ -115,10 +113,13 @@ def train(cfg: AgentsConfig) -> Run:
     """Train agents, or continue the run `cfg.resume`, then write their logs; return the run.
 
     Raises:
-        UserError: the task is no family, has too few tasks, or an unusable folder.
+        UserError: the task is no family or has too few tasks, one agent shall have visitors, or the folder
+            is unusable.
         KeyboardInterrupt: after Ctrl-C, once everything is saved; the logs are written when it is finished.
     """
     params = draw_tasks(build_family(cfg.task), cfg.num_tasks, cfg.seed)
+    if len(params) == 1 and cfg.visitors:
+        raise UserError(f"num_tasks=1 visitors={cfg.visitors}: there is no other agent to visit it")
     with _envs(cfg, params) as (env, select_env):
         draws, weights = learning_generators(cfg.seed, env.device, "cpu")
         weights.manual_seed(int(derive_seeds(cfg.seed, WEIGHTS_STREAM)))
