@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results import stamp
+
 from robofb import cli
 from robofb.files import write_atomically
 from robofb.run import Run
@@ -28,7 +30,7 @@ def kept(path: Path, facts: Mapping[str, Any], make: Callable[[], Mapping[str, A
     """
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({**make(), **facts}))
+        write_atomically(path, json.dumps({**make(), **facts, **stamp()}))
     figures: dict[str, Any] = json.loads(path.read_text())
     for key, value in facts.items():
         if figures[key] != value:

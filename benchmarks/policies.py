@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from juicer import call
+from cells import call
 from omegaconf import DictConfig
 from results import save_result
 from timing import medians_in_turns

@@ -2,12 +2,14 @@
 
 python benchmarks/resip.py [--tasks one_leg_insert peg_hole] [--randomness low med] [--methods bc resip ...]
     [--seeds 0 1 2] [--demos 50 ...] [--pushed] [--episodes 1024] [--work runs/resip-benchmark] [--kept-only]
+    [--engine mujoco] [--training num_envs=1024 preset=paper ...] [--env-steps N]
 
 Each cell evaluates on start states that nothing else uses; checkpoints are chosen on others. A finished cell
 is kept in the work folder and never done again; an interrupted one goes on. What was saved of other
 cells stays saved. `levels` holds, for methods that learn from reward, the environment steps and minutes at
 which the selection first reached each level. With --pushed the same episodes are played again under the
-tasks' perturbation. Several numbers of demonstrations give success against demonstrations; methods are
+tasks' perturbation. --engine simulates all of it, --training says more to what learns from reward, and the
+saved cell tells both. Several numbers of demonstrations give success against demonstrations; methods are
 compared at the first of them.
 """
 
@@ -21,7 +23,7 @@ from typing import Any
 
 from cells import call, kept, levels
 from pages import save_page
-from resip_figures import charts, table
+from resip_figures import charts, levels_table, table
 from results import save_result, with_known
 
 from robofb.run import Run, is_run
@@ -64,7 +66,12 @@ METHODS = {
     ),
 }
 TITLES = {name: method.title for name, method in METHODS.items()}
-BUDGETS = {"one_leg_insert": 1_500_000, "peg_hole": 2_000_000}  # control steps of learning from reward
+PAPERS = 1_000_000_000  # control steps: for a GPU
+BUDGETS = {
+    "one_leg_insert": 1_500_000,
+    "peg_hole": 2_000_000,
+    **dict.fromkeys(("one_leg", "round_table", "lamp", "square_table", "mug_rack"), PAPERS),
+}  # control steps of learning from reward, where --env-steps says nothing
 LONGER = {("peg_hole", "low"): 3_000_000}  # its goal is 95 %, and at 2 million the selection still rose
 BC_WORDS = ("steps=2000", "lr=0.002", "precision=float32", "threads=1")  # the quickstart's
 
@@ -78,6 +85,9 @@ class Cell:
         demos: demonstrations.
         episodes: evaluated.
         pushed: whether also evaluated under perturbation.
+        engine: that simulates.
+        training: further settings of what learns from reward.
+        env_steps: of it; the task's own where None.
     """
 
     work: Path
@@ -88,6 +98,9 @@ class Cell:
     demos: int
     episodes: int
     pushed: bool = False
+    engine: str = "mujoco"
+    training: tuple[str, ...] = ()
+    env_steps: int | None = None
 
     @property
     def shared(self) -> Path:
@@ -108,6 +121,8 @@ class Cell:
         """Return the cell's figures, made now unless they were before; with `kept_only` none are made."""
         names = ("task", "randomness", "method", "seed", "demos", "episodes")
         facts = {name: getattr(self, name) for name in names} | {"env_steps": self._budget}
+        if self.engine != "mujoco" or self.training:
+            facts |= {"engine": self.engine, "training": list(self.training)}
         figures = kept(self.folder / "cell.json", facts, lambda: self._evaluate(self._task_words()))
         if self.pushed and (not kept_only or (self.folder / "pushed.json").is_file()):
             words = (*self._task_words(), f"task.perturbation={PUSHES}")
@@ -133,14 +148,14 @@ class Cell:
         if not method.verb:
             return self._base(method.base)
         run = self.folder / "run"
-        words = (start, *method.words, *self._task_words())
+        words = (start, *method.words, *self.training, *self._task_words())
         self._train(method.verb, run, words, (f"env_steps={self._budget}",))
         return run
 
     @property
     def _budget(self) -> int:
         """Control steps of learning from reward; 0 where there is none."""
-        budget = LONGER.get((self.task, self.randomness), BUDGETS[self.task])
+        budget = self.env_steps or LONGER.get((self.task, self.randomness), BUDGETS[self.task])
         return budget if METHODS[self.method].verb else 0
 
     def _base(self, policy: str) -> Path:
@@ -156,7 +171,7 @@ class Cell:
         call("train", verb, *((f"resume={run}",) if is_run(run) else fresh), *length)
 
     def _task_words(self) -> tuple[str, ...]:
-        return f"task={self.task}", f"task.randomness={self.randomness}"
+        return f"task={self.task}", f"task.randomness={self.randomness}", f"engine={self.engine}"
 
     def demonstrations(self) -> Path:
         """Record the scripted demonstrations, if they are not there."""
@@ -172,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="+", choices=list(BUDGETS), default=list(BUDGETS))
+    parser.add_argument("--tasks", nargs="+", choices=list(BUDGETS), default=["one_leg_insert", "peg_hole"])
     parser.add_argument("--randomness", nargs="+", choices=["low", "med", "high"], default=["low", "med"])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=["bc", "resip"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -180,11 +195,26 @@ def main() -> None:
     parser.add_argument("--pushed", action="store_true", help="also under perturbation")
     parser.add_argument("--episodes", type=int, default=1024)
     parser.add_argument("--work", type=Path, default=Path("runs/resip-benchmark"))
+    parser.add_argument("--engine", choices=["mujoco", "warp"], default="mujoco")
+    parser.add_argument("--training", nargs="+", metavar="KEY=VALUE", default=[])
+    parser.add_argument("--env-steps", type=int, help="budget of what learns from reward")
     parser.add_argument("--kept-only", action="store_true", help="make no cell: show those that are there")
     parser.add_argument("--no-save", action="store_true", help="leave results and docs as they are")
     args = parser.parse_args()
     asked = [
-        Cell(args.work, task, randomness, method, seed, demos, args.episodes, args.pushed)
+        Cell(
+            args.work,
+            task,
+            randomness,
+            method,
+            seed,
+            demos,
+            args.episodes,
+            args.pushed,
+            args.engine,
+            tuple(args.training),
+            args.env_steps,
+        )
         for task in args.tasks
         for randomness in args.randomness
         for demos in args.demos
@@ -195,6 +225,7 @@ def main() -> None:
     if not args.no_save:
         cells = with_known("resip", "cells", cells, ("task", "randomness", "demos", "method", "seed"))
     print(table(cells, TITLES))
+    print(levels_table(cells, TITLES, LEVELS))
     body = charts(cells, TITLES, args.demos[0])
     save_page(args.work / "resip.html", "ResiP and its baselines", body, "" if args.no_save else "resip")
     if args.no_save:

@@ -31,6 +31,37 @@ def table(cells: Cells, titles: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+def levels_table(cells: Cells, titles: Mapping[str, str], wanted: Sequence[float]) -> str:
+    """Return a Markdown table of what reaching each level took: thousand env steps, minutes of wall time.
+
+    Each figure is the mean over the seeds whose selection reached the level, how many they are behind it
+    where others did not. Methods that learn from reward alone have a line; "" where there is none.
+    """
+    keys = (*GROUP, "method")
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        if cell["env_steps"]:
+            groups.setdefault(tuple(cell[name] for name in keys), []).append(cell["levels"])
+    if not groups:
+        return ""
+    heads = ["task", "randomness", "demonstrations", "method", *(f"{100 * level:g} %" for level in wanted)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for key, seeds in groups.items():
+        words = [*map(str, key[:3]), titles[key[3]], *(_reached(seeds, f"{level:g}") for level in wanted)]
+        lines.append(f"| {' | '.join(words)} |")
+    return "\n".join(lines)
+
+
+def _reached(seeds: Sequence[Mapping[str, Any]], level: str) -> str:
+    """Return what a level took, such as "512k, 7 min (2 of 3)"; "-" where no seed reached it."""
+    reached = [levels[level] for levels in seeds if level in levels]
+    if not reached:
+        return "-"
+    steps, minutes = (sum(one[name] for one in reached) / len(reached) for name in ("env_steps", "minutes"))
+    share = "" if len(reached) == len(seeds) else f" ({len(reached)} of {len(seeds)})"
+    return f"{steps / 1000:.0f}k, {minutes:.0f} min{share}"
+
+
 def charts(cells: Cells, titles: Mapping[str, str], demos: int) -> str:
     """Return the body of a page: methods, the same under pushes, and success against demonstrations.
 

@@ -8,9 +8,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from robofb.provenance import machine, versions
+from robofb.provenance import git_state, machine, versions
 
 FOLDER = Path(__file__).parent / "results"
+
+
+def stamp() -> dict[str, Any]:
+    """Return when and at which commit something is measured now: a file says so of its newest row alone."""
+    return {"measured": {"date": f"{date.today()}", "commit": git_state()["commit"]}}
 
 
 def save_result(name: str, figures: dict[str, Any]) -> None:
@@ -23,7 +28,7 @@ def save_result(name: str, figures: dict[str, Any]) -> None:
 
 def add_row(name: str, rows_name: str, row: dict[str, Any], keys: Sequence[str]) -> None:
     """Put a row into the list `rows_name` of results/<name>.json, in the place of one of equal keys."""
-    save_result(name, {rows_name: with_known(name, rows_name, [row], keys)})
+    save_result(name, {rows_name: with_known(name, rows_name, [row | stamp()], keys)})
 
 
 def with_known(
