@@ -123,18 +123,18 @@ class Cell:
         facts = {name: getattr(self, name) for name in names} | {"env_steps": self._budget}
         if self.engine != "mujoco" or self.training:
             facts |= {"engine": self.engine, "training": list(self.training)}
-        figures = kept(self.folder / "cell.json", facts, lambda: self._evaluate(self._task_words()))
+        figures = kept(self.folder / "cell.json", facts, lambda: self._evaluate(self._sim_words()))
         if self.pushed and (not kept_only or (self.folder / "pushed.json").is_file()):
-            words = (*self._task_words(), f"task.perturbation={PUSHES}")
+            words = (*self._sim_words(), f"task.perturbation={PUSHES}")
             facts["perturbation"] = PUSHES
             figures["pushed"] = kept(self.folder / "pushed.json", facts, lambda: self._evaluate(words))
         return figures
 
-    def _evaluate(self, task_words: tuple[str, ...]) -> dict[str, Any]:
+    def _evaluate(self, sim_words: tuple[str, ...]) -> dict[str, Any]:
         """Make the policy, judge it on the task, and return its figures."""
         run = self.trained()
         words = (f"episodes={self.episodes}", f"seed={EVALUATION_SEED + self.seed}", "num_envs=128")
-        call("eval", f"run={run}", *task_words, *words, "video=false")
+        call("eval", f"run={run}", *sim_words, *words, "video=false")
         figures = Run.open(run).summary()["eval"]
         return {**figures, "evaluation_seed": figures["seed"], "levels": levels(run, LEVELS)}
 
@@ -148,7 +148,7 @@ class Cell:
         if not method.verb:
             return self._base(method.base)
         run = self.folder / "run"
-        words = (start, *method.words, *self.training, *self._task_words())
+        words = (start, *method.words, *self.training, *self._sim_words())
         self._train(method.verb, run, words, (f"env_steps={self._budget}",))
         return run
 
@@ -171,14 +171,18 @@ class Cell:
         call("train", verb, *((f"resume={run}",) if is_run(run) else fresh), *length)
 
     def _task_words(self) -> tuple[str, ...]:
-        return f"task={self.task}", f"task.randomness={self.randomness}", f"engine={self.engine}"
+        return f"task={self.task}", f"task.randomness={self.randomness}"
+
+    def _sim_words(self) -> tuple[str, ...]:
+        """Return what names the task where it is simulated."""
+        return (*self._task_words(), f"engine={self.engine}")
 
     def demonstrations(self) -> Path:
         """Record the scripted demonstrations, if they are not there."""
         out = self.shared / "demonstrations"
         if not out.is_dir():
             seed = DEMONSTRATION_SEED + self.seed
-            call("collect", *self._task_words(), f"episodes={self.demos}", f"seed={seed}", f"out={out}")
+            call("collect", *self._sim_words(), f"episodes={self.demos}", f"seed={seed}", f"out={out}")
         return out
 
 

@@ -1,17 +1,19 @@
-"""The thread alone: a leg over a table top that is fixed to the world, turned and pulled by forces."""
+"""The thread alone, on every engine: a leg over a table top that is fixed to the world, turned and pulled."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import mujoco
 import pytest
 import torch
+from engine_scene import NAMES, make_engine
 
 from robofb.envs.furniture.parts import Leg, TableTop, shape_leg, shape_table_top
 from robofb.envs.furniture.thread import Thread, ThreadSwitch, add_thread
 from robofb.geometry import quat_from_axis_angle, quat_from_yaw, quat_multiply
 from robofb.sim.engine import free_joint_slices, joint_indices
-from robofb.sim.mujoco_engine import MujocoEngine
 
 LEG, TOP, THREAD = Leg(), TableTop(), Thread()
 SUBSTEPS = 12  # of a control step, as in the tasks
@@ -27,9 +29,10 @@ class Bench:
         off_m: beside the hole's axis, along x.
         tilt_rad: about x.
         yaw_rad: heading.
+        engine: name of its config.
     """
 
-    def __init__(self, height_m=0.007, off_m=0.0, tilt_rad=0.0, yaw_rad=0.3, thread=THREAD):
+    def __init__(self, height_m=0.007, off_m=0.0, tilt_rad=0.0, yaw_rad=0.3, thread=THREAD, engine="mujoco"):
         spec = mujoco.MjSpec()
         spec.compiler.degree = False
         spec.option.timestep = 1 / 120
@@ -46,7 +49,7 @@ class Bench:
         mouth_m = (*AXIS_M, thread.travel_m - LEG.peg_length)
         tip_m = (0.0, 0.0, -LEG.peg_length)
         add_thread(spec, thread, "thread", top, mouth_m, leg, tip_m, tip_radius_m=0.006)
-        self.engine = MujocoEngine(spec.compile(), 1)
+        self.engine = make_engine(engine, spec.compile(), 1)
         self.switch = ThreadSwitch(self.engine.model, "thread", thread)
         self._q, self._v = free_joint_slices(self.engine.model, "leg")
         self._body = self.engine.model.body("leg").id
@@ -55,7 +58,8 @@ class Bench:
         tilt = quat_from_axis_angle(torch.tensor([1.0, 0, 0]).double(), torch.tensor(tilt_rad).double())
         quat = quat_multiply(tilt, quat_from_yaw(torch.tensor(yaw_rad).double()))
         place = torch.tensor([AXIS_M[0] + off_m, AXIS_M[1], height_m]).double()
-        self.engine.field("qpos")[0, self._q] = torch.cat([place, quat])
+        qpos = self.engine.field("qpos")
+        qpos[0, self._q] = torch.cat([place, quat]).to(qpos)
         self.engine.forward(torch.tensor([0]))
 
     @property
@@ -95,9 +99,18 @@ class Bench:
         force[:] = 0.0
 
 
-def screwed(turns: float = 0.5) -> Bench:
+Make = Callable[..., Bench]
+
+
+@pytest.fixture(params=NAMES)
+def make(request) -> Make:
+    """Return what makes a bench, on each engine."""
+    return partial(Bench, engine=request.param)
+
+
+def screwed(make: Make, turns: float = 0.5) -> Bench:
     """Return a bench whose leg is engaged and turned in by so many turns."""
-    bench = Bench()
+    bench = make()
     bench.run(2, turn_rad_s=-2.0, pull_n=-1.0)
     assert bench.held
     start = bench.yaw_rad
@@ -127,9 +140,11 @@ def turned_rad(start: float, now: float) -> float:
         (0.0, 0.11, 0.0, -1.0, False),
     ],
 )
-def test_engages_only_within_its_tolerances_and_turning_right(off_m, tilt_rad, gap_m, spin_rad_s, engages):
+def test_engages_only_within_its_tolerances_and_turning_right(
+    make, off_m, tilt_rad, gap_m, spin_rad_s, engages
+):
     reach = LEG.peg_length * math.cos(tilt_rad)
-    bench = Bench(height_m=reach - LEG.peg_length + THREAD.travel_m + gap_m, off_m=off_m, tilt_rad=tilt_rad)
+    bench = make(height_m=reach - LEG.peg_length + THREAD.travel_m + gap_m, off_m=off_m, tilt_rad=tilt_rad)
     qpos = bench.engine.field("qpos")[0, bench._q]
     qpos[1] -= LEG.peg_length * math.sin(tilt_rad)  # turned about x, the tip goes to +y
     bench.spin(spin_rad_s / math.cos(tilt_rad))
@@ -137,9 +152,9 @@ def test_engages_only_within_its_tolerances_and_turning_right(off_m, tilt_rad, g
     assert bench.held is engages
 
 
-def test_sinks_by_its_pitch():
+def test_sinks_by_its_pitch(make):
     for pitch_m in (0.004, 0.007):
-        bench = Bench(thread=replace(THREAD, pitch_m=pitch_m))
+        bench = make(thread=replace(THREAD, pitch_m=pitch_m))
         bench.run(3, turn_rad_s=-2.0)
         start_m, start_rad = bench.height_m, bench.yaw_rad
         bench.run(15, turn_rad_s=-2.0)
@@ -148,10 +163,10 @@ def test_sinks_by_its_pitch():
         assert start_m - bench.height_m == pytest.approx(pitch_m * angle / (2 * math.pi), rel=0.01)
 
 
-def test_is_never_pulled_in():
+def test_is_never_pulled_in(make):
     """Engaging changes nothing by itself: the nut comes to the plug."""
     for height_m in (0.0066, 0.007, 0.0078):
-        bench = Bench(height_m=height_m)
+        bench = make(height_m=height_m)
         bench.spin(-0.5)
         bench.switch.update(bench.engine)
         assert bench.held
@@ -161,9 +176,9 @@ def test_is_never_pulled_in():
         assert abs(bench.height_m - height_m) < 1e-4
 
 
-def test_holds_against_pull_and_push():
+def test_holds_against_pull_and_push(make):
     for force_n in (40.0, -40.0):
-        bench = screwed()
+        bench = screwed(make)
         before_m, before_rad = bench.height_m, bench.yaw_rad
         bench.run(10, pull_n=force_n)
         assert bench.held
@@ -173,52 +188,50 @@ def test_holds_against_pull_and_push():
         assert bench.height_m == pytest.approx(before_m, abs=1e-4)
 
 
-def test_without_its_thread_the_leg_would_be_pulled_out():
-    bench = Bench()
+def test_without_its_thread_the_leg_would_be_pulled_out(make):
+    bench = make()
     bench.run(10, pull_n=40.0)
     assert bench.height_m > 0.05
 
 
-def test_is_self_locking():
+def test_is_self_locking(make):
     """A screw that is let go neither sinks nor rises under the leg's weight."""
-    bench = screwed()
+    bench = screwed(make)
     height_m, yaw_rad = bench.height_m, bench.yaw_rad
     bench.run(50)
     assert bench.height_m == pytest.approx(height_m, abs=1e-4)
     assert bench.yaw_rad == pytest.approx(yaw_rad, abs=0.02)
 
 
-def test_ledge_carries_what_is_not_turned():
-    bench = Bench()
-    for pull_n in range(
-        0, -41, -1
-    ):  # little by little: one blow of 10 N sends a leg without a hand through it
+def test_ledge_carries_what_is_not_turned(make):
+    bench = make()
+    for pull_n in range(0, -41, -1):  # little by little: one blow of 10 N sends the leg through it
         bench.run(1, pull_n=pull_n)
     assert not bench.held
     assert bench.height_m == pytest.approx(THREAD.travel_m, abs=0.0012)  # the ledge is soft
 
 
-def test_stops_at_the_end_of_its_travel():
-    bench = Bench()
+def test_stops_at_the_end_of_its_travel(make):
+    bench = make()
     bench.run(80, turn_rad_s=-2.0, pull_n=-1.0)
     assert bench.held
     assert bench.height_m == pytest.approx(0.0, abs=5e-4)
 
 
-def test_unscrews_and_comes_free():
-    bench = screwed(turns=0.3)
+def test_unscrews_and_comes_free(make):
+    bench = screwed(make, turns=0.3)
     bench.run(30, turn_rad_s=2.0, pull_n=3.0)
     assert not bench.held
     assert bench.height_m > 0.02
 
 
-def test_continues_bit_for_bit_from_the_middle():
-    bench = screwed()
+def test_continues_bit_for_bit_from_the_middle(make):
+    bench = screwed(make)
     state = bench.engine.snapshot()
     bench.run(8, turn_rad_s=-2.0)
     bench.run(8, turn_rad_s=2.0, pull_n=2.0)
     there = bench.engine.snapshot()
-    other = Bench(yaw_rad=1.0)
+    other = make(yaw_rad=1.0)
     other.engine.restore(torch.tensor([0]), state)
     other.run(8, turn_rad_s=-2.0)
     other.run(8, turn_rad_s=2.0, pull_n=2.0)
