@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from robofb.errors import UserError, check_at_least, check_seeds, check_threads
@@ -113,8 +114,9 @@ class EvalConfig:
         execute: actions executed per chunk; null takes the policy's own.
         task: the task; null takes the one that the run was trained on.
         compare_base: also evaluate the frozen base of a residual run, on the same episodes.
-        also: further tasks to evaluate on, by the names of their configs: what fine-tuning forgot there. With
-            compare_base=true, the base as well.
+        also: further tasks to evaluate on, which show the policy the same: what fine-tuning forgot there. By
+            names of one's own, what differs from the run's task, as {hard:{randomness:high}}; "task" names
+            another one's config. With compare_base=true, the base as well.
         engine: the simulator.
         visuals: how far light, colours, cameras and textures of an episode go from the scene's own in what
             an image policy sees; varied, or null for not at all.
@@ -130,7 +132,7 @@ class EvalConfig:
     execute: int | None = None
     task: Any = None
     compare_base: bool = False
-    also: list[str] = field(default_factory=list)
+    also: dict[str, Any] = field(default_factory=dict)
     engine: Any = field(default_factory=dict)
     visuals: Any = None
     video: bool = True
@@ -162,7 +164,8 @@ def main(cfg: EvalConfig) -> Evaluation | TrialEvaluation:
         **({"base": _base_agent(run, agent, cfg)} if cfg.compare_base else {}),
     }
     results = _evaluate_all(cfg, run, agents, task)
-    others = {name: _evaluate_all(cfg, run, agents, task_node(name), other=True) for name in cfg.also}
+    variants = {name: _variant(task, name, changes) for name, changes in cfg.also.items()}
+    others = {name: _evaluate_all(cfg, run, agents, node, name) for name, node in variants.items()}
     facts = {**_facts(results), "checkpoint": cfg.checkpoint, "execute": agent.execute}
     if cfg.visuals:
         facts["visuals"] = cfg.visuals
@@ -192,20 +195,37 @@ def _base_agent(run: Run, agent: Any, cfg: EvalConfig) -> ChunkExecutor:
     return ChunkExecutor(agent.policy.base, cfg.num_envs, execute=agent.execute)
 
 
+def _variant(task: Any, name: str, changes: Any) -> Any:
+    """Return the config of a task that `also` speaks of.
+
+    Raises:
+        UserError: it changes nothing, or names no task.
+    """
+    if not isinstance(changes, Mapping | DictConfig) or not changes:
+        raise UserError(
+            f"also.{name}={changes}: say what differs from the run's task, as {{randomness:high}}"
+        )
+    given = dict(changes)
+    node = task_node(given.pop("task")) if "task" in given else copy.deepcopy(task)
+    for key, value in given.items():
+        node[key] = value
+    return node
+
+
 def _evaluate_all(
-    cfg: EvalConfig, run: Run, agents: Mapping[str, Any], task: Any, other: bool = False
+    cfg: EvalConfig, run: Run, agents: Mapping[str, Any], task: Any, other: str = ""
 ) -> dict[str, Evaluation]:
     """Evaluate agents on the same episodes of a task.
 
     Args:
         agents: by name; the first one, "", is the run's own.
-        other: the task is not the one that the policy was trained on, but must look the same to it.
+        other: what another task than the policy's own is called, which must look the same to it.
     """
     seen = agents[""].policy.spec
     with closing(make_env(task, cfg.engine, cfg.num_envs, cameras_of(seen), visuals=cfg.visuals)) as env:
         expected = replace(seen, task=env.spec.task) if other else seen
         check_same_spec(expected, env.spec.only(seen.obs), f"the policy in {run.path}")
-        where = f" on {env.spec.task}" if other else ""
+        where = f" on {other}" if other else ""
         return {
             name: evaluate(agent, env, cfg.episodes, cfg.seed, progress=f"evaluate {name}{where}".rstrip())
             for name, agent in agents.items()

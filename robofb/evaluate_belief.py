@@ -44,7 +44,7 @@ class Asked(Protocol):
     engine: Any
     execute: int | None
     compare_base: bool
-    also: list[str]
+    also: dict[str, Any]
     visuals: Any
     video: bool
 

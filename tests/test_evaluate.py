@@ -7,7 +7,6 @@ from fakes import PointEnv
 from residual_example import DENOISER, TASK, diffusion_policy, save_residual_run
 from torch import Tensor
 
-from robofb import evaluate as evaluation
 from robofb.config import compose
 from robofb.envs import make_task
 from robofb.errors import UserError
@@ -139,29 +138,38 @@ def residual_run(tmp_path):
     return save_residual_run(tmp_path / "run")
 
 
-def test_reports_rates_divergence_base_and_other_tasks(residual_run, monkeypatch, capsys):
+def test_reports_rates_divergence_base_and_other_tasks(residual_run, capsys):
     """The correction is worth nothing in metres: success is the base's, and the KL is not zero."""
     words = [f"run={residual_run.path}", "episodes=2", "num_envs=2", "video=false", "compare_base=true"]
-    monkeypatch.setattr(evaluation, "task_node", lambda name: {**TASK, "max_steps": 5})
-    main(compose("eval", [*words, "also=[one_leg_insert]"]))
+    main(
+        compose("eval", [*words, "also={short:{max_steps:5},pushed:{task:one_leg_insert,perturbation:0.5}}"])
+    )
     said = capsys.readouterr().out
     facts = residual_run.summary()["eval"]
     assert facts["kl_to_base"] > 0
     assert facts["base"]["kl_to_base"] is None
     assert facts["base"]["successes"] == facts["successes"] == 0
-    other = facts["also"]["one_leg_insert"]
+    other = facts["also"]["short"]
     assert (other["episodes"], other["base"]["episodes"]) == (2, 2)
+    assert set(facts["also"]) == {"short", "pushed"}
     assert other["kl_to_base"] != facts["kl_to_base"]
     for line in ("successes per 10 min of robot time 0.0", "KL to base ", "base success 0.0 %"):
         assert f"\n{line}" in said
-    assert "\non one_leg_insert: base success" in said
+    assert "\non short: base success" in said and "\non pushed: KL to base" in said
     report = (residual_run.path / "report.html").read_text()
     assert "successes per 10 min of robot time" in report and "KL to base" in report
 
 
 def test_names_of_tasks_and_bases_are_checked(residual_run, tmp_path):
     with pytest.raises(UserError, match="task 'two_legs' is not known; valid: .*one_leg_insert"):
-        main(compose("eval", [f"run={residual_run.path}", "episodes=1", "also=[two_legs]"]))
+        main(compose("eval", [f"run={residual_run.path}", "episodes=1", "also={x:{task:two_legs}}"]))
+    for word, said in (
+        ("also={x:{}}", r"also.x=\{\}: say what differs from the run's task"),
+        ("also={x:3}", "also.x=3: say what differs"),
+        ("also={x:{randomnes:high}}", "no key 'randomnes'; valid: randomness"),
+    ):
+        with pytest.raises(UserError, match=said):
+            main(compose("eval", [f"run={residual_run.path}", "episodes=1", word]))
     run = Run.create(tmp_path / "bc", {"task": TASK}, "bc")
     env = SimVecEnv(make_task("one_leg_insert", max_steps=10), 1)
     node = {"_target_": "robofb.policies.diffusion.DiffusionPolicy", "_partial_": True, "denoiser": DENOISER}

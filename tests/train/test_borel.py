@@ -180,7 +180,7 @@ def test_it_is_judged_beside_those_that_know_never_learn_or_guess(
     assert "<video" in page and "posterior sampling" in page and "data:image/png" in page
     assert imageio.get_reader(run.videos / "best-seed5.mp4").count_frames() == 2 * 6
     assert imageio.imread(run.videos / "best-seed5-beliefs.png").shape == (4 * 208 - 8, 3 * 208 - 8, 3)
-    for word in ("execute=2", "compare_base=true", "also=[wind]"):
+    for word in ("execute=2", "compare_base=true", "also={x:{task:wind}}"):
         with pytest.raises(UserError, match=re.escape(word.split("=")[0]) + "=.*is a borel run"):
             evaluate.main(compose("eval", [f"run={run.path}", "seed=5", word]))
 
