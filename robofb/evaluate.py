@@ -113,7 +113,7 @@ class EvalConfig:
         num_envs: simulated together; changes the speed, not the result. Of a borel run, all trials are.
         execute: actions executed per chunk; null takes the policy's own.
         task: the task; null takes the one that the run was trained on.
-        compare_base: also evaluate the frozen base of a residual run, on the same episodes.
+        compare_base: also evaluate what a residual or ppo run began with, on the same episodes.
         also: further tasks to evaluate on, which show the policy the same: what fine-tuning forgot there. By
             names of one's own, what differs from the run's task, as {hard:{randomness:high}}; "task" names
             another one's config. With compare_base=true, the base as well.
@@ -189,10 +189,11 @@ def main(cfg: EvalConfig) -> Evaluation | TrialEvaluation:
 
 
 def _base_agent(run: Run, agent: Any, cfg: EvalConfig) -> ChunkExecutor:
-    """Return the frozen base of a residual run, replanning as often as its residual does."""
-    if not hasattr(agent.policy, "base"):
-        raise UserError(f"compare_base=true: {run.path} is {run.sort}, which has no base; leave it out")
-    return ChunkExecutor(agent.policy.base, cfg.num_envs, execute=agent.execute)
+    """Return the policy that a run began with, replanning as often as its own does."""
+    base = getattr(agent, "base", None) or getattr(agent.policy, "base", None)
+    if base is None:
+        raise UserError(f"compare_base=true: {run.path} is {run.sort}, which keeps no base; leave it out")
+    return ChunkExecutor(base, cfg.num_envs, execute=agent.execute)
 
 
 def _variant(task: Any, name: str, changes: Any) -> Any:

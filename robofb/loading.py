@@ -21,6 +21,7 @@ from robofb.policies.residual import ResidualPolicy
 from robofb.policies.residual_agent import ResidualAgent
 from robofb.policies.student import StudentPolicy
 from robofb.policies.student_agent import StudentAgent
+from robofb.policies.tuned_executor import TunedExecutor
 from robofb.run import Run, is_run, plain
 from robofb.sim.render import cameras_of
 from robofb.sim.reset_bank import BankDraw
@@ -245,8 +246,12 @@ def load_agent(
         UserError: the run holds no policy, or `execute` does not fit it.
     """
     if run.kind in CHUNK_POLICY_KINDS:
-        policy: Any = load_policy(run, which)
-        return ChunkExecutor(policy.to(device), num_envs, execute=execute, device=device)
+        policy: Any = load_policy(run, which).to(device)  # type: ignore[attr-defined]
+        if run.kind == "ppo" and (execute is None or execute <= policy.execute):
+            learner = run.load_checkpoint(which)["learner"]
+            states = learner["log_std"], learner["reference"]
+            return TunedExecutor(policy, *states, num_envs, execute=execute, device=device)
+        return ChunkExecutor(policy, num_envs, execute=execute, device=device)
     if run.kind == "residual":
         residual = load_residual(run, which).to(device)
         return ResidualAgent(residual, num_envs, execute=execute, device=device)

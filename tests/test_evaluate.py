@@ -177,5 +177,5 @@ def test_names_of_tasks_and_bases_are_checked(residual_run, tmp_path):
     state = {"spec": base.spec.to_dict(), "policy": base.state_dict(), "config": {"policy": node}}
     run.save_checkpoint(state, step=1, best=True)
     run.close()
-    with pytest.raises(UserError, match="compare_base=true: .* is a bc run, which has no base"):
+    with pytest.raises(UserError, match="compare_base=true: .* is a bc run, which keeps no base"):
         main(compose("eval", [f"run={run.path}", "compare_base=true"]))
