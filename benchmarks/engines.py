@@ -1,11 +1,12 @@
 """The same scripted episodes on every engine: do they succeed equally often?
 
-python benchmarks/engines.py [--episodes 256] [--noise 1.0] [--seed 0] [--device auto]
+python benchmarks/engines.py [--task one_leg_insert] [--episodes 256] [--noise 1.0] [--seed 0] [--device auto]
 
 Closed loop: the expert watches what happens. Start states and the expert's errors are the same on all
 engines, episode by episode; whatever hangs on a contact's rounding is not, so outcomes are compared as
 rates with Wilson 95 % intervals, which must overlap, and pair by pair. Physics runs in float64 on MuJoCo
-and float32 on MuJoCo Warp; Warp compiles for up to a minute on a fresh machine, which is not timed.
+and float32 on MuJoCo Warp; Warp compiles for up to a minute on a fresh machine, which is not timed. What
+was measured of other tasks and devices stays saved.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from results import save_result
+from results import add_row
 
 from robofb.envs import make_task
 from robofb.evaluate import Evaluation, evaluate
@@ -57,13 +58,14 @@ def main() -> None:
     rates = [result.rate for result in played.values()]
     same = np.logical_and.reduce([result.success == played["mujoco"].success for result in played.values()])
     facts = {
+        "task": args.task,
         "intervals_overlap": max(rate.low for rate in rates) <= min(rate.high for rate in rates),
         "same_outcome": int(same.sum()),
         "engines": {name: result.to_dict() for name, result in played.items()},
         "noise": args.noise,
         "device": args.device,
     }
-    save_result("engines", facts)
+    add_row("engines", "tasks", facts, ("task", "device"))
 
 
 if __name__ == "__main__":
