@@ -6,7 +6,8 @@ The expert plays once and its actions are kept. Then, in turns: the vector env r
 kinematics, physics, reward, observation, reset), and bare `mujoco.batch` replays the controls that came
 out of it, with each reset's state written into its rows: both compute the same trajectories bit for bit.
 
-python benchmarks/sim.py --worlds 64 256 1024 [--engine warp] [--device auto] [--steps 20] [--repeats 3]
+python benchmarks/sim.py --worlds 64 256 1024 [--task one_leg] [--engine warp] [--device auto] [--steps 20]
+    [--repeats 3]
 
 Instead: control steps/s against the number of worlds on an engine, the share of each stage, and a plot in
 runs/ (see sim_scaling.py). On a GPU take 64 to 16384 worlds.
@@ -25,7 +26,7 @@ import mujoco
 import mujoco.batch
 import numpy as np
 import torch
-from results import save_result
+from results import add_row, save_result
 from sim_scaling import scale, write_plot
 
 from robofb.envs import make_task
@@ -118,15 +119,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--worlds", type=int, nargs="+", help="measure scaling over these instead")
+    parser.add_argument("--task", default="one_leg_insert", help="of the scaling")
     parser.add_argument("--engine", choices=["mujoco", "warp"], default="mujoco")
     parser.add_argument("--device", default="auto", help="of the engine warp")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.worlds:
         engines = {"mujoco": MujocoEngine, "warp": partial(WarpEngine, device=args.device)}
-        scaling = scale(engines[args.engine], args.worlds, args.steps, args.repeats)
-        write_plot(args.engine, scaling, Path(f"runs/sim_{args.engine}.html"))
-        save_result(f"sim_{args.engine}", {"device": args.device, "steps": args.steps, "worlds": scaling})
+        scaling = scale(engines[args.engine], args.task, args.worlds, args.steps, args.repeats)
+        write_plot(args.engine, args.task, scaling, Path(f"runs/sim_{args.engine}_{args.task}.html"))
+        facts = {"engine": args.engine, "device": args.device, "task": args.task, "steps": args.steps}
+        add_row("sim_scaling", "rows", {**facts, "worlds": scaling}, tuple(facts))
         return
     sizes = {str(num_envs): measure(num_envs, args.steps, args.repeats) for num_envs in args.num_envs}
     ratio = min(size["ratio_to_raw_rollout"] for size in sizes.values())

@@ -23,7 +23,6 @@ from robofb.interfaces import ScriptedTask
 from robofb.report import html_page
 from robofb.sim.vec_env import SimVecEnv
 
-TASK = "one_leg_insert"
 NUM_PLAYED = 64
 
 
@@ -33,9 +32,9 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def play(steps: int) -> tuple[Tensor, Tensor]:
+def play(task: str, steps: int) -> tuple[Tensor, Tensor]:
     """Return start states (64, S) and actions (T, 64, A) of the expert."""
-    env = SimVecEnv(make_task(TASK), NUM_PLAYED)
+    env = SimVecEnv(make_task(task), NUM_PLAYED)
     assert isinstance(env.task, ScriptedTask)
     agent = env.task.expert(NUM_PLAYED, 1.0)
     obs = env.reset(0)
@@ -81,9 +80,11 @@ def time_stages(env: SimVecEnv, start: Tensor, actions: Tensor) -> dict[str, flo
     return seconds
 
 
-def measure(engine: Any, num_worlds: int, start: Tensor, actions: Tensor, repeats: int) -> dict[str, Any]:
+def measure(
+    engine: Any, task: str, num_worlds: int, start: Tensor, actions: Tensor, repeats: int
+) -> dict[str, Any]:
     """Return control steps/s of one number of worlds and the shares of its stages."""
-    env = SimVecEnv(make_task(TASK), num_worlds, engine)
+    env = SimVecEnv(make_task(task), num_worlds, engine)
     rows = torch.arange(num_worlds) % NUM_PLAYED
     start, actions = start[rows], actions[:, rows].to(env.device)
     for _ in range(2):  # compiles, then records CUDA graphs
@@ -99,13 +100,13 @@ def measure(engine: Any, num_worlds: int, start: Tensor, actions: Tensor, repeat
     }
 
 
-def scale(engine: Any, worlds: list[int], steps: int, repeats: int) -> dict[str, Any]:
+def scale(engine: Any, task: str, worlds: list[int], steps: int, repeats: int) -> dict[str, Any]:
     """Measure every number of worlds."""
-    start, actions = play(steps)
-    return {str(count): measure(engine, count, start, actions, repeats) for count in worlds}
+    start, actions = play(task, steps)
+    return {str(count): measure(engine, task, count, start, actions, repeats) for count in worlds}
 
 
-def write_plot(name: str, sizes: dict[str, Any], path: Path) -> None:
+def write_plot(name: str, task: str, sizes: dict[str, Any], path: Path) -> None:
     """Write a page with steps/s and shares against the number of worlds, both as powers of two."""
     exponents = [torch.tensor(float(count)).log2().item() for count in sizes]
     rate = [size["steps_per_s"] for size in sizes.values()]
@@ -115,5 +116,5 @@ def write_plot(name: str, sizes: dict[str, Any], path: Path) -> None:
     body = curve_chart([Line(name, exponents, rate)], across, "control steps/s")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        html_page(f"Engine {name}: {TASK}", body + curve_chart(lines, across, "share of a step [%]"))
+        html_page(f"Engine {name}: {task}", body + curve_chart(lines, across, "share of a step [%]"))
     )

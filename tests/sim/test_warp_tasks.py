@@ -1,4 +1,4 @@
-"""Every furniture task on MuJoCo Warp's CPU device: control steps begun in MuJoCo's state end where its do."""
+"""Every furniture task on Warp's CPU device: control steps begun in MuJoCo's state end where MuJoCo's do."""
 
 from __future__ import annotations
 

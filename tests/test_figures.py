@@ -1,0 +1,88 @@
+"""The tables of README and docs say what benchmarks/results holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from cells import percent, pooled
+from experts import LEVELS as LEVELS_OF_TASKS
+from resip import BUDGETS, LEVELS, TITLES
+from resip_figures import levels_table, table
+
+from robofb.stats import SuccessRate
+
+
+def saved(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks/results" / f"{name}.json").read_text())
+    return found
+
+
+def lines(name: str) -> list[str]:
+    return (ROOT / name).read_text().splitlines()
+
+
+def rate(figures: dict[str, Any]) -> str:
+    return percent(SuccessRate(figures["successes"], figures["episodes"]))
+
+
+@pytest.mark.parametrize("made", [table, lambda cells, titles: levels_table(cells, titles, LEVELS)])
+def test_the_papers_table(made: Any) -> None:
+    wanted = made(saved("resip")["cells"], TITLES).splitlines()
+    assert len(wanted) > 5 and [line for line in wanted if line not in lines("docs/reproduce.md")] == []
+
+
+def test_readmes_share_of_it() -> None:
+    rates = pooled(saved("resip")["cells"], ("task", "randomness", "demos", "method"))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines("README.md")]
+    told = [row for row in rows if len(row) == 5 and row[1] in ("low", "med")]
+    assert len(told) == 4
+    for task, randomness, _, base, residual in told:
+        key = task.strip("`"), randomness, 50
+        assert base == percent(rates[(*key, "bc")]) and residual == percent(rates[(*key, "resip")])
+
+
+def test_the_quickstarts_table() -> None:
+    for seed in saved("quickstart")["seeds"]:
+        row = f"| {seed['seed']} | {rate(seed['bc'])} | {rate(seed['residual'])} | "
+        assert any(line.startswith(row) for line in lines("README.md")), row
+
+
+def test_the_scripted_experts() -> None:
+    rates = {
+        (row["task"], row["randomness"]): rate(row)
+        for row in saved("experts")["experts"]
+        if row["noise"] == 1
+    }
+    told = {}
+    for line in lines("docs/tasks.md"):
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 6 and "[" in cells[1]:
+            told |= dict(
+                zip(((cells[0].strip("`"), level) for level in LEVELS_OF_TASKS), cells[1:4], strict=True)
+            )
+    assert told == rates and {task for task, _ in told} == set(BUDGETS)
+
+
+def test_returns_of_those_who_carry_a_belief() -> None:
+    cells = [cell for cell in saved("borel")["cells"] if cell["method"] == "relabelled"]
+    told = [line for line in lines("docs/borel.md") if "| belief |" in line]
+    assert len(cells) > 8
+    for cell in cells:
+        if cell["task"] in ("hidden_holes", "half_cheetah_vel"):  # told with fewer digits, several in a line
+            continue
+        words = " | ".join(f"{value:.2f}" for value in cell["returns"])
+        assert any(words in line for line in told), (cell["task"], cell["seed"], words)
+
+
+def test_what_the_soak_came_to() -> None:
+    soak = saved("deploy_soak")
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs/deploy.md").read_text()
+    assert soak["violations"] == soak["completed_but_lost"] == soak["processes_left"] == 0
+    assert text.count(f"{soak['set_points']['came']:,}") == 2
