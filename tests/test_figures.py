@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from robofb.stats import SuccessRate
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from cells import percent, pooled
 from experts import LEVELS as LEVELS_OF_TASKS
 from resip import BUDGETS, LEVELS, TITLES
 from resip_figures import levels_table, table
-
-from robofb.stats import SuccessRate
 
 
 def saved(name: str) -> dict[str, Any]:

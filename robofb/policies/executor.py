@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,29 +13,34 @@ from robofb.rng import SAMPLER_STREAM, EpisodeRng, derive_seeds
 from robofb.types import Obs
 
 CPU_TILE = 16
-"""Rows per network call. Measured with oneMKL on AVX-512, 1 and 2 threads: a row's result is bit-equal at
-every position of a tile of 16 or more, for Conv1d, for elementwise functions of an even width, and for Linear
-layers whose input width is a multiple of 4 or whose output is wider than 11 (others differ in the last bit).
-Batches of 1 or 2 rows take other kernels, hence a constant size. It is small because, once their episodes
-differ in length, only 1 in Ta envs replans at a time."""
+"""Networks are called with whole tiles of rows. Measured with oneMKL on AVX-512, 1 and 2 threads, float32 and
+bfloat16: a row's result is bit-equal at every position of a call of 16, 32, 48 .. 256 rows, for Conv1d, for
+elementwise functions of an even width, and for Linear layers whose input width is a multiple of 4 or whose
+output is wider than 11 (others differ in the last bit). Batches of 1 or 2 rows take other kernels, hence tiles.
+They are small because, once their episodes differ in length, only 1 in Ta envs replans at a time."""
 
 GPU_TILE = 256
 """The same where a call costs the same for few rows and for many."""
 
+MOST_ROWS = 256
+"""Rows of one call: as many tiles as there are, up to these. 1,024 rows take half as long as tile by tile."""
 
-def tiles_of(rows: Tensor, tile: int) -> Tensor:
-    """Cut rows (n,) int64, n >= 1, into (ceil(n / tile), tile); the last row fills up the last tile.
 
-    So no row stands in two tiles: one whose random stream is drawn from once per tile draws once.
+def tiles_of(rows: Tensor, tile: int, most: int = MOST_ROWS) -> Sequence[Tensor]:
+    """Cut rows (n,) int64, n >= 1, into calls of whole tiles, of up to `most` rows.
+
+    The last row fills up the last tile, so that no row stands in two calls: one whose random stream is drawn
+    from once per call draws once. Tiles smaller than `CPU_TILE` are calls of their own.
     """
     padding = -len(rows) % tile
-    return torch.cat([rows, rows[-1:].expand(padding)]).reshape(-1, tile)
+    size = tile if tile < CPU_TILE else max(tile, most // tile * tile)
+    return torch.cat([rows, rows[-1:].expand(padding)]).split(size)
 
 
 def forward_in_tiles(function: Callable[[Tensor], Tensor], x: Tensor, tile: int) -> Tensor:
-    """Apply a row-wise function to x (n, ...) in calls of `tile` rows, so that no row depends on n."""
+    """Apply a row-wise function to x (n, ...) in whole tiles, so that no row depends on n."""
     rows = torch.arange(len(x), device=x.device)
-    return torch.cat([function(x[tile_rows]) for tile_rows in tiles_of(rows, tile)])[: len(x)]
+    return torch.cat([function(x[call]) for call in tiles_of(rows, tile)])[: len(x)]
 
 
 class ChunkExecutor:
@@ -50,8 +55,8 @@ class ChunkExecutor:
         num_envs: B.
         execute: Ta, actions taken from each chunk, at most the horizon; the policy's own where None.
         device: where observations and actions live.
-        tile: rows per call of the policy; `CPU_TILE` or `GPU_TILE` where None. 1 gives the least latency for
-            a single robot.
+        tile: the policy is called with whole tiles of so many rows; `CPU_TILE` or `GPU_TILE` where None. 1
+            gives the least latency for a single robot.
 
     Raises:
         UserError: `execute` lies outside 1..horizon.

@@ -70,7 +70,7 @@ class StudentAgent:
         """Return what each env's policy does now: choices (B,) or normalised actions (B, A)."""
         has_memory = bool(self.policy.memories.size)
         x = self.policy.inputs(self._seen(obs), self.previous if has_memory else None)
-        tiles = tiles_of(self._rows, self.tile) if self.tile else self._rows[None]
+        tiles = tiles_of(self._rows, self.tile, self.tile) if self.tile else self._rows[None]
         outs = []
         for rows in tiles:
             state = (self._memory[0][:, rows], self._memory[1][:, rows]) if has_memory else None
