@@ -11,12 +11,13 @@ import pytest
 
 from robofb.stats import SuccessRate
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from cells import percent, pooled
 from experts import LEVELS as LEVELS_OF_TASKS
 from resip import BUDGETS, LEVELS, TITLES
 from resip_figures import levels_table, table
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def saved(name: str) -> dict[str, Any]:
@@ -68,6 +69,18 @@ def test_the_scripted_experts() -> None:
                 zip(((cells[0].strip("`"), level) for level in LEVELS_OF_TASKS), cells[1:4], strict=True)
             )
     assert told == rates and {task for task, _ in told} == set(BUDGETS)
+
+
+def test_success_on_both_engines() -> None:
+    told = [line for line in lines("docs/engines.md") if line.startswith("| `")]
+    for row in saved("engines")["tasks"]:
+        assert row["intervals_overlap"]
+        counts = [row["engines"][name] for name in ("mujoco", "warp")]
+        cells = [
+            f"{each['successes']} [{100 * each['low']:.1f}, {100 * each['high']:.1f}]" for each in counts
+        ]
+        end = f"| {' | '.join([*cells, str(row['same_outcome'])])} |"
+        assert any(line.startswith(f"| `{row['task']}`") and line.endswith(end) for line in told), end
 
 
 def test_returns_of_those_who_carry_a_belief() -> None:
