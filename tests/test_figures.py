@@ -65,9 +65,8 @@ def test_the_scripted_experts() -> None:
     for line in lines("docs/tasks.md"):
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         if len(cells) == 6 and "[" in cells[1]:
-            told |= dict(
-                zip(((cells[0].strip("`"), level) for level in LEVELS_OF_TASKS), cells[1:4], strict=True)
-            )
+            keys = [(cells[0].strip("`"), level) for level in LEVELS_OF_TASKS]
+            told |= {key: cell for key, cell in zip(keys, cells[1:4], strict=True) if cell}
     assert told == rates and {task for task, _ in told} == set(BUDGETS)
 
 
