@@ -16,8 +16,8 @@ CPU_TILE = 16
 """Networks are called with whole tiles of rows. Measured with oneMKL on AVX-512, 1 and 2 threads, float32 and
 bfloat16: a row's result is bit-equal at every position of a call of 16, 32, 48 .. 256 rows, for Conv1d, for
 elementwise functions of an even width, and for Linear layers whose input width is a multiple of 4 or whose
-output is wider than 11 (others differ in the last bit). Batches of 1 or 2 rows take other kernels, hence tiles.
-They are small because, once their episodes differ in length, only 1 in Ta envs replans at a time."""
+output is wider than 11 (others differ in the last bit). Batches of 1 or 2 rows take other kernels, hence
+tiles. They are small because, once their episodes differ in length, only 1 in Ta envs replans at a time."""
 
 GPU_TILE = 256
 """The same where a call costs the same for few rows and for many."""

@@ -36,7 +36,7 @@ def drift(agent: TunedExecutor) -> float:
 
 
 def test_the_divergence_of_two_gaussians() -> None:
-    """Of deviations s and s0, means d apart: log(s0 / s) + (s^2 + d^2) / (2 s0^2) - 1/2, in two dimensions."""
+    """Of deviations s, s0, means d apart: log(s0 / s) + (s^2 + d^2) / (2 s0^2) - 1/2, in each dimension."""
     expected = 2 * (1.0 + (math.exp(-4) + 0.1**2) / (2 * math.exp(-2)) - 0.5)
     assert drift(tuned(0.1, -2.0)) == pytest.approx(expected, rel=1e-5)
     assert drift(tuned(0.1, -2.0, 2, execute=2)) == pytest.approx(expected, rel=1e-5)
