@@ -123,9 +123,11 @@ class ImageObserver:
         facts: per camera what a dataset should tell of it: size [px], focal length [px], where it is fixed;
             of the scene's own, about which `visuals` vary.
         visuals: as given.
+        traced: the engine renders them, not OpenGL.
 
     Raises:
-        UserError: the scene has no such camera, or cannot be rendered so or here.
+        UserError: the scene has no such camera, or cannot be rendered so or here; looks cannot vary where an
+            engine renders all worlds at once.
     """
 
     def __init__(
@@ -140,8 +142,17 @@ class ImageObserver:
             check_camera(engine.model, name)
         self.facts = {name: _facts(engine.model, name, *size) for name, size in cameras.items()}
         self._renderers: dict[str, Renderer] = {}
+        self._all_at_once = None
+        self.traced = getattr(engine, "renders_all", False)
+        if self.traced:
+            if visuals is not None:
+                raise UserError("engine.renderer=warp: looks do not vary there; say engine.renderer=mujoco")
+            self._all_at_once = engine.make_renderer(cameras)  # type: ignore[attr-defined]
+            cameras_of_opengl: Mapping[str, tuple[int, int]] = {}
+        else:
+            cameras_of_opengl = cameras
         with ExitStack() as undo:
-            for name, size in cameras.items():
+            for name, size in cameras_of_opengl.items():
                 self._renderers[name] = undo.enter_context(Renderer(engine, *size, self._looks))
             undo.pop_all()
         self.specs = {
@@ -155,7 +166,12 @@ class ImageObserver:
             self._looks.draw(ids, EpisodeRng(derive_seeds(seeds, VISUALS_STREAM).cpu()))
 
     def observe(self, ids: Tensor) -> Obs:
-        """Return what every camera sees of worlds `ids` (n,): (n, 3, H, W) uint8 on the CPU."""
+        """Return what every camera sees of worlds `ids` (n,): (n, 3, H, W) uint8.
+
+        On the CPU, or on the engine's device where that renders.
+        """
+        if self._all_at_once is not None:
+            return {f"{_IMAGE_KEY}{name}": seen[ids] for name, seen in self._all_at_once.frames().items()}
         return {
             f"{_IMAGE_KEY}{name}": torch.stack(
                 [torch.from_numpy(renderer.frame(world, name)).permute(2, 0, 1) for world in ids.tolist()]
@@ -180,7 +196,7 @@ def image_facts(env: Any) -> dict[str, Any]:
     if images is None:
         return {}
     varied = {} if images.visuals is None else {"visuals": asdict(images.visuals)}
-    return {"cameras": images.facts, **varied}
+    return {"cameras": images.facts, **varied, **({"renderer": "warp"} if images.traced else {})}
 
 
 def cameras_of(spec: EnvSpec) -> dict[str, tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mujoco
@@ -14,6 +14,7 @@ from robofb.errors import UserError
 from robofb.rng import EpisodeRng
 from robofb.sim.engine import world_ids
 from robofb.sim.randomization import DomainRandomization
+from robofb.sim.warp_render import WarpRenderer
 from robofb.sim.warp_setup import find_device, import_warp, tell_of_compiling
 from robofb.sim.warp_sizes import check_room, constraints_per_world, contacts_per_world
 
@@ -41,6 +42,7 @@ _DERIVED_CONSTANTS = (
     "tendon_invweight0",
     "actuator_acc0",
 )
+RENDERERS = ("mujoco", "warp")
 _TOLERANCE = 1e-8  # of the solver; the default of MuJoCo Warp, 1e-6, is relative to the whole model's inertia
 
 
@@ -59,10 +61,12 @@ class WarpEngine:
         constraints: room for constraint rows of each world. None derives it from the model.
         deterministic: on a GPU, sum and sort in a fixed order, so that runs repeat; slower.
         randomization: what differs between episodes, or None.
+        renderer: of image observations: "mujoco", MuJoCo's own, one world at a time, as on the other engine;
+            or "warp", all worlds at once on the device.
 
     Raises:
-        UserError: MuJoCo Warp is not installed, the device is not there, or the scene has parts that
-            MuJoCo Warp cannot simulate.
+        UserError: MuJoCo Warp is not installed, the device is not there, the renderer is none, or the scene
+            has parts that MuJoCo Warp cannot simulate.
     """
 
     def __init__(
@@ -74,9 +78,13 @@ class WarpEngine:
         constraints: int | None = None,
         deterministic: bool = False,
         randomization: DomainRandomization | None = None,
+        renderer: str = "mujoco",
     ) -> None:
         if num_worlds < 1:
             raise ValueError(f"num_worlds must be at least 1, not {num_worlds}")
+        if renderer not in RENDERERS:
+            raise UserError(f"engine.renderer={renderer}: no such renderer; valid: {', '.join(RENDERERS)}")
+        self.renders_all = renderer == "warp"
         self._wp, self._mjw, self._kernels = import_warp()
         self.device = find_device(device, self._wp)
         self.model, self.num_worlds, self.randomization = model, num_worlds, randomization
@@ -134,6 +142,19 @@ class WarpEngine:
         if not isinstance(array, self._wp.array) or like is None:
             raise ValueError(f"engine warp has no field {name!r}")
         return self._wp.to_torch(array).view(self.num_worlds, *np.shape(like))
+
+    def make_renderer(self, cameras: Mapping[str, tuple[int, int]]) -> WarpRenderer:
+        """Return what renders all worlds at once; see `WarpRenderer`.
+
+        Raises:
+            UserError: MuJoCo Warp cannot render the scene.
+        """
+        with self._wp.ScopedDevice(str(self.device)):
+            try:
+                scene = self.model, self._model, self._data, self.num_worlds
+                return WarpRenderer(self._wp, self._mjw, *scene, cameras)
+            except (NotImplementedError, ValueError) as error:
+                raise UserError(f"MuJoCo Warp cannot render this scene: {error}") from error
 
     def step(self, num_substeps: int) -> None:
         """Advance every world by `num_substeps` of physics; position and velocity fields are current.
