@@ -148,11 +148,8 @@ class ImageObserver:
             if visuals is not None:
                 raise UserError("engine.renderer=warp: looks do not vary there; say engine.renderer=mujoco")
             self._all_at_once = engine.make_renderer(cameras)  # type: ignore[attr-defined]
-            cameras_of_opengl: Mapping[str, tuple[int, int]] = {}
-        else:
-            cameras_of_opengl = cameras
         with ExitStack() as undo:
-            for name, size in cameras_of_opengl.items():
+            for name, size in ({} if self.traced else cameras).items():
                 self._renderers[name] = undo.enter_context(Renderer(engine, *size, self._looks))
             undo.pop_all()
         self.specs = {
