@@ -114,5 +114,5 @@ def test_an_episode_that_a_person_left_in_is_in_no_figure() -> None:
 def test_only_arms_are_driven(tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", {"task": {}}, "agents") as other:
         pass
-    with pytest.raises(UserError, match="is a agents run; those that can be evaluated"):
+    with pytest.raises(UserError, match="is an agents run; those that can be evaluated"):
         deploy(compose("deploy", [f"run={other.path}"]))
