@@ -6,7 +6,7 @@ The plain loop is that of diffusers' documentation: set_timesteps, then for ever
 DDIMScheduler.step. Network, normalisation and numbers are the same; both end in environment units, and
 their results are compared first. `ratio_batch1` is the quickstart's policy with 4 steps at batch 1.
 `ratio_batch1024_bfloat16` is the same at batch 1,024 with `base_precision=bfloat16`, which rounds; the plain
-loop stays in float32.
+loop stays in float32. Ours is timed as it acts: through `ChunkExecutor`, which calls networks in whole tiles.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tqdm import tqdm
 from robofb.nets.mlp import MlpDenoiser
 from robofb.nets.unet1d import UNet1D
 from robofb.policies.diffusion import DiffusionPolicy
+from robofb.policies.executor import ChunkExecutor
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.types import ArraySpec, EnvSpec
 
@@ -86,13 +87,20 @@ def compare(name: str, num_inference_steps: int, batch_size: int, budget_s: floa
     plain = partial(plain_sampling, policy, scheduler, num_inference_steps, state)
     torch.testing.assert_close(policy.act({"state": state}, rng), plain(noise), rtol=1e-4, atol=1e-4)
 
+    executor = ChunkExecutor(policy, batch_size, tile=1 if batch_size == 1 else None)
+    executor.reset(torch.ones(batch_size, dtype=torch.bool), torch.arange(batch_size))
+
+    def ours() -> Tensor:
+        executor.replan()
+        return executor.next({"state": state[:, 0]})
+
     def in_bfloat16() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return policy.act({"state": state}, rng)
+            return ours()
 
     ways: dict[str, Callable[[], Tensor]] = {
         "plain": lambda: plain(torch.randn(batch_size, policy.horizon, 10)),
-        "ours": lambda: policy.act({"state": state}, rng),
+        "ours": ours,
         "bfloat16": in_bfloat16,
     }
     seconds = medians_in_turns(ways, budget_s=budget_s)
