@@ -23,7 +23,7 @@ GPU_TILE = 256
 """The same where a call costs the same for few rows and for many."""
 
 MOST_ROWS = 256
-"""Rows of one call: as many tiles as there are, up to these. 1,024 rows take half as long as tile by tile."""
+"""Rows of one call: as many tiles as there are, up to these; many rows take half as long as tile by tile."""
 
 
 def tiles_of(rows: Tensor, tile: int, most: int = MOST_ROWS) -> Sequence[Tensor]:
