@@ -77,6 +77,23 @@ class Engine(Protocol):
         ...
 
 
+class WorldRenderer(Protocol):
+    """Renders all worlds of an engine at once."""
+
+    def frames(self) -> dict[str, Tensor]:
+        """Return by camera what it sees of all worlds as they stand, (B, 3, H, W) uint8 RGB."""
+        ...
+
+
+@runtime_checkable
+class RenderingEngine(Engine, Protocol):
+    """An engine that may render its worlds itself."""
+
+    def renderer_of(self, cameras: Mapping[str, tuple[int, int]]) -> WorldRenderer | None:
+        """Return what renders through cameras, of height and width [px] by name; None where it shall not."""
+        ...
+
+
 @runtime_checkable
 class Task(Protocol):
     """What there is to do, in batched torch; runs on any Engine. Holds no per-world state."""

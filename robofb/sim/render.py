@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from robofb.errors import UserError
-from robofb.interfaces import Engine
+from robofb.interfaces import Engine, RenderingEngine
 from robofb.normalize import is_image
 from robofb.rng import VISUALS_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.visuals import VisualRandomization, WorldLooks
@@ -123,7 +123,6 @@ class ImageObserver:
         facts: per camera what a dataset should tell of it: size [px], focal length [px], where it is fixed;
             of the scene's own, about which `visuals` vary.
         visuals: as given.
-        traced: the engine renders them, not OpenGL.
 
     Raises:
         UserError: the scene has no such camera, or cannot be rendered so or here; looks cannot vary where an
@@ -142,12 +141,9 @@ class ImageObserver:
             check_camera(engine.model, name)
         self.facts = {name: _facts(engine.model, name, *size) for name, size in cameras.items()}
         self._renderers: dict[str, Renderer] = {}
-        self._all_at_once = None
-        self.traced = getattr(engine, "renders_all", False)
-        if self.traced:
-            if visuals is not None:
-                raise UserError("engine.renderer=warp: looks do not vary there; say engine.renderer=mujoco")
-            self._all_at_once = engine.make_renderer(cameras)  # type: ignore[attr-defined]
+        self._worlds = engine.renderer_of(cameras) if isinstance(engine, RenderingEngine) else None
+        if self.traced and visuals is not None:
+            raise UserError("engine.renderer=warp: looks do not vary there; say engine.renderer=mujoco")
         with ExitStack() as undo:
             for name, size in ({} if self.traced else cameras).items():
                 self._renderers[name] = undo.enter_context(Renderer(engine, *size, self._looks))
@@ -156,6 +152,11 @@ class ImageObserver:
             f"{_IMAGE_KEY}{name}": ArraySpec((3, *size), "uint8", "RGB, 0..255")
             for name, size in cameras.items()
         }
+
+    @property
+    def traced(self) -> bool:
+        """Whether the engine renders them, and not OpenGL."""
+        return self._worlds is not None
 
     def begin(self, ids: Tensor, seeds: Tensor) -> None:
         """Draw the looks of the episodes with `seeds` (n,) that begin in worlds `ids` (n,)."""
@@ -167,8 +168,8 @@ class ImageObserver:
 
         On the CPU, or on the engine's device where that renders.
         """
-        if self._all_at_once is not None:
-            return {f"{_IMAGE_KEY}{name}": seen[ids] for name, seen in self._all_at_once.frames().items()}
+        if self._worlds is not None:
+            return {f"{_IMAGE_KEY}{name}": seen[ids] for name, seen in self._worlds.frames().items()}
         return {
             f"{_IMAGE_KEY}{name}": torch.stack(
                 [torch.from_numpy(renderer.frame(world, name)).permute(2, 0, 1) for world in ids.tolist()]

@@ -84,7 +84,7 @@ class WarpEngine:
             raise ValueError(f"num_worlds must be at least 1, not {num_worlds}")
         if renderer not in RENDERERS:
             raise UserError(f"engine.renderer={renderer}: no such renderer; valid: {', '.join(RENDERERS)}")
-        self.renders_all = renderer == "warp"
+        self._renders = renderer == "warp"
         self._wp, self._mjw, self._kernels = import_warp()
         self.device = find_device(device, self._wp)
         self.model, self.num_worlds, self.randomization = model, num_worlds, randomization
@@ -143,16 +143,18 @@ class WarpEngine:
             raise ValueError(f"engine warp has no field {name!r}")
         return self._wp.to_torch(array).view(self.num_worlds, *np.shape(like))
 
-    def make_renderer(self, cameras: Mapping[str, tuple[int, int]]) -> WarpRenderer:
-        """Return what renders all worlds at once; see `WarpRenderer`.
+    def renderer_of(self, cameras: Mapping[str, tuple[int, int]]) -> WarpRenderer | None:
+        """Return what renders all worlds at once, see `WarpRenderer`; None where MuJoCo shall render them.
 
         Raises:
             UserError: MuJoCo Warp cannot render the scene.
         """
+        if not self._renders:
+            return None
         with self._wp.ScopedDevice(str(self.device)):
             try:
                 scene = self.model, self._model, self._data, self.num_worlds
-                return WarpRenderer(self._wp, self._mjw, *scene, cameras)
+                return WarpRenderer(self._wp, self._mjw, *scene, cameras, self._run)
             except (NotImplementedError, ValueError) as error:
                 raise UserError(f"MuJoCo Warp cannot render this scene: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mujoco
@@ -24,6 +24,7 @@ class WarpRenderer:
         device_model, data: what MuJoCo Warp made of it, on its device.
         num_worlds: B.
         cameras: height and width [px] by the camera's name.
+        run: does named launches on the engine's device and stream.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class WarpRenderer:
         data: Any,
         num_worlds: int,
         cameras: Mapping[str, tuple[int, int]],
+        run: Callable[[str, Callable[[], None]], None],
     ) -> None:
-        self._wp, self._mjw, self._model, self._data = wp, mjw, device_model, data
+        self._wp, self._mjw, self._model, self._data, self._run = wp, mjw, device_model, data, run
         order = sorted(cameras, key=lambda name: int(model.camera(name).id))  # as MuJoCo Warp numbers them
         self._context = mjw.create_render_context(
             model,
@@ -53,11 +55,15 @@ class WarpRenderer:
 
     def frames(self) -> dict[str, Tensor]:
         """Return what each camera sees of all worlds as they stand, (B, 3, H, W) uint8 RGB on the device."""
+        self._run(f"render {id(self)}", self._launch)
+        pictures = {name: self._wp.to_torch(rgb).permute(0, 3, 1, 2) for name, rgb in self._rgb.items()}
+        return {
+            name: (255.0 * picture).round_().clamp_(0.0, 255.0).to(torch.uint8)
+            for name, picture in pictures.items()
+        }
+
+    def _launch(self) -> None:
         self._mjw.refit_bvh(self._model, self._data, self._context)
         self._mjw.render(self._model, self._data, self._context)
-        seen = {}
-        for index, (name, rgb) in enumerate(self._rgb.items()):
+        for index, rgb in enumerate(self._rgb.values()):
             self._mjw.get_rgb(self._context, index, rgb)
-            picture = self._wp.to_torch(rgb).permute(0, 3, 1, 2)
-            seen[name] = (255.0 * picture).round_().clamp_(0.0, 255.0).to(torch.uint8)
-        return seen
