@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 
 from robofb.errors import UserError
 from robofb.interfaces import Policy
-from robofb.policies.executor import ChunkExecutor
+from robofb.policies.executor import CPU_TILE, ChunkExecutor
 from robofb.rng import EpisodeRng, derive_seeds
 from robofb.types import ArraySpec, Batch, EnvSpec
 
@@ -73,11 +73,11 @@ def policy(request):
     return policy.eval()
 
 
-def observation(policy, seed=1):
+def observation(policy, seed=1, count=BATCH):
     generator = torch.Generator().manual_seed(seed)
-    obs = {"state": torch.randn(BATCH, policy.obs_history, 7, generator=generator)}
-    for key in set(policy.spec.obs) - {"state"}:
-        shape = (BATCH, policy.obs_history, *policy.spec.obs[key].shape)
+    obs = {"state": torch.randn(count, policy.obs_history, 7, generator=generator)}
+    for key in sorted(set(policy.spec.obs) - {"state"}):
+        shape = (count, policy.obs_history, *policy.spec.obs[key].shape)
         obs[key] = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     return obs
 
@@ -124,6 +124,20 @@ def test_acts_the_same_for_the_same_streams_and_otherwise_not(policy):
     other = policy.act(obs, streams := rng(seed=5))
     assert torch.equal(other, chunk) == (not streams.state_dict()["drawn"].any())
     assert not torch.equal(policy.act(observation(policy, seed=2), rng()), chunk)
+
+
+def test_plans_the_same_to_the_last_bit_whatever_is_planned_beside_it(policy):
+    """In calls of one tile, and of two and three."""
+    count = 3 * CPU_TILE
+    obs = observation(policy, count=count)
+
+    def planned(rows):
+        return policy.act({key: value[rows] for key, value in obs.items()}, rng(count).select(rows))
+
+    alone = torch.cat([planned(rows) for rows in torch.arange(count).split(CPU_TILE)])
+    for tiles in (2, 3):
+        rows = torch.arange(tiles * CPU_TILE)
+        assert torch.equal(planned(rows), alone[: len(rows)])
 
 
 def test_takes_all_randomness_from_the_streams_it_is_given(policy):
