@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -134,6 +135,9 @@ def join_ranks() -> Iterator[Ranks]:
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # torch.optim imports this module; it keeps the group that it first sees, and with it the group's threads,
+    # up to the interpreter's end, where a thread that still has a tensor aborts the process
+    importlib.import_module("torch.distributed.nn.functional")
     if os.environ["RANK"] != "0":
         logging.getLogger("robofb").setLevel(logging.WARNING)
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")

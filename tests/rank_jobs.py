@@ -131,7 +131,14 @@ def trainings(folder: Path) -> None:
                 bc.train(cfg)
 
 
+def threads() -> list[str]:
+    """Return the names of this process's threads, also those that Python did not start."""
+    return [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with join_ranks():
         {"updates": updates, "trainings": trainings}[sys.argv[1]](Path(sys.argv[2]))
+    left = [name for name in threads() if "gloo" in name]
+    assert not left, f"threads of the group outlive it: {left}"

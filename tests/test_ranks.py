@@ -28,7 +28,7 @@ def torchrun(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str
     """Run a module of the tests on several processes."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
     return subprocess.run(
         [*launcher, f"--nproc-per-node={processes}", "-m", "rank_jobs", *words],
         env=environment,
