@@ -1,4 +1,4 @@
-"""A hand of two fingers over a trough, with the names of Gymnasium-Robotics' scene, where that is absent."""
+"""A hand of two fingers over a trough, with the names of Gymnasium-Robotics' scene."""
 
 from pathlib import Path
 

@@ -26,7 +26,11 @@ from robofb.types import SOURCE_SCRIPTED
 
 POINT = "robofb_tests/Point-v0"
 REACHER = ["task=gymnasium", "task.id=Reacher-v5", "task.success_reward=-0.05", "task.end_on_success=true"]
-EXPERT = "task.expert={_target_: reacher_expert.ReacherExpert, _partial_: true}"
+MAZE = ["task=gymnasium", "task.id=gymnasium_robotics:PointMaze_Open-v3", "task.max_steps=150"]
+
+
+def expert(name: str) -> str:
+    return f"task.expert={{_target_: scripted_gym.{name}, _partial_: true}}"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -150,29 +154,38 @@ def test_films_what_the_env_renders(tmp_path):
 
 
 @pytest.mark.slow
-def test_scripted_demonstrations_become_a_policy_and_a_residual(monkeypatch, capsys, tmp_path):
-    """The whole command line on Reacher: record a controller, clone it, correct it, record the clone."""
-    monkeypatch.setattr(build, "TRUSTED_PREFIXES", (*build.TRUSTED_PREFIXES, "reacher_expert."))
+@pytest.mark.parametrize(
+    ("task", "controller", "name"),
+    [
+        (REACHER, "ReacherExpert", "gymnasium_Reacher_v5"),
+        ([*MAZE, "task.end_on_success=true"], "MazeExpert", "gymnasium_PointMaze_Open_v3"),
+    ],
+)
+def test_scripted_demonstrations_become_a_policy_and_a_residual(
+    task, controller, name, monkeypatch, capsys, tmp_path
+):
+    """The whole command line: record a controller, clone it, correct it, record the clone."""
+    monkeypatch.setattr(build, "TRUSTED_PREFIXES", (*build.TRUSTED_PREFIXES, "scripted_gym."))
 
     def do(*words: str) -> str:
         assert cli.run(list(words)) == 0, capsys.readouterr().err
         return capsys.readouterr().out
 
     data, bc, residual, again = (str(tmp_path / name) for name in ("data", "bc", "residual", "again"))
-    do("collect", *REACHER, EXPERT, "episodes=40", "num_envs=16", f"out={data}")
+    do("collect", *task, expert(controller), "episodes=40", "num_envs=16", f"out={data}")
     store = EpisodeStore.open(data)
-    assert len(store) == 40 and store.spec.task == "gymnasium_Reacher_v5"
+    assert len(store) == 40 and store.spec.task == name
     assert all(episode.success and (episode.source == SOURCE_SCRIPTED).all() for episode in store)
     small = ["policy.horizon=8", "policy.execute=2", "policy.denoiser.width=96", "batch_size=128"]
-    do("train", "bc", *REACHER, f"data={data}", "steps=200", *small, "threads=1", f"out={bc}")
+    do("train", "bc", *task, f"data={data}", "steps=200", *small, "threads=1", f"out={bc}")
     do("eval", f"run={bc}", "episodes=32", "num_envs=16", "video=false")
-    assert success(bc) >= 0.5  # actions drawn at random reach it in none of 128 episodes
+    assert success(bc) >= 0.5  # actions drawn at random: in none of 128 episodes
     budget = ["num_envs=16", "rollout_steps=20", "env_steps=320", "select_episodes=16", "minibatch_size=160"]
-    do("train", "residual", *REACHER, f"base={bc}", *budget, "correction=null", f"out={residual}")
+    do("train", "residual", *task, f"base={bc}", *budget, "correction=null", f"out={residual}")
     do("eval", f"run={residual}", "episodes=32", "num_envs=16", "video=false")
     assert success(residual) >= 0.5
     do("data", "rollouts", bc, f"--out={again}", "--episodes=3", "--num-envs=4")
-    assert EpisodeStore.open(again)[0].meta["gymnasium_id"] == "Reacher-v5"
+    assert EpisodeStore.open(again)[0].meta["gymnasium_id"] == task[1].removeprefix("task.id=")
 
 
 def success(run: str) -> float:
@@ -180,10 +193,9 @@ def success(run: str) -> float:
     return facts["successes"] / facts["episodes"]
 
 
-def test_gymnasium_robotics_is_trained_on_like_any_other():
+def test_gymnasium_robotics_is_a_task_like_any_other():
     """PointMaze names its package in the id, and tells success in its info."""
-    pytest.importorskip("gymnasium_robotics")
-    with closing(make("task.id=gymnasium_robotics:PointMaze_UMaze-v3", "task.max_steps=5")) as env:
+    with closing(make(*MAZE, "task.max_steps=5")) as env:
         result = evaluate(Stay(), env, 3, seed=0)
         assert result.length.tolist() == [5, 5, 5] and env.spec.obs["state"].shape == (8,)
         assert env.spec.obs["state"].names[2] == "desired_goal_0"

@@ -1,7 +1,9 @@
-"""Turning a pen by touch: on a small hand always, on Gymnasium-Robotics' where it is installed."""
+"""Turning a pen by touch: with a small hand, and with Gymnasium-Robotics'."""
 
 import math
 
+import gymnasium
+import gymnasium_robotics
 import mujoco
 import pytest
 import torch
@@ -30,7 +32,6 @@ def small(tmp_path_factory):
 def assets(request, small):
     if request.param == "small":
         return small
-    pytest.importorskip("gymnasium_robotics")
     return str(installed_assets())
 
 
@@ -86,7 +87,6 @@ def test_small_hand_has_the_sizes_of_its_parts(small):
 
 def test_shadow_hand_has_the_sizes_of_the_paper():
     """Student: proprioception 48, goal 7, touch 92 and 1; teacher: 68."""
-    pytest.importorskip("gymnasium_robotics")
     task = PenByTouch()
     assert task.spec.obs["state"].shape == (148,) and task.spec.obs[PRIVILEGED].shape == (68,)
     assert len(columns(task, "state", "touch_")) == 92
@@ -204,9 +204,7 @@ def test_plain_mujoco_on_the_file_itself_goes_the_same_way(task, env):
 
 def test_gymnasium_robotics_own_environment_goes_the_same_way():
     """Its steps and ours from equal states, where it starts: with our MuJoCo only after a change to it."""
-    robotics = pytest.importorskip("gymnasium_robotics")
-    gymnasium = pytest.importorskip("gymnasium")
-    gymnasium.register_envs(robotics)
+    gymnasium.register_envs(gymnasium_robotics)
     try:
         theirs = gymnasium.make(
             "HandManipulatePenRotate_ContinuousTouchSensors-v1", reward_type="dense"
