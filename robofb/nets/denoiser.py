@@ -11,17 +11,19 @@ Context = tuple[Tensor, ...]
 
 
 class Denoiser(nn.Module, ABC):
-    """A network in three parts, so that sampling need not repeat what does not depend on the chunk.
+    """A network in four parts, so that sampling need not repeat what does not depend on the chunk.
 
     Sampling knows its diffusion steps once and for all, and the observation beforehand: it keeps the
-    features of the steps, and computes the contexts of all steps in one call. At batch 1, where reading
-    weights is what takes the time, that reads them once.
+    features of the steps, makes those of the observation once, and the contexts of all steps in one call.
+    At batch 1, where reading weights is what takes the time, that reads them once.
 
     Attributes:
         step: maps diffusion steps (...), whole or not, to features (..., F).
+        cond: maps conditions (B, C) to features (B, ...).
     """
 
     step: nn.Module
+    cond: nn.Module
 
     @property
     def undecayed(self) -> list[nn.Parameter]:
@@ -30,13 +32,13 @@ class Denoiser(nn.Module, ABC):
 
     def forward(self, noisy: Tensor, step: Tensor, cond: Tensor) -> Tensor:
         """Return the prediction (B, H, A) for noisy chunks (B, H, A), steps (B,), conditions (B, C)."""
-        return self.denoise(noisy, self.context(self.step(step), cond))
+        return self.denoise(noisy, self.context(self.step(step), self.cond(cond)))
 
     @abstractmethod
-    def context(self, step_features: Tensor, cond: Tensor) -> Context:
-        """Return what the network makes of steps and conditions, paired by broadcasting.
+    def context(self, step_features: Tensor, cond_features: Tensor) -> Context:
+        """Return what the network makes of steps and conditions, by their features, paired by broadcasting.
 
-        Features (B, F) and conditions (B, C) give tensors (B, ...); features (S, 1, F) give (S, B, ...).
+        Those of steps (B, F) give tensors (B, ...); (S, 1, F) give (S, B, ...).
         """
 
     @abstractmethod

@@ -67,9 +67,9 @@ class MlpDenoiser(Denoiser):
         """The map to scale and shift of each block."""
         return [block.film for block in self.blocks if isinstance(block, FilmBlock)]
 
-    def context(self, step_features: Tensor, cond: Tensor) -> Context:
+    def context(self, step_features: Tensor, cond_features: Tensor) -> Context:
         """Return gain and shift (..., W) of one block after the other."""
-        hidden = F.silu(step_features + self.cond(cond))
+        hidden = F.silu(step_features + cond_features)
         modulations = [film(hidden).chunk(2, dim=-1) for film in self.films]
         return tuple(part for scale, shift in modulations for part in (1 + scale, shift))
 

@@ -121,11 +121,11 @@ class Transformer1D(Denoiser):
         """Biases, norms and positions."""
         return [parameter for parameter in self.parameters() if parameter.dim() < 2] + [self.position]
 
-    def context(self, step_features: Tensor, cond: Tensor) -> Context:
+    def context(self, step_features: Tensor, cond_features: Tensor) -> Context:
         """Return keys and values (..., 2, heads, M, W / heads) of one block's memory after the other's."""
-        pairs = torch.broadcast_shapes(step_features.shape[:-1], cond.shape[:-1])
+        pairs = torch.broadcast_shapes(step_features.shape[:-1], cond_features.shape[:-2])
         step = self.memory_norm(step_features)[..., None, :]  # (..., 1, W)
-        seen = self.memory_norm(self.cond(cond))  # (..., M - 1, W)
+        seen = self.memory_norm(cond_features)  # (..., M - 1, W)
         return tuple(
             torch.cat([made.expand(*pairs, *made.shape[-4:]) for made in parts], dim=-2)
             for parts in ((block.remember(step), block.remember(seen)) for block in self._layers)

@@ -109,6 +109,7 @@ class UNet1D(Denoiser):
             nn.Mish(),
             nn.Linear(4 * step_dim, step_dim),
         )
+        self.cond = nn.Identity()
         sizes = {"cond_dim": step_dim + cond_dim, "kernel": kernel, "groups": groups}
         halvings = [_conv(here, here, 3, stride=2) for here in channels[:-1]]
         self.down = nn.ModuleList(
@@ -132,10 +133,11 @@ class UNet1D(Denoiser):
         """The map to scale and shift of each residual block, in the order of `denoise`."""
         return [block.film for block in self.modules() if isinstance(block, ResidualBlock)]
 
-    def context(self, step_features: Tensor, cond: Tensor) -> Context:
+    def context(self, step_features: Tensor, cond_features: Tensor) -> Context:
         """Return scale and shift (..., 2 channels) of one residual block after the other."""
-        pairs = torch.broadcast_shapes(step_features.shape[:-1], cond.shape[:-1])
-        active = F.mish(torch.cat([step_features.expand(*pairs, -1), cond.expand(*pairs, -1)], dim=-1))
+        pairs = torch.broadcast_shapes(step_features.shape[:-1], cond_features.shape[:-1])
+        both = [features.expand(*pairs, -1) for features in (step_features, cond_features)]
+        active = F.mish(torch.cat(both, dim=-1))
         return tuple(film(active) for film in self.films)
 
     def denoise(self, noisy: Tensor, context: Context) -> Tensor:

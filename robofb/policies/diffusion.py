@@ -104,9 +104,9 @@ class DiffusionPolicy(ChunkPolicy):
 
     def _contexts(self, cond: Tensor) -> Iterator[Context]:
         """Yield the network's context of each inference step for conditions (B, C)."""
-        features = self._step_features()
+        features, seen = self._step_features(), self.denoiser.cond(cond)
         for together in features.split(len(features) if len(cond) <= SMALL_BATCH else 1):
-            yield from zip(*self.denoiser.context(together, cond))
+            yield from zip(*self.denoiser.context(together, seen))
 
     def _step_features(self) -> Tensor:
         """Return the network's features of the inference steps (S, 1, F), kept until its weights change."""

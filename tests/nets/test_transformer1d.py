@@ -104,9 +104,9 @@ def test_context_of_many_steps_is_that_of_each():
     net = make()
     _, _, cond = inputs()
     steps = torch.tensor([90, 40, 3])
-    together = net.context(net.step(steps[:, None]), cond)
+    together = net.context(net.step(steps[:, None]), net.cond(cond))
     for index, step in enumerate(steps):
-        alone = net.context(net.step(step.expand(4)), cond)
+        alone = net.context(net.step(step.expand(4)), net.cond(cond))
         assert len(alone) == len(together) == SMALL["num_layers"]
         for one, all_steps in zip(alone, together):
             assert one.shape == (4, 2, 4, 3, 4)  # batch, keys and values, heads, tokens, width of a head

@@ -48,14 +48,14 @@ class Remember(Denoiser):
         super().__init__()
         self.sizes = (action_dim, horizon, cond_dim)
         self.constant = nn.Parameter(torch.tensor(0.25))
-        self.step = nn.Identity()
+        self.step = self.cond = nn.Identity()
 
-    def context(self, step_features, cond):
-        pairs = torch.broadcast_shapes(step_features.shape, cond.shape[:-1])
-        return step_features.expand(pairs), cond.expand(*pairs, -1)
+    def context(self, step_features, cond_features):
+        pairs = torch.broadcast_shapes(step_features.shape, cond_features.shape[:-1])
+        return step_features.expand(pairs), cond_features.expand(*pairs, -1)
 
     def denoise(self, noisy, context):
-        self.noisy, (self.steps, self.cond) = noisy, context
+        self.noisy, (self.steps, self.seen) = noisy, context
         return self.constant.expand_as(noisy)
 
 
