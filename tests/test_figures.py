@@ -70,6 +70,17 @@ def test_the_scripted_experts() -> None:
     assert told == rates and {task for task, _ in told} == set(BUDGETS)
 
 
+def test_every_expert_reaches_its_goal() -> None:
+    """90 % of 256 episodes at low randomness and low noise."""
+    rows = [
+        row
+        for row in saved("experts")["experts"]
+        if row["randomness"] == "low" and row["noise"] <= 1 and row["episodes"] >= 256
+    ]
+    good = {row["task"] for row in rows if row["successes"] >= 0.9 * row["episodes"]}
+    assert good == {row["task"] for row in rows} == set(BUDGETS)
+
+
 def test_success_on_both_engines() -> None:
     told = [line for line in lines("docs/engines.md") if line.startswith("| `")]
     for row in saved("engines")["tasks"]:
