@@ -93,6 +93,31 @@ def test_success_on_both_engines() -> None:
         assert any(line.startswith(f"| `{row['task']}`") and line.endswith(end) for line in told), end
 
 
+def test_times_of_chunks() -> None:
+    chunks = saved("policy")["chunks"]
+    rows = {
+        "one chunk, quickstart's policy": (("mlp_ddim4_batch1", "ratio"), ("mlp_ddim16_batch1", "ratio")),
+        "one chunk, the paper's UNet": (("unet_ddim4_batch1", "ratio"), ("unet_ddim16_batch1", "ratio")),
+        "1,024 chunks": (("mlp_ddim4_batch1024", "ratio"), ("mlp_ddim4_batch1024", "ratio_bfloat16")),
+    }
+    for start, cells in rows.items():
+        ratios = [f"{chunks[chunk][ratio]:.2f}" for chunk, ratio in cells]
+        told = next(line for line in lines("README.md") if line.startswith(f"| {start}"))
+        assert told.split("|")[3].replace(";", ",").strip() == ", ".join(ratios)
+
+
+def test_times_of_steps_and_iterations() -> None:
+    told = (ROOT / "docs/engines.md").read_text()
+    for row in saved("sim_scaling")["rows"]:
+        speeds = ", ".join(f"{worlds['steps_per_s']:,.0f}" for worlds in row["worlds"].values())
+        assert f"| {speeds} (physics" in told
+    for row in saved("iteration")["rows"]:
+        seconds = row["seconds_by_part"]
+        parts = ", ".join(f"{seconds[part]:.1f}" for part in ("physics", "base_policy", "ppo_update"))
+        envs = f"{row['num_envs']:,} envs x {row['steps']} steps"
+        assert f"| `{row['task']}`, {envs} | {row['iteration_s']:.1f} | {parts} |" in told
+
+
 def test_returns_of_those_who_carry_a_belief() -> None:
     cells = [cell for cell in saved("borel")["cells"] if cell["method"] == "relabelled"]
     told = [line for line in lines("docs/borel.md") if "| belief |" in line]
