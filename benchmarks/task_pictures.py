@@ -1,6 +1,6 @@
 """Make docs/images/<task>.png: each task some way through an episode of its expert or its teacher, if any.
 
-python benchmarks/task_pictures.py [--tasks one_leg ...] [--share 0.3]
+python benchmarks/task_pictures.py [--tasks one_leg ...] [--share 0.5]
 
 A figure for a paper, with the arm and the parts from the user's assets where `--looks` asks for them:
 
@@ -34,6 +34,8 @@ SAMPLES, SHADOW_PX = 8, 4096
 CURVES = (64, 32, 8)  # slices, stacks and quads of round and flat shapes
 LIGHT_RADIUS = 0.06  # of the light as seen from the scene [rad]: 12 times the sun's
 FOLDER = Path(__file__).parents[1] / "docs/images"
+SHARE = 0.3  # of the episode
+SHARES = {"one_leg": 0.75}  # where the arm hides the parts then
 BY_OTHERS = ("pen_by_touch",)  # tasks whose scene another package brings: drawn where asked for
 
 
@@ -44,7 +46,8 @@ def draw(name: str, args: argparse.Namespace) -> Path:
     task = make_task(name, **({} if args.looks == "primitive" else {"looks": args.looks}))
     env = SimVecEnv(task, 1, autoreset=False)
     seeds = derive_seeds(args.seed, torch.tensor([0]))
-    moment = int(args.share * _play(env, seeds, task.spec.max_steps))
+    share = SHARES.get(name, SHARE) if args.share is None else args.share
+    moment = int(share * _play(env, seeds, task.spec.max_steps))
     _play(env, seeds, moment)
     height, width = args.size
     picture = _picture(env, args.camera, height, width, args.light)
@@ -91,7 +94,7 @@ def _taught(task: Any, args: argparse.Namespace) -> np.ndarray:
             pictures.append(renderer.frame(0))
             step = env.step(teacher.answer(obs).argmax(-1, keepdim=True))
             obs, done = step.obs, bool(step.done)
-    return pictures[int(args.share * len(pictures))]
+    return pictures[int((SHARE if args.share is None else args.share) * len(pictures))]
 
 
 def _play(env: SimVecEnv, seeds: torch.Tensor, steps: int) -> int:
@@ -125,11 +128,13 @@ def main() -> None:
     parser.add_argument(
         "--tasks", nargs="+", default=sorted({*task_names()} - {*BY_OTHERS}), choices=task_names()
     )
-    parser.add_argument("--share", type=float, default=0.3, help="of the episode, at which to look")
+    parser.add_argument(
+        "--share", type=float, help="of the episode, at which to look; each task's own if not said"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--camera", default="front", help="front, wrist or figure")
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), help="height and width [px]")
-    parser.add_argument("--light", type=int, default=16, help="pictures that one is the mean of")
+    parser.add_argument("--light", type=int, default=64, help="pictures that one is the mean of")
     parser.add_argument("--looks", default="primitive", choices=LOOKS)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the pictures")
     args = parser.parse_args()
