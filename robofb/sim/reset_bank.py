@@ -187,7 +187,7 @@ class BankDraw:
     def draw(self, seeds: Tensor) -> Tensor:
         """Return (n,) int64 rows of the bank for episodes of `seeds` (n,); -1 where the task starts one."""
         chance, kind, place = EpisodeRng(derive_seeds(seeds, BANK_STREAM)).uniform(3).double().unbind(-1)
-        index = torch.bucketize(kind, self._upto, right=True)
+        index = torch.bucketize(kind.contiguous(), self._upto, right=True)
         row = self._row[self._first[index] + (place * self._count[index]).long()]
         return torch.where(chance < self.share, row, -1)
 
