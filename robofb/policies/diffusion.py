@@ -59,6 +59,7 @@ class DiffusionPolicy(ChunkPolicy):
             num_inference_steps=num_inference_steps,
             clip=clip,
         )
+        self._sample = DiffusionPolicy._denoised  # unbound, so that a copy samples by its own weights
         self._kept: tuple[tuple[tuple[int, int], ...], Tensor] | None = None  # see `_step_features`
         self.denoiser = denoiser(action_dim=self.action_dim, horizon=self.horizon, cond_dim=self.cond_dim)
 
@@ -76,12 +77,21 @@ class DiffusionPolicy(ChunkPolicy):
     def act_from_noise(self, cond: Tensor, noise: Tensor) -> Tensor:
         """Return chunks (B, H, A) in environment units, denoised from `noise` (B, H, A) for `cond` (B, C)."""
         with torch.inference_mode():  # less work per operation than no_grad, which counts at batch 1
-            contexts = self._contexts(cond)
-            chunk = self.schedule.denoise(
-                noise.to(cond), lambda noisy, step: self.denoiser.denoise(noisy, next(contexts))
-            )
+            chunk = self._sample(self, cond, noise.to(cond), self._step_features())
             chunk = self.normalizer.inverse(chunk, "action")
         return chunk.clone()  # an ordinary tensor, of which autograd may keep a reference
+
+    def compile_sampling(self) -> None:
+        """Sample by a compiled program from now on (torch.compile); on a GPU it replays a CUDA graph.
+
+        It is compiled at the first use, for a minute or less. The numbers differ by rounding. Weights may
+        still change, in place. On a GPU each number of rows has a program of its own: call it with few.
+        """
+        is_cuda = next(self.parameters()).is_cuda
+        options: dict[str, Any] = (
+            {"mode": "reduce-overhead", "dynamic": False} if is_cuda else {"dynamic": True}
+        )
+        self._sample = torch.compile(DiffusionPolicy._denoised, fullgraph=True, **options)
 
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted mean squared error of the prediction at random noise levels.
@@ -102,10 +112,15 @@ class DiffusionPolicy(ChunkPolicy):
         target = self.schedule.target(sample, noise)
         return self.weigh(F.mse_loss(prediction, target, reduction="none"), batch)
 
-    def _contexts(self, cond: Tensor) -> Iterator[Context]:
+    def _denoised(self, cond: Tensor, noise: Tensor, step_features: Tensor) -> Tensor:
+        """Return normalised chunks (B, H, A): what `torch.compile` sees of sampling."""
+        contexts = self._contexts(cond, step_features)
+        return self.schedule.denoise(noise, lambda noisy, step: self.denoiser.denoise(noisy, next(contexts)))
+
+    def _contexts(self, cond: Tensor, step_features: Tensor) -> Iterator[Context]:
         """Yield the network's context of each inference step for conditions (B, C)."""
-        features, seen = self._step_features(), self.denoiser.cond(cond)
-        for together in features.split(len(features) if len(cond) <= SMALL_BATCH else 1):
+        seen = self.denoiser.cond(cond)
+        for together in step_features.split(len(step_features) if len(cond) <= SMALL_BATCH else 1):
             yield from zip(*self.denoiser.context(together, seen))
 
     def _step_features(self) -> Tensor:

@@ -39,8 +39,15 @@ def _train(cfg: ResidualConfig, ranks: Ranks) -> Run:
             f"base={cfg.base}: sees images ({', '.join(images)}); a residual corrects policies of flat "
             "observations only, such as policy=mlp_diffusion"
         )
+    if cfg.base_compile and not hasattr(base, "compile_sampling"):
+        raise UserError(
+            f"base_compile=true: {type(base).__name__}, the policy of base={cfg.base}, samples nothing that "
+            "could be compiled; leave it false"
+        )
     with training_envs(cfg, base.spec, ranks=ranks) as (env, select_env):
         policy = make_residual_policy(cfg, base).to(env.device)
+        if cfg.base_compile:
+            base.compile_sampling()  # on the device that it stays on
         agent = ResidualAgent(policy, select_env.num_envs, device=select_env.device)
         with open_run(cfg, "residual", env.spec.task, FIXED, ranks) as run:
             ppo = make_ppo(cfg, policy, env, ranks)

@@ -43,6 +43,8 @@ class ResidualConfig(PpoOptions):
         running_obs_stats: normalise the residual's observations by running mean and deviation instead of the
             base's normaliser.
         base_precision: of the frozen base's network, float32 or bfloat16, in training and ever after.
+        base_compile: sample the frozen base by a compiled program in this training, a CUDA graph on a GPU; a
+            minute to start with. Diffusion and flow policies only.
         critic_sees_time: show the critic how much of the episode's time is left.
     """
 
@@ -60,6 +62,7 @@ class ResidualConfig(PpoOptions):
     open_loop: bool = False
     running_obs_stats: bool = False
     base_precision: str = "float32"
+    base_compile: bool = False
     critic_sees_time: bool = True
 
     def __post_init__(self) -> None:

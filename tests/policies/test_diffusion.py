@@ -201,6 +201,31 @@ def test_what_sampling_keeps_of_the_steps_follows_the_weights():
     assert torch.equal(sample(fresh), averaged)
 
 
+def test_a_compiled_program_samples_the_same_whatever_becomes_of_the_weights():
+    torch.manual_seed(0)
+    plain = make(partial(MlpDenoiser, width=8, num_blocks=1), num_inference_steps=2)
+    compiled = copy.deepcopy(plain)
+    compiled.compile_sampling()
+
+    def check(policy, batch):
+        noise, obs = torch.randn(batch, 4, 2), {"state": torch.rand(batch, 1, 2)}
+        expected = plain.act_from_noise(plain.encode(obs), noise)
+        found = policy.act_from_noise(policy.encode(obs), noise)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+    check(compiled, 3)
+    check(compiled, 5)
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    copied = copy.deepcopy(compiled)
+    copied.load_state_dict(plain.state_dict())
+    check(copied, 3)
+    with pytest.raises(AssertionError):
+        check(compiled, 3)
+    compiled.load_state_dict(plain.state_dict())
+    check(compiled, 3)
+
+
 def test_refuses_to_act_before_it_has_statistics():
     policy = DiffusionPolicy(SPEC, Remember, horizon=4, execute=2)
     with pytest.raises(UserError, match="normaliser is empty"):

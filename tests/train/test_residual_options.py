@@ -114,6 +114,19 @@ def test_a_regression_of_chunks_is_lifted_and_stays_as_it_was(base: Path, tmp_pa
     assert all(torch.equal(kept[name], value) for name, value in policy.state_dict().items())
 
 
+def test_the_base_is_compiled_where_asked_for_and_can_be(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="base_compile=true: BiasedPolicyOfSpec, .* samples nothing"):
+        train(config(base, tmp_path / "run", base_compile=True))
+    compiled = []
+    monkeypatch.setattr(
+        BiasedPolicy, "compile_sampling", lambda policy: compiled.append(policy), raising=False
+    )
+    train(config(base, tmp_path / "run", env_steps=ITERATION, base_compile=True))
+    assert [type(policy).__name__ for policy in compiled] == ["BiasedPolicyOfSpec"]
+
+
 def test_running_statistics_are_of_the_observations_that_training_saw(base: Path, tmp_path: Path) -> None:
     run = train(config(base, tmp_path / "run", env_steps=2 * ITERATION, running_obs_stats=True))
     weights = run.load_checkpoint()["policy"]
