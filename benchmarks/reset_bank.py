@@ -1,11 +1,13 @@
 """A residual on weak bases: with a reset bank against without, the same budget and seeds.
 
 python benchmarks/reset_bank.py [--bases 200 400] [--demos 50] [--states 800] [--bank-share 0.5]
-    [--seeds 0 1] [--episodes 256] [--work runs/bank-benchmark] [--no-save]
+    [--seeds 0 1] [--episodes 256] [--env-steps N] [--kinds grasped=1,near_goal=1]
+    [--work runs/bank-benchmark] [--no-save]
 
 The bases are cloned from scripted demonstrations of one_leg_insert, in too few gradient steps. The bank is
 made backwards from the assembled pose, without the demonstrations. Evaluation is on the task's own start
 states, which nothing else uses. A finished part is kept in the work folder; an interrupted one goes on.
+What was saved of other bases, budgets, kinds and seeds stays saved.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 
 from cells import call, kept, levels, percent, pooled
 from pages import save_page
-from results import save_result
+from results import save_result, with_known
 
 from robofb.charts import Line, line_chart
 from robofb.report import section
@@ -28,10 +30,12 @@ from robofb.run import Run, is_run
 TASK = "one_leg_insert"
 EVALUATION_SEED, DEMONSTRATION_SEED = 50_000_000, 60_000_000
 BC_WORDS = ("policy=mlp_diffusion", "lr=0.002", "precision=float32", "threads=1")
-BUDGETS = {200: 120_000, 400: 150_000}  # control steps of PPO by the base's gradient steps
+BUDGETS = {200: 120_000, 400: 150_000}  # control steps of PPO by the base's gradient steps, if not said
+BETWEEN_SELECTIONS = 200_000  # control steps, or half a budget that is short
 ITERATION_STEPS = 64 * 80
 KINDS = "grasped=1,near_goal=1"
 METHODS = ("base", "without", "with")
+KEYS = ("bc_steps", "env_steps", "kinds", "method", "seed")
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 NAMES = {"own": "train/success", "own_episodes": "train/episodes", "selections": "select/success"}
 BANK_NAMES = {"bank": "train/success_bank", "bank_episodes": "train/episodes_bank"}
@@ -49,10 +53,15 @@ def weak_base(args: argparse.Namespace, steps: int) -> Path:
 
 def bank_of(args: argparse.Namespace) -> Path:
     """Make the bank, unless it is there; return its file."""
-    path: Path = args.work / "bank.npz"
+    path: Path = args.work / f"bank-{args.kinds}.npz"
     if not path.is_file():
-        call("data", "bank", "--task", TASK, "--states", args.states, "--kinds", KINDS, "--out", path)
+        call("data", "bank", "--task", TASK, "--states", args.states, "--kinds", args.kinds, "--out", path)
     return path
+
+
+def budget_of(args: argparse.Namespace, steps: int) -> int:
+    """Return the control steps of PPO on a base of so many gradient steps."""
+    return args.env_steps or BUDGETS[steps]
 
 
 def trained(args: argparse.Namespace, steps: int, method: str, seed: int) -> Path:
@@ -60,9 +69,11 @@ def trained(args: argparse.Namespace, steps: int, method: str, seed: int) -> Pat
     base = weak_base(args, steps)
     if method == "base":
         return base
-    run, budget = base.parent / f"{method}-s{seed}", BUDGETS[steps]
+    budget = budget_of(args, steps)
+    run = base.parent / f"{method}{f'-{args.kinds}' * (method == 'with')}-{budget}-s{seed}"
     words = [f"base={base}", f"task={TASK}", f"env_steps={budget}", f"seed={seed}", f"out={run}"]
-    words += [f"select_every={-(-budget // (2 * ITERATION_STEPS))}", "select_episodes=64"]
+    between = min(BETWEEN_SELECTIONS, budget // 2)
+    words += [f"select_every={-(-between // ITERATION_STEPS)}", "select_episodes=64"]
     if method == "with":
         words += [f"bank={bank_of(args)}", f"bank_share={args.bank_share}"]
     call("train", "residual", *([f"resume={run}"] if is_run(run) else words))
@@ -88,14 +99,15 @@ def evaluated(args: argparse.Namespace, steps: int, method: str, seed: int) -> d
 def curves(cells: Sequence[Mapping[str, Any]]) -> str:
     """Return a chart for each base: success in training, with exploration, from the task's own starts."""
     parts = []
-    for steps in dict.fromkeys(cell["bc_steps"] for cell in cells):
+    for steps, budget in dict.fromkeys((cell["bc_steps"], cell["env_steps"]) for cell in cells):
         lines = [
             Line(f"{cell['method']} bank, seed {cell['seed']}", *_smoothed(cell["course"]))
             for cell in cells
-            if cell["bc_steps"] == steps and cell["method"] != "base"
+            if (cell["bc_steps"], cell["env_steps"]) == (steps, budget) and cell["method"] != "base"
         ]
         note = f"{TASK}, from its own starts while exploring; five iterations a point"
-        parts.append(section(f"Base of {steps} gradient steps", note, line_chart(lines, "env steps")))
+        title = f"Base of {steps} gradient steps, {budget:,} env steps"
+        parts.append(section(title, note, line_chart(lines, "env steps")))
     return "".join(parts)
 
 
@@ -122,33 +134,37 @@ def main() -> None:
     parser.add_argument("--bank-share", type=float, default=0.5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--episodes", type=int, default=256)
+    parser.add_argument("--env-steps", type=int, help="budget of PPO; the base's own if not said")
+    parser.add_argument("--kinds", default=KINDS, help="of the bank's states, and their weights")
     parser.add_argument("--work", type=Path, default=Path("runs/bank-benchmark"))
     parser.add_argument(
         "--no-save", action="store_true", help="leave benchmarks/results and docs as they are"
     )
     args = parser.parse_args()
-    settings = {name: getattr(args, name) for name in ("demos", "states", "bank_share", "episodes")}
+    settings = {name: getattr(args, name) for name in ("demos", "states", "kinds", "bank_share", "episodes")}
     cells = []
     for steps, method in ((steps, method) for steps in args.bases for method in METHODS):
         for seed in args.seeds:
             facts = {
                 "bc_steps": steps,
-                "env_steps": BUDGETS[steps],
+                "env_steps": budget_of(args, steps),
                 "method": method,
                 "seed": seed,
                 **settings,
             }
-            path = args.work / f"bc{steps}" / f"{method}-s{seed}.json"
+            path = args.work / f"bc{steps}" / f"{method}-{facts['env_steps']}-{args.kinds}-s{seed}.json"
             cells.append(kept(path, facts, partial(evaluated, args, steps, method, seed)))
-    for (steps, method), rate in pooled(cells, ("bc_steps", "method")).items():
-        print(f"base of {steps} gradient steps, {method:8} {percent(rate)}")
+    if not args.no_save:
+        cells = with_known("reset_bank", "cells", cells, KEYS)
+    for (steps, budget, kinds, method), rate in pooled(cells, KEYS[:-1]).items():
+        print(f"base of {steps} gradient steps, {budget:,} env steps, {kinds}, {method:8} {percent(rate)}")
     save_page(
         args.work / "reset_bank.html", "Reset banks", curves(cells), "" if args.no_save else "reset_bank"
     )
     if args.no_save:
         print(json.dumps(cells))
     else:
-        save_result("reset_bank", {"cells": cells, "kinds": KINDS, **settings})
+        save_result("reset_bank", {"cells": cells})
 
 
 if __name__ == "__main__":
