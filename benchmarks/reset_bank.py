@@ -53,10 +53,15 @@ def weak_base(args: argparse.Namespace, steps: int) -> Path:
 
 def bank_of(args: argparse.Namespace) -> Path:
     """Make the bank, unless it is there; return its file."""
-    path: Path = args.work / f"bank-{args.kinds}.npz"
+    path: Path = args.work / f"bank-{folder_of(args.kinds)}.npz"
     if not path.is_file():
         call("data", "bank", "--task", TASK, "--states", args.states, "--kinds", args.kinds, "--out", path)
     return path
+
+
+def folder_of(kinds: str) -> str:
+    """Return kinds and weights as part of a folder's name that needs no quotes."""
+    return kinds.replace("=", "").replace(",", "-")
 
 
 def budget_of(args: argparse.Namespace, steps: int) -> int:
@@ -70,7 +75,8 @@ def trained(args: argparse.Namespace, steps: int, method: str, seed: int) -> Pat
     if method == "base":
         return base
     budget = budget_of(args, steps)
-    run = base.parent / f"{method}{f'-{args.kinds}' * (method == 'with')}-{budget}-s{seed}"
+    kinds = f"-{folder_of(args.kinds)}" * (method == "with")
+    run = base.parent / f"{method}{kinds}-{budget}-s{seed}"
     words = [f"base={base}", f"task={TASK}", f"env_steps={budget}", f"seed={seed}", f"out={run}"]
     between = min(BETWEEN_SELECTIONS, budget // 2)
     words += [f"select_every={-(-between // ITERATION_STEPS)}", "select_episodes=64"]
@@ -152,7 +158,11 @@ def main() -> None:
                 "seed": seed,
                 **settings,
             }
-            path = args.work / f"bc{steps}" / f"{method}-{facts['env_steps']}-{args.kinds}-s{seed}.json"
+            path = (
+                args.work
+                / f"bc{steps}"
+                / f"{method}-{facts['env_steps']}-{folder_of(args.kinds)}-s{seed}.json"
+            )
             cells.append(kept(path, facts, partial(evaluated, args, steps, method, seed)))
     if not args.no_save:
         cells = with_known("reset_bank", "cells", cells, KEYS)

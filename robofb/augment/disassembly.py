@@ -58,8 +58,8 @@ class Disassembler:
     "grasped" and "near_goal" states: the parts are put together, the hand grips the plug, pulls it out along
     the socket's axis and brings it near, or to somewhere along the way back to where the episode has it.
     "near_object" and "reaching": the parts are where an episode starts, the open hand behind the grasp, or
-    along the way there. Of all grips, the one is taken that turns the hand least from an episode's start: a
-    base policy was shown no others.
+    along the way there. A base policy was shown only what people do: they turn a lying plug upright by the
+    shortest way, and of all grips take the one that otherwise turns the hand least from an episode's start.
 
     Args:
         env: see `Settler`.
@@ -128,9 +128,11 @@ class Disassembler:
         rng = EpisodeRng(derive_seeds(seeds, BANK_MAKING_STREAM))
         joining = numbers % len(self._grasp)
         carried, start = kind in ("grasped", "near_goal"), self._grips(joining)
+        natural = self._home.rotation.expand(len(joining), 3, 3)  # (B, 3, 3) of a hand
         if carried:
-            self._assemble(joining, start, rng)
-        hand, found = self._choose(self._hands(kind, joining, rng), start)
+            natural = self._raised(joining) @ natural
+            self._assemble(joining, start, natural, rng)
+        hand, found = self._choose(self._hands(kind, joining, rng), start, natural)
         self.task.place_arm(engine, found, hand[1][found])
         engine.forward(torch.arange(env.num_envs, device=env.device))
         if carried:
@@ -150,23 +152,25 @@ class Disassembler:
         place = plug.position + (plug.rotation @ self._grasp[joining].unsqueeze(-1)).squeeze(-1)
         return Pose(place[:, None].expand(headings.shape[:3]), plug.rotation[:, None] @ headings)
 
-    def _alike(self, hands: Pose) -> Tensor:
-        """Return of hands (B, K) 1 + 2 cos of how far each is turned from where an episode starts."""
-        return (hands.rotation * self._home.rotation).sum((-1, -2))
+    def _raised(self, joining: Tensor) -> Tensor:
+        """Return the shortest turns (B, 3, 3) in the world that bring each plug's axis to its socket's."""
+        (plug, _), (socket, _) = self._part(joining, 0), self._part(joining, 1)
+        return shortest_turn(plug.rotation[:, :, 2], socket.rotation[:, :, 2])
 
-    def _assemble(self, joining: Tensor, start: Pose, rng: EpisodeRng) -> None:
+    def _assemble(self, joining: Tensor, start: Pose, natural: Tensor, rng: EpisodeRng) -> None:
         """Put each plug into its socket, as deep as it can be pulled out from.
 
         Args:
             start: (B, K) hands that may grip it at the episode's start.
+            natural: (B, 3, 3) of the hand that a plug which may stand at any turn is turned towards.
         """
         free_m, _, any_heading = self._heights[joining].unbind(-1)
         socket, _ = self._part(joining, 1)
         _, columns = self._part(joining, 0)
-        draw, likeliest = rng.uniform(1)[:, 0].double(), self._alike(start).argmax(-1)
+        draw, likeliest = rng.uniform(1)[:, 0].double(), alike(start, self._home.rotation).argmax(-1)
         grip = self._headings[joining, likeliest]
-        natural = nearest_turn(grip @ self._home.rotation.T @ socket.rotation)
-        heading = any_heading * (natural + HEADING_RAD * (2 * draw - 1))
+        nearest = nearest_turn(grip @ natural.transpose(1, 2) @ socket.rotation)
+        heading = any_heading * (nearest + HEADING_RAD * (2 * draw - 1))
         turn = rotvec_to_matrix(torch.nn.functional.pad(heading[:, None], (2, 0)))
         seat = self._socket_seat[joining] + torch.nn.functional.pad(free_m[:, None], (2, 0))
         plug = socket.moved(seat, turn)
@@ -192,19 +196,22 @@ class Disassembler:
             turn = torch.eye(3, dtype=torch.float64, device=joining.device).expand(len(joining), 3, 3)
         return grips.moved(off[:, None].expand(grips.position.shape), turn[:, None])
 
-    def _choose(self, hands: Pose, start: Pose) -> tuple[tuple[Pose, Tensor], Tensor]:
+    def _choose(self, hands: Pose, start: Pose, natural: Tensor) -> tuple[tuple[Pose, Tensor], Tensor]:
         """Return of each world's hands (B, K) the likeliest that the arm reaches, with its joints (B, N).
 
         The second value holds the numbers of the worlds where there is one.
 
         Args:
             start: (B, K) the same grips at the episode's start: a part is held as it was picked up.
+            natural: (B, 3, 3) of the hand that is likeliest.
         """
         num_worlds, num_choices = hands.position.shape[:2]
         flat = Pose(hands.position.flatten(0, 1), hands.rotation.flatten(0, 1))
         joints, reached = reach(self.task.arm, self.task.home_rad, flat)
         reached = (reached & (flat.rotation[:, 2, 2] <= MOST_UPWARDS)).view(num_worlds, num_choices)
-        likely = self._alike(hands) + (self._alike(start) if num_choices > 1 else 0.0)
+        likely = alike(hands, natural[:, None])
+        if num_choices > 1:
+            likely = likely + alike(start, self._home.rotation)
         best = likely.masked_fill(~reached, -torch.inf).argmax(-1)
         row = torch.arange(num_worlds, device=best.device) * num_choices + best
         hand = Pose(flat.position[row], flat.rotation[row])
@@ -276,6 +283,25 @@ def reach(arm: SerialArm, home_rad: Tensor, hand: Pose) -> tuple[Tensor, Tensor]
     off_m = (tool[:, :3, 3] - hand.position).norm(dim=-1)
     off = (tool[:, :3, :3] - hand.rotation).abs().amax((-1, -2))
     return joints, (off_m < IK_ERROR_M) & (off < IK_ERROR)
+
+
+def alike(hands: Pose, rotation: Tensor) -> Tensor:
+    """Return of each hand 1 + 2 cos of how far it is turned from a rotation (..., 3, 3)."""
+    return (hands.rotation * rotation).sum((-1, -2))
+
+
+def shortest_turn(start: Tensor, end: Tensor) -> Tensor:
+    """Return the rotations (n, 3, 3) by the least angle that bring unit vectors (n, 3) to others.
+
+    Of opposite ones, where any half turn across them would do, the one about y, or about x where they lie
+    along y.
+    """
+    axis, cos = torch.linalg.cross(start, end), (start * end).sum(-1)
+    level = torch.nn.functional.one_hot((start[:, 1].abs() < 0.5).long(), 3).to(start)  # x or y
+    across = torch.linalg.cross(start, level)
+    axis = torch.where((cos < -1 + 1e-9)[:, None], torch.linalg.cross(across, start), axis)
+    axis = torch.nn.functional.normalize(axis, dim=-1)
+    return rotvec_to_matrix(axis * torch.atan2(torch.linalg.cross(start, end).norm(dim=-1), cos)[:, None])
 
 
 def nearest_turn(rotation: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from bank_example import small_bank
 from scripted_dataset import played, write_dataset
 
 from robofb.augment.demonstration_states import DemonstrationStates
-from robofb.augment.disassembly import Disassembler, Pose, nearest_turn, reach
+from robofb.augment.disassembly import Disassembler, Pose, nearest_turn, reach, shortest_turn
 from robofb.augment.make_bank import make_bank, quotas
 from robofb.augment.settle import Settler
 from robofb.envs import scripted_task_names
@@ -91,6 +91,46 @@ def test_made_hands_are_turned_as_an_episode_turns_them(env):
         assert (turn[kind == KINDS.index("reaching")] < 25).all()
         assert (turn[kind == KINDS.index("near_goal")] < 35).all()
         assert (turn < 50).all()
+
+
+def hands_of(env, obs) -> torch.Tensor:
+    at = env.spec.obs["state"].names.index("ee_rot6d_base_0")
+    return rot6d_to_matrix(obs["state"][:, at : at + 6].double())
+
+
+def test_a_lying_leg_is_held_as_the_expert_brings_it():
+    """Lifted, turned upright and held over the hole, the hand is level; of its two sides it is the expert's."""
+    with closing(env_of_task("one_leg", 8)) as env:
+        disassembler = Disassembler(env, 0)
+        made = {kind: disassembler.fill(kind, 8, lambda count: None) for kind in ("grasped", "near_goal")}
+        hands = {kind: hands_of(env, env.restore(states)) for kind, states in made.items()}
+        expert, obs = env.task.expert(8, 0.0), env.reset(3)
+        expert.reset(torch.ones(8, dtype=torch.bool), env.episode_seed)
+        brought = torch.zeros(8, 3, 3).double()
+        for _ in range(120):
+            obs = env.step(expert.next(obs)).obs
+            new = (env.task.bank_kinds(env.engine) == KINDS.index("near_goal")) & (brought == 0).all((1, 2))
+            brought[new] = hands_of(env, obs)[new]
+    assert (brought != 0).any((1, 2)).all()
+    natural = brought.mean(0)
+    for turned in hands.values():
+        cosines = (turned * natural).sum(-2)  # of each axis of the hand, with the expert's
+        assert (cosines > math.cos(math.radians(45))).all()
+
+
+def test_the_shortest_turn_turns_by_the_angle_between_and_about_nothing_else():
+    start, end = torch.randn(2, 20, 3, generator=torch.Generator().manual_seed(0)).double()
+    start, end = torch.nn.functional.normalize(start, dim=-1), torch.nn.functional.normalize(end, dim=-1)
+    end[0], end[1] = start[0], -start[1]
+    start[2], end[2] = torch.tensor([0.0, -1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    start[3], end[3] = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.0, 0.0, -1.0])
+    turns = shortest_turn(start, end)
+    torch.testing.assert_close((turns @ start[..., None]).squeeze(-1), end)
+    torch.testing.assert_close(
+        matrix_to_rotvec(turns).norm(dim=-1), (start * end).sum(-1).clamp(-1, 1).acos()
+    )
+    torch.testing.assert_close(turns[3], torch.diag(torch.tensor([-1.0, 1.0, -1.0])).double())  # about y
+    torch.testing.assert_close(turns[2], torch.diag(torch.tensor([1.0, -1.0, -1.0])).double())  # about x
 
 
 def test_a_hand_on_its_way_is_near_the_line(env):
