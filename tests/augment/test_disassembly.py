@@ -99,7 +99,7 @@ def hands_of(env, obs) -> torch.Tensor:
 
 
 def test_a_lying_leg_is_held_as_the_expert_brings_it():
-    """Lifted, turned upright, over the hole: the hand is level and comes from the side that the expert takes."""
+    """Upright over the hole: the hand is level and comes from the side that the expert takes."""
     with closing(env_of_task("one_leg", 8)) as env:
         disassembler = Disassembler(env, 0)
         made = {kind: disassembler.fill(kind, 8, lambda count: None) for kind in ("grasped", "near_goal")}
