@@ -130,7 +130,7 @@ def _smoothed(
 
 
 def main() -> None:
-    """Do what is missing, print a line for each method, write the chart, then one JSON line."""
+    """Do what is missing, print success and env steps to levels, write the chart, then one JSON line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -168,6 +168,12 @@ def main() -> None:
         cells = with_known("reset_bank", "cells", cells, KEYS)
     for (steps, budget, kinds, method), rate in pooled(cells, KEYS[:-1]).items():
         print(f"base of {steps} gradient steps, {budget:,} env steps, {kinds}, {method:8} {percent(rate)}")
+    for cell in (cell for cell in cells if cell["method"] != "base"):
+        told = ", ".join(
+            f"{100 * float(at):.0f} % at {on['env_steps']:,}" for at, on in cell["levels"].items()
+        )
+        setting = f"{cell['bc_steps']} gradient steps, {cell['env_steps']:,} env steps, seed {cell['seed']}"
+        print(f"{setting}, {cell['method']:8} first selections of {told or 'no level'}")
     save_page(
         args.work / "reset_bank.html", "Reset banks", curves(cells), "" if args.no_save else "reset_bank"
     )

@@ -12,6 +12,7 @@ import pytest
 from robofb.stats import SuccessRate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import vision
 from cells import percent, pooled
 from experts import LEVELS as LEVELS_OF_TASKS
 from resip import BUDGETS, LEVELS, TITLES
@@ -47,6 +48,23 @@ def test_readmes_share_of_it() -> None:
     for task, randomness, _, base, residual in told:
         key = task.strip("`"), randomness, 50
         assert base == percent(rates[(*key, "bc")]) and residual == percent(rates[(*key, "resip")])
+
+
+def test_the_vision_students() -> None:
+    wanted = vision.table(saved("vision")["cells"]).splitlines()
+    assert len(wanted) > 5 and [line for line in wanted if line not in lines("docs/vision.md")] == []
+    figures = {(cell["student"], cell["looks"]): rate(cell) for cell in saved("vision")["cells"]}
+    told = " ".join(lines("README.md"))
+    assert f"comes to {figures['plain', 'own']} %" in told and f"has {figures['teacher', 'own']}," in told
+
+
+def test_what_a_bank_was_worth() -> None:
+    rates = pooled(saved("reset_bank")["cells"], ("bc_steps", "env_steps", "method"))
+    assert len(rates) == 9
+    for steps, budget in {key[:2] for key in rates}:
+        row = " | ".join(percent(rates[steps, budget, method]) for method in ("base", "without", "with"))
+        found = [line for line in lines("docs/reset_banks.md") if line.endswith(f"| {row} |")]
+        assert any(line.startswith(f"| {steps} steps | {budget:,} |") for line in found), row
 
 
 def test_the_quickstarts_table() -> None:

@@ -1,5 +1,8 @@
 import copy
+import shutil
+import sysconfig
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -201,6 +204,13 @@ def test_what_sampling_keeps_of_the_steps_follows_the_weights():
     assert torch.equal(sample(fresh), averaged)
 
 
+PYTHONS_HEADER = Path(sysconfig.get_path("include")) / "Python.h"
+
+
+@pytest.mark.skipif(
+    shutil.which("g++") is None or not PYTHONS_HEADER.is_file(),
+    reason="torch.compile needs g++ and Python's headers",
+)
 def test_a_compiled_program_samples_the_same_whatever_becomes_of_the_weights():
     torch.manual_seed(0)
     plain = make(partial(MlpDenoiser, width=8, num_blocks=1), num_inference_steps=2)
