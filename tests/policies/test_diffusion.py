@@ -216,6 +216,8 @@ def test_a_compiled_program_samples_the_same_whatever_becomes_of_the_weights():
     plain = make(partial(MlpDenoiser, width=8, num_blocks=1), num_inference_steps=2)
     compiled = copy.deepcopy(plain)
     compiled.compile_sampling()
+    counters = torch._dynamo.utils.counters["stats"]
+    graphs = counters["unique_graphs"]
 
     def check(policy, batch):
         noise, obs = torch.randn(batch, 4, 2), {"state": torch.rand(batch, 1, 2)}
@@ -234,6 +236,7 @@ def test_a_compiled_program_samples_the_same_whatever_becomes_of_the_weights():
         check(compiled, 3)
     compiled.load_state_dict(plain.state_dict())
     check(compiled, 3)
+    assert counters["unique_graphs"] > graphs
 
 
 def test_refuses_to_act_before_it_has_statistics():
