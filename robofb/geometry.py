@@ -132,3 +132,22 @@ def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
 def seen_from(rotation: Tensor, vector: Tensor) -> Tensor:
     """Turn vectors (..., 3) into the frame whose axes are the columns of `rotation` (..., 3, 3)."""
     return (vector.unsqueeze(-2) @ rotation).squeeze(-2)
+
+
+def shortest_turn(start: Tensor, end: Tensor) -> Tensor:
+    """Return the rotations (n, 3, 3) by the least angle that bring unit vectors (n, 3) to others.
+
+    Between opposite ones any half turn across them would do: it is taken about what of y, or of x where they
+    lie near y, stands across them.
+    """
+    axis, cos = torch.linalg.cross(start, end), (start * end).sum(-1)
+    level = torch.nn.functional.one_hot((start[:, 1].abs() < 0.5).long(), 3).to(start)  # x or y
+    across = torch.linalg.cross(start, level)
+    axis = torch.where((cos < -1 + 1e-9)[:, None], torch.linalg.cross(across, start), axis)
+    axis = torch.nn.functional.normalize(axis, dim=-1)
+    return rotvec_to_matrix(axis * torch.atan2(torch.linalg.cross(start, end).norm(dim=-1), cos)[:, None])
+
+
+def nearest_turn(rotation: Tensor) -> Tensor:
+    """Return the angles (n,) [rad] of the turns about z that bring rotations (n, 3, 3) nearest to none."""
+    return torch.atan2(rotation[:, 0, 1] - rotation[:, 1, 0], rotation[:, 0, 0] + rotation[:, 1, 1])

@@ -86,3 +86,28 @@ def test_conjugate_undoes_a_rotation():
 def test_small_rotations_have_a_finite_rotvec():
     rotvec = torch.tensor([[1e-13, 0, 0], [0, 0, 0], [0, 3e-7, 0]], dtype=torch.float64)
     torch.testing.assert_close(g.matrix_to_rotvec(g.rotvec_to_matrix(rotvec)), rotvec, atol=1e-9, rtol=0)
+
+
+def test_the_shortest_turn_turns_by_the_angle_between_and_about_nothing_else():
+    start, end = torch.randn(2, 20, 3, generator=torch.Generator().manual_seed(0)).double()
+    start, end = torch.nn.functional.normalize(start, dim=-1), torch.nn.functional.normalize(end, dim=-1)
+    end[0], end[1] = start[0], -start[1]
+    start[2], end[2] = torch.tensor([0.0, -1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    start[3], end[3] = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.0, 0.0, -1.0])
+    turns = g.shortest_turn(start, end)
+    torch.testing.assert_close((turns @ start[..., None]).squeeze(-1), end)
+    torch.testing.assert_close(
+        g.matrix_to_rotvec(turns).norm(dim=-1), (start * end).sum(-1).clamp(-1, 1).acos()
+    )
+    torch.testing.assert_close(turns[3], torch.diag(torch.tensor([-1.0, 1.0, -1.0])).double())  # about y
+    torch.testing.assert_close(turns[2], torch.diag(torch.tensor([1.0, -1.0, -1.0])).double())  # about x
+
+
+def test_the_nearest_turn_is_the_best_of_all():
+    """Against trying every degree."""
+    rotations = g.rotvec_to_matrix(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double())
+    degrees = torch.arange(360).double().deg2rad()
+    turns = g.rotvec_to_matrix(torch.nn.functional.pad(degrees[:, None], (2, 0)))
+    trace = (turns[None] @ rotations[:, None]).diagonal(dim1=-2, dim2=-1).sum(-1)  # 1 + 2 cos of the angle
+    off = (g.nearest_turn(rotations) - degrees[trace.argmax(-1)] + math.pi) % (2 * math.pi) - math.pi
+    assert (off.abs().rad2deg() <= 0.5).all()

@@ -15,8 +15,10 @@ from robofb.geometry import (
     matrix_to_quat,
     matrix_to_rot6d,
     matrix_to_rotvec,
+    nearest_turn,
     quat_to_matrix,
     rotvec_to_matrix,
+    shortest_turn,
 )
 from robofb.rng import BANK_MAKING_STREAM, EpisodeRng, derive_seeds
 from robofb.sim.bank_kinds import KINDS, BankTask
@@ -288,25 +290,6 @@ def reach(arm: SerialArm, home_rad: Tensor, hand: Pose) -> tuple[Tensor, Tensor]
 def alike(hands: Pose, rotation: Tensor) -> Tensor:
     """Return of each hand 1 + 2 cos of how far it is turned from a rotation (..., 3, 3)."""
     return (hands.rotation * rotation).sum((-1, -2))
-
-
-def shortest_turn(start: Tensor, end: Tensor) -> Tensor:
-    """Return the rotations (n, 3, 3) by the least angle that bring unit vectors (n, 3) to others.
-
-    Of opposite ones, where any half turn across them would do, the one about y, or about x where they lie
-    along y.
-    """
-    axis, cos = torch.linalg.cross(start, end), (start * end).sum(-1)
-    level = torch.nn.functional.one_hot((start[:, 1].abs() < 0.5).long(), 3).to(start)  # x or y
-    across = torch.linalg.cross(start, level)
-    axis = torch.where((cos < -1 + 1e-9)[:, None], torch.linalg.cross(across, start), axis)
-    axis = torch.nn.functional.normalize(axis, dim=-1)
-    return rotvec_to_matrix(axis * torch.atan2(torch.linalg.cross(start, end).norm(dim=-1), cos)[:, None])
-
-
-def nearest_turn(rotation: Tensor) -> Tensor:
-    """Return the angles (n,) [rad] of the turns about z that bring rotations (n, 3, 3) nearest to none."""
-    return torch.atan2(rotation[:, 0, 1] - rotation[:, 1, 0], rotation[:, 0, 0] + rotation[:, 1, 1])
 
 
 def _random_turn(rng: EpisodeRng, tilt_rad: float, spin_rad: float) -> Tensor:

@@ -11,7 +11,7 @@ from bank_example import small_bank
 from scripted_dataset import played, write_dataset
 
 from robofb.augment.demonstration_states import DemonstrationStates
-from robofb.augment.disassembly import Disassembler, Pose, nearest_turn, reach, shortest_turn
+from robofb.augment.disassembly import Disassembler, Pose, reach
 from robofb.augment.make_bank import make_bank, quotas
 from robofb.augment.settle import Settler
 from robofb.envs import scripted_task_names
@@ -118,21 +118,6 @@ def test_a_lying_leg_is_held_as_the_expert_brings_it():
         assert (cosines > math.cos(math.radians(45))).all()
 
 
-def test_the_shortest_turn_turns_by_the_angle_between_and_about_nothing_else():
-    start, end = torch.randn(2, 20, 3, generator=torch.Generator().manual_seed(0)).double()
-    start, end = torch.nn.functional.normalize(start, dim=-1), torch.nn.functional.normalize(end, dim=-1)
-    end[0], end[1] = start[0], -start[1]
-    start[2], end[2] = torch.tensor([0.0, -1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
-    start[3], end[3] = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.0, 0.0, -1.0])
-    turns = shortest_turn(start, end)
-    torch.testing.assert_close((turns @ start[..., None]).squeeze(-1), end)
-    torch.testing.assert_close(
-        matrix_to_rotvec(turns).norm(dim=-1), (start * end).sum(-1).clamp(-1, 1).acos()
-    )
-    torch.testing.assert_close(turns[3], torch.diag(torch.tensor([-1.0, 1.0, -1.0])).double())  # about y
-    torch.testing.assert_close(turns[2], torch.diag(torch.tensor([1.0, -1.0, -1.0])).double())  # about x
-
-
 def test_a_hand_on_its_way_is_near_the_line(env):
     """Between where an episode starts and the grasp, or between grasp and goal; never below."""
     bank, names = small_bank(), env.spec.obs["state"].names
@@ -144,16 +129,6 @@ def test_a_hand_on_its_way_is_near_the_line(env):
         along = np.clip((hand[:, :2] - start) @ (goal - start) / ((goal - start) ** 2).sum(), 0, 1)
         off_m = np.linalg.norm(hand[:, :2] - start - along[:, None] * (goal - start), axis=-1)
         assert (off_m < 0.11).all() and (hand[:, 2] > 0.07).all()
-
-
-def test_the_nearest_turn_is_the_best_of_all():
-    """Against trying every degree."""
-    rotations = rotvec_to_matrix(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double())
-    degrees = torch.arange(360).double().deg2rad()
-    turns = rotvec_to_matrix(torch.nn.functional.pad(degrees[:, None], (2, 0)))
-    trace = (turns[None] @ rotations[:, None]).diagonal(dim1=-2, dim2=-1).sum(-1)  # 1 + 2 cos of the angle
-    off = (nearest_turn(rotations) - degrees[trace.argmax(-1)] + math.pi) % (2 * math.pi) - math.pi
-    assert (off.abs().rad2deg() <= 0.5).all()
 
 
 def test_the_batch_changes_nothing():
