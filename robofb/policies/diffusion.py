@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robofb.errors import UserError
 from robofb.nets.denoiser import Context, Denoiser
 from robofb.policies.chunk_policy import ChunkPolicy
 from robofb.policies.schedule import NoiseSchedule, choose_schedule
@@ -86,11 +90,15 @@ class DiffusionPolicy(ChunkPolicy):
 
         It is compiled at the first use, for a minute or less. The numbers differ by rounding. Weights may
         still change, in place. On a GPU each number of rows has a program of its own: call it with few.
+
+        Raises:
+            UserError: there is no C++ compiler, which a CPU's program needs.
         """
-        is_cuda = next(self.parameters()).is_cuda
-        options: dict[str, Any] = (
-            {"mode": "reduce-overhead", "dynamic": False} if is_cuda else {"dynamic": True}
-        )
+        if next(self.parameters()).is_cuda:
+            options: dict[str, Any] = {"mode": "reduce-overhead", "dynamic": False}
+        else:
+            check_compiler()
+            options = {"dynamic": True}
         self._sample = torch.compile(DiffusionPolicy._denoised, fullgraph=True, **options)
 
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -129,3 +137,12 @@ class DiffusionPolicy(ChunkPolicy):
         if self._kept is None or self._kept[0] != weights:
             self._kept = weights, self.denoiser.step(self.schedule.steps[:, None])
         return self._kept[1]
+
+
+def check_compiler() -> None:
+    """Refuse to compile where the C++ compiler that torch takes is missing."""
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        raise UserError(
+            f"torch.compile needs a C++ compiler and finds no {name}: install it, or name one in CXX"
+        )

@@ -239,6 +239,13 @@ def test_a_compiled_program_samples_the_same_whatever_becomes_of_the_weights():
     assert counters["unique_graphs"] > graphs
 
 
+def test_says_so_where_there_is_no_compiler(monkeypatch):
+    policy = make(partial(MlpDenoiser, width=8, num_blocks=1))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match="C\\+\\+ compiler and finds no no-such-compiler: install it"):
+        policy.compile_sampling()
+
+
 def test_refuses_to_act_before_it_has_statistics():
     policy = DiffusionPolicy(SPEC, Remember, horizon=4, execute=2)
     with pytest.raises(UserError, match="normaliser is empty"):
