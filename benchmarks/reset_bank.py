@@ -26,19 +26,25 @@ from results import save_result, with_known
 from robofb.charts import Line, line_chart
 from robofb.report import section
 from robofb.run import Run, is_run
+from robofb.stats import SuccessRate
 
 TASK = "one_leg_insert"
 EVALUATION_SEED, DEMONSTRATION_SEED = 50_000_000, 60_000_000
 BC_WORDS = ("policy=mlp_diffusion", "lr=0.002", "precision=float32", "threads=1")
 BUDGETS = {200: 120_000, 400: 150_000}  # control steps of PPO by the base's gradient steps, if not said
 BETWEEN_SELECTIONS = 200_000  # control steps, or half a budget that is short
+SELECT_EPISODES = 64
 ITERATION_STEPS = 64 * 80
 KINDS = "grasped=1,near_goal=1"
 METHODS = ("base", "without", "with")
 KEYS = ("bc_steps", "env_steps", "kinds", "method", "seed")
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-NAMES = {"own": "train/success", "own_episodes": "train/episodes", "selections": "select/success"}
-BANK_NAMES = {"bank": "train/success_bank", "bank_episodes": "train/episodes_bank"}
+SELECTION = "select/success"
+EPISODES = {
+    "own": ("train/success", "train/episodes"),
+    "bank": ("train/success_bank", "train/episodes_bank"),
+}  # share and number in the metrics, by where the episodes start
+TOGETHER = 5  # iterations
 
 
 def weak_base(args: argparse.Namespace, steps: int) -> Path:
@@ -75,11 +81,11 @@ def trained(args: argparse.Namespace, steps: int, method: str, seed: int) -> Pat
     if method == "base":
         return base
     budget = budget_of(args, steps)
-    kinds = f"-{folder_of(args.kinds)}" * (method == "with")
+    kinds = f"-{folder_of(args.kinds)}" if method == "with" else ""
     run = base.parent / f"{method}{kinds}-{budget}-s{seed}"
     words = [f"base={base}", f"task={TASK}", f"env_steps={budget}", f"seed={seed}", f"out={run}"]
     between = min(BETWEEN_SELECTIONS, budget // 2)
-    words += [f"select_every={-(-between // ITERATION_STEPS)}", "select_episodes=64"]
+    words += [f"select_every={-(-between // ITERATION_STEPS)}", f"select_episodes={SELECT_EPISODES}"]
     if method == "with":
         words += [f"bank={bank_of(args)}", f"bank_share={args.bank_share}"]
     call("train", "residual", *([f"resume={run}"] if is_run(run) else words))
@@ -93,13 +99,26 @@ def evaluated(args: argparse.Namespace, steps: int, method: str, seed: int) -> d
     call("eval", f"run={run}", f"episodes={args.episodes}", f"seed={chosen}", "num_envs=128", "video=false")
     figures = {**Run.open(run).summary()["eval"], "levels": levels(run, LEVELS)}
     if method != "base":
-        names = NAMES | BANK_NAMES if method == "with" else NAMES
-        rows = Run.open(run).metrics()
-        course = {
-            key: [(row["step"], row[name]) for row in rows if name in row] for key, name in names.items()
-        }
-        figures["course"] = course
+        figures["course"] = course(Run.open(run).metrics())
     return figures
+
+
+def course(rows: Sequence[Mapping[str, float]]) -> dict[str, list[list[float]]]:
+    """Return of a training its selections, as (env steps, success), and what its episodes came to.
+
+    Those from the task's own starts and those from the bank, as (env steps, successes, episodes) of
+    `TOGETHER` iterations each.
+    """
+    found = {"selections": [[row["step"], row[SELECTION]] for row in rows if SELECTION in row]}
+    for kind, (share, count) in EPISODES.items():
+        counted = [row for row in rows if count in row]
+        groups = [counted[first : first + TOGETHER] for first in range(0, len(counted), TOGETHER)]
+        wins = [sum(row[count] * row.get(share, 0.0) for row in group) for group in groups]
+        found[kind] = [
+            [group[-1]["step"], round(won), round(sum(row[count] for row in group))]
+            for group, won in zip(groups, wins, strict=True)
+        ]
+    return found
 
 
 def curves(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -107,30 +126,32 @@ def curves(cells: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for steps, budget in dict.fromkeys((cell["bc_steps"], cell["env_steps"]) for cell in cells):
         lines = [
-            Line(f"{cell['method']} bank, seed {cell['seed']}", *_smoothed(cell["course"]))
+            Line(
+                f"{cell['method']} bank, seed {cell['seed']}",
+                [at for at, _, _ in cell["course"]["own"]],
+                [won / max(1, count) for _, won, count in cell["course"]["own"]],
+            )
             for cell in cells
             if (cell["bc_steps"], cell["env_steps"]) == (steps, budget) and cell["method"] != "base"
         ]
-        note = f"{TASK}, from its own starts while exploring; five iterations a point"
+        note = f"{TASK}, from its own starts while exploring; {TOGETHER} iterations a point"
         title = f"Base of {steps} gradient steps, {budget:,} env steps"
         parts.append(section(title, note, line_chart(lines, "env steps")))
     return "".join(parts)
 
 
-def _smoothed(
-    course: Mapping[str, Sequence[tuple[int, float]]], size: int = 5
-) -> tuple[list[int], list[float]]:
-    """Return env steps and the success of all episodes of `size` iterations together."""
-    rates, counts = dict(course["own"]), course["own_episodes"]
-    groups = [counts[first : first + size] for first in range(0, len(counts), size)]
-    successes = [sum(count * rates.get(step, 0.0) for step, count in group) for group in groups]
-    return [group[-1][0] for group in groups], [
-        wins / max(1, sum(count for _, count in group)) for wins, group in zip(successes, groups, strict=True)
+def selections(cells: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], SuccessRate]:
+    """Return the success of the selections of all seeds together, by settings, method and env steps."""
+    rows = [
+        {**cell, "at": at, "successes": round(share * SELECT_EPISODES), "episodes": SELECT_EPISODES}
+        for cell in cells
+        for at, share in cell.get("course", {}).get("selections", ())
     ]
+    return pooled(rows, (*KEYS[:-1], "at"))
 
 
 def main() -> None:
-    """Do what is missing, print success and env steps to levels, write the chart, then one JSON line."""
+    """Do what is missing, print success at the end and on the way, write the chart, then one JSON line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -158,22 +179,16 @@ def main() -> None:
                 "seed": seed,
                 **settings,
             }
-            path = (
-                args.work
-                / f"bc{steps}"
-                / f"{method}-{facts['env_steps']}-{folder_of(args.kinds)}-s{seed}.json"
-            )
+            name = f"{method}-{facts['env_steps']}-{folder_of(args.kinds)}-s{seed}.json"
+            path = args.work / f"bc{steps}" / name
             cells.append(kept(path, facts, partial(evaluated, args, steps, method, seed)))
     if not args.no_save:
         cells = with_known("reset_bank", "cells", cells, KEYS)
     for (steps, budget, kinds, method), rate in pooled(cells, KEYS[:-1]).items():
         print(f"base of {steps} gradient steps, {budget:,} env steps, {kinds}, {method:8} {percent(rate)}")
-    for cell in (cell for cell in cells if cell["method"] != "base"):
-        told = ", ".join(
-            f"{100 * float(at):.0f} % at {on['env_steps']:,}" for at, on in cell["levels"].items()
-        )
-        setting = f"{cell['bc_steps']} gradient steps, {cell['env_steps']:,} env steps, seed {cell['seed']}"
-        print(f"{setting}, {cell['method']:8} first selections of {told or 'no level'}")
+    for (steps, budget, _, method, at), rate in selections(cells).items():
+        where = f"base of {steps} gradient steps, {budget:,} env steps"
+        print(f"{where}, {method:8} selected at {at:>9,}: {percent(rate)}")
     save_page(
         args.work / "reset_bank.html", "Reset banks", curves(cells), "" if args.no_save else "reset_bank"
     )
