@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from robofb.errors import UserError
-from robofb.files import file_errors, write_atomically
+from robofb.files import file_errors, sha256_of, write_atomically
 
 FORMAT = 1
 _PLAIN = (bool, int, float, str, bytes)
@@ -47,7 +46,11 @@ def load(folder: Path, which: str | Path = "latest") -> dict[str, Any]:
     """
     path = _resolve(folder, which)
     others = [name for name in _names(folder) if name != path.name]
-    hint = f"; also in {folder}: {', '.join(others)}" if others else ""
+    hint = (
+        f"; also in {folder}: {', '.join(others)}; resume takes the one named in its file latest"
+        if others
+        else ""
+    )
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not look at the check sums
             if archive.testzip() is not None:
@@ -74,13 +77,25 @@ def digest(folder: Path, which: str | Path = "latest") -> str:
     """
     path = _resolve(folder, which)
     with file_errors(f"cannot read checkpoint {path}"):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
 
 
 def latest_step(folder: Path) -> int:
     """Return the step of the latest checkpoint, 0 where there is none."""
-    digits = (_pointed(folder, "latest") or "").removeprefix("step_").removesuffix(".pt")
+    digits = (_latest(folder) or "").removeprefix("step_").removesuffix(".pt")
     return int(digits) if digits.isdecimal() else 0
+
+
+def any_saved(folder: Path) -> bool:
+    """Return whether a folder holds a checkpoint, or a pointer to one."""
+    return _latest(folder) is not None
+
+
+def _latest(folder: Path) -> str | None:
+    """Return the name of the latest checkpoint; where nothing points to it (a partial copy), the furthest."""
+    if (pointed := _pointed(folder, "latest")) is not None:
+        return pointed
+    return max(_names(folder), key=lambda name: (len(name), name), default=None)
 
 
 def _names(folder: Path) -> list[str]:
@@ -94,7 +109,7 @@ def _pointed(folder: Path, pointer: str) -> str | None:
 
 def _resolve(folder: Path, which: str | Path) -> Path:
     if str(which) in ("latest", "best"):
-        name = _pointed(folder, str(which))
+        name = _latest(folder) if which == "latest" else _pointed(folder, "best")
         if not name:
             have = ", ".join(_names(folder)) or "none at all"
             raise UserError(f"no {which} checkpoint in {folder}; there: {have}")

@@ -264,7 +264,7 @@ class Run:
     @property
     def has_checkpoint(self) -> bool:
         """Whether anything can be resumed from."""
-        return (self.path / "checkpoints/latest").is_file()
+        return checkpoint.any_saved(self.path / "checkpoints")
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Replace config.yaml by what the run goes on with."""

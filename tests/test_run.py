@@ -308,6 +308,26 @@ class TestCheckpoints:
         ):
             run.load_checkpoint("nowhere.pt")
 
+    def test_a_run_whose_pointer_is_lost_goes_on_from_the_furthest(self, run):
+        """As in a partial copy, or killed while it saved its very first."""
+        for step in (5, 999_999_999, 1_000_000_000):  # the last has a digit more
+            run.save_checkpoint(state(), step)
+        (run.path / "checkpoints/latest").unlink()
+        assert run.has_checkpoint
+        assert run.load_checkpoint()["step"] == 1_000_000_000
+        run.close()
+        with Run.open(run.path).resume() as again:
+            assert json.loads((again.path / "metrics.jsonl").read_text().splitlines()[-1]) == {
+                "resumed_at": 1_000_000_000
+            }
+
+    def test_a_pointer_to_nothing_is_refused_and_not_begun_anew(self, run):
+        run.save_checkpoint(state(), 5)
+        (run.path / "checkpoints/latest").write_text("garbage\n")
+        assert run.has_checkpoint
+        with pytest.raises(UserError, match=r"no checkpoint .*garbage.*; resume takes the one named in its"):
+            run.load_checkpoint()
+
     def test_full_disk_leaves_the_saved_ones_intact(self, run, monkeypatch):
         run.save_checkpoint(state(1.0), 1, best=True)
 
