@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from robofb.envs.furniture.lamp import BULB, HOOD, LAMP_BASE
 from robofb.envs.furniture.parts import Leg, TableTop
 from robofb.envs.furniture.round_table import CROSS_BASE, ROUND_LEG, ROUND_TOP
@@ -77,12 +79,12 @@ def compare(meshes: Mapping[str, ObjMesh]) -> list[Dimension]:
     """Measure meshes, by part and in the parts' frames, against our tables.
 
     Raises:
-        UserError: sizes are off by a factor of 1000, or a hole cannot be found.
+        UserError: a side of a mesh is ten times ours or a tenth, or a hole cannot be found.
     """
     found: list[Dimension] = []
     for part in (place.part for place in PART_MESHES):
         mesh, measured = meshes[part], size_m(meshes[part])
-        _check_unit(part, max(measured) / max(OUR_SIZES_M[part]))
+        _check_scale(part, measured / OUR_SIZES_M[part])
         for axis, ours, theirs in zip("xyz", OUR_SIZES_M[part], measured.tolist(), strict=True):
             found.append(Dimension(part, f"size along {axis}", ours, theirs, True))
         if part in OUR_PINS_M:
@@ -96,13 +98,17 @@ def compare(meshes: Mapping[str, ObjMesh]) -> list[Dimension]:
     return found
 
 
-def _check_unit(part: str, ratio: float) -> None:
-    for unit, factor in (("millimetres", 1e3), ("centimetres", 1e2), ("inches", 1 / 0.0254)):
-        if 0.9 < ratio / factor < 1.1:
-            raise UserError(
-                f"the mesh of {part} is {ratio:.4g} times as large as our part: it is in {unit}, "
-                "furniture-bench's are in metres"
-            )
+def _check_scale(part: str, ratios: np.ndarray) -> None:
+    """Refuse a mesh whose sides are so many times ours (3,) that nothing can be measured; guess its unit."""
+    wrong = ratios[(ratios < 0.1) | (ratios > 10)]
+    if not len(wrong):
+        return
+    units = (("millimetres", 1e3), ("centimetres", 1e2), ("inches", 1 / 0.0254))
+    close = (f"it is in {unit}, " for unit, factor in units if (np.abs(ratios / factor - 1) < 0.1).all())
+    raise UserError(
+        f"the mesh of {part} is {wrong[0]:.4g} times as large as our part: {next(close, '')}"
+        "furniture-bench's are in metres"
+    )
 
 
 def format_dimensions(dimensions: list[Dimension]) -> str:

@@ -32,7 +32,7 @@ class MeshSource:
             raise UserError(f"no file or folder {path}")
         try:
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
             raise UserError(f"{path} is neither a folder nor a wheel: {error}") from None
         for name in self._archive.namelist():
             inside = PurePosixPath(name.replace("\\", "/"))

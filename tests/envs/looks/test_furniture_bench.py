@@ -84,6 +84,27 @@ def test_another_unit_is_told(tmp_path):
     assert "is in millimetres" in refusal(wheel, tmp_path / "out")
 
 
+@pytest.mark.parametrize(("scale", "ratio"), [(0.0, 0), (0.05, 0.05), (700.0, 700), (2e9, 2e9)])
+def test_a_mesh_of_which_nothing_can_be_measured_is_named(tmp_path, scale, ratio):
+    files = furniture_bench_files()
+    files[LEG] = part_obj("square_leg", scale)
+    message = refusal(write_wheel(tmp_path / "a.whl", files), tmp_path / "out")
+    assert f"the mesh of square_leg is {ratio:.4g} times as large as our part: furniture-bench's" in message
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [(6, b"\x63\x00"), (46, b"\xff")],  # after the signature of the directory's first entry: version, name
+)
+def test_a_wheel_with_a_directory_that_nobody_reads_is_refused(tmp_path, place, change):
+    wheel = write_wheel(tmp_path / "a.whl", {"\u00e9": "", **furniture_bench_files()})
+    content = bytearray(wheel.read_bytes())
+    start = content.index(b"PK\x01\x02") + place
+    content[start : start + len(change)] = change
+    wheel.write_bytes(content)
+    assert "is neither a folder nor a wheel" in refusal(wheel, tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["../" + LEG, "/etc/" + LEG, "a/../../b", "..\\b"])
 def test_an_archive_that_leads_out_of_itself_is_refused(tmp_path, name):
     wheel = write_wheel(tmp_path / "a.whl", {**furniture_bench_files(), name: "x"})
