@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [  # a module imports only from its own layer and those above this line
-    {"types", "checked_json", "geometry", "rng", "errors", "progress", "provenance"},
+    {"types", "checked_json", "geometry", "rng", "compiler", "errors", "progress", "provenance"},
     {"interfaces", "meta_interfaces", "normalize", "optimisation", "ranks", "moments"},
     {"store", "nets", "sim"},
     {"augment", "policies", "rl"},

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robofb.errors import UserError
+from robofb.compiler import check_compiler
 from robofb.nets.denoiser import Context, Denoiser
 from robofb.policies.chunk_policy import ChunkPolicy
 from robofb.policies.schedule import NoiseSchedule, choose_schedule
@@ -94,11 +91,10 @@ class DiffusionPolicy(ChunkPolicy):
         Raises:
             UserError: there is no C++ compiler, which a CPU's program needs.
         """
-        if next(self.parameters()).is_cuda:
-            options: dict[str, Any] = {"mode": "reduce-overhead", "dynamic": False}
-        else:
-            check_compiler()
-            options = {"dynamic": True}
+        device = next(self.parameters()).device
+        check_compiler(device)
+        on_cuda: dict[str, Any] = {"mode": "reduce-overhead", "dynamic": False}
+        options = on_cuda if device.type == "cuda" else {"dynamic": True}
         self._sample = torch.compile(DiffusionPolicy._denoised, fullgraph=True, **options)
 
     def loss(self, batch: Batch, rng: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -137,12 +133,3 @@ class DiffusionPolicy(ChunkPolicy):
         if self._kept is None or self._kept[0] != weights:
             self._kept = weights, self.denoiser.step(self.schedule.steps[:, None])
         return self._kept[1]
-
-
-def check_compiler() -> None:
-    """Refuse to compile where the C++ compiler that torch takes is missing."""
-    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(name) is None:
-        raise UserError(
-            f"torch.compile needs a C++ compiler and finds no {name}: install it, or name one in CXX"
-        )

@@ -14,6 +14,7 @@ from torch import Tensor
 from robofb.augment.image_augment import ImageAugmentTransform
 from robofb.augment.state_noise import StateNoiseTransform
 from robofb.build import build
+from robofb.compiler import check_compiler
 from robofb.errors import UserError
 from robofb.optimisation import NonFiniteError
 from robofb.policies.chunk_policy import ChunkPolicy
@@ -47,6 +48,8 @@ def train(cfg: BcConfig) -> Run:
 
 def _train(cfg: BcConfig, ranks: Ranks) -> Run:
     device = choose_device(cfg.device)
+    if cfg.compile:
+        check_compiler(device)
     task = None if cfg.task is None else build(cfg.task)
     task_spec = None if task is None else task.spec
     with ExitStack() as stack:

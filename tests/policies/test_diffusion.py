@@ -239,10 +239,11 @@ def test_a_compiled_program_samples_the_same_whatever_becomes_of_the_weights():
     assert counters["unique_graphs"] > graphs
 
 
-def test_says_so_where_there_is_no_compiler(monkeypatch):
+@pytest.mark.parametrize("name", ["no-such-compiler", "false"])
+def test_says_so_where_no_compiler_runs(monkeypatch, name):
     policy = make(partial(MlpDenoiser, width=8, num_blocks=1))
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UserError, match="C\\+\\+ compiler and finds no no-such-compiler: install it"):
+    monkeypatch.setenv("CXX", name)
+    with pytest.raises(UserError, match=f"C\\+\\+ compiler and finds no {name} that runs: install it"):
         policy.compile_sampling()
 
 

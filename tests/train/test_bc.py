@@ -96,6 +96,13 @@ def train(data, out, **changes):
     return bc.train(config(data, out, **changes))
 
 
+def test_compiling_without_a_compiler_is_refused_before_anything_is_made(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match="no-such-compiler"):
+        train(data, tmp_path / "run", compile=True)
+    assert not (tmp_path / "run").exists()
+
+
 def cut(monkeypatch, training, after):
     """Call `training`, which Ctrl-C strikes after some steps."""
     step = bc.BcTraining._step
