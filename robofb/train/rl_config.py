@@ -86,6 +86,7 @@ class OnBaseConfig(RlConfig):
         bank: reset bank (robofb data bank) in whose states some training episodes start; none where null.
         bank_share: chance that an episode does.
         bank_kinds: weight of each kind of its states.
+        bank_sha256: of its file, which must have it; written by the training where null.
     """
 
     base: str = MISSING
@@ -95,6 +96,7 @@ class OnBaseConfig(RlConfig):
     bank: str | None = None
     bank_share: float = 0.5
     bank_kinds: dict[str, float] = field(default_factory=lambda: dict(EQUAL_SHARES))
+    bank_sha256: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,5 +1,8 @@
 """Reset banks in trainings: which env has one, what is counted, what a config may say."""
 
+import hashlib
+from dataclasses import replace
+
 import pytest
 import torch
 from bank_example import small_bank
@@ -10,6 +13,7 @@ from robofb.config import compose
 from robofb.errors import UserError
 from robofb.ranks import Ranks
 from robofb.sim.bank_kinds import KINDS
+from robofb.train.bank_env import bank_of
 from robofb.train.episodes import EpisodeCount
 from robofb.train.rl_training import training_envs
 from robofb.types import Step
@@ -83,6 +87,24 @@ def test_only_the_first_rank_has_an_env_to_select_in(monkeypatch):
 def test_a_config_with_a_mistake_is_refused(words, message):
     with pytest.raises(UserError, match=message):
         compose("train residual", ["base=x", *words])
+
+
+def test_a_bank_that_changed_since_is_refused_unless_one_says_so(tmp_path):
+    """The training writes the file's SHA-256 into its config, which a resumed run brings along."""
+    bank = small_bank()
+    path = tmp_path / "bank.npz"
+    bank.save(path)
+    cfg = compose("train residual", [*WORDS, f"bank={path}"])
+    assert set(bank_of(cfg)) == {"bank"}
+    assert cfg.bank_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    bank_of(cfg)
+    path.unlink()
+    replace(bank, states=bank.states + 1e-9).save(path)
+    with pytest.raises(UserError, match=f"bank.npz holds other states than before .*{cfg.bank_sha256[:12]}"):
+        bank_of(cfg)
+    cfg.bank_sha256 = None
+    bank_of(cfg)
+    assert cfg.bank_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_bank_that_is_missing_or_of_another_task_is_refused(tmp_path):
