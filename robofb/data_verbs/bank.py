@@ -109,6 +109,8 @@ def parse_kinds(text: str) -> dict[str, float]:
     weights = {}
     for word in text.split(","):
         kind, _, weight = word.partition("=")
+        if kind.strip() in weights:
+            raise UserError(f"--kinds {text}: {kind.strip()} is there twice")
         try:
             weights[kind.strip()] = float(weight)
         except ValueError:

@@ -196,13 +196,13 @@ def check_kinds(kinds: Mapping[str, float]) -> dict[str, float]:
     """Return weights by kind.
 
     Raises:
-        UserError: a kind is unknown or a weight negative.
+        UserError: a kind is unknown, a weight negative, or their sum zero or infinite.
     """
     for kind, weight in kinds.items():
         if kind not in KINDS:
             raise UserError(f"bank kind {kind!r}; valid: {', '.join(KINDS)}")
         if not 0 <= weight < math.inf:
             raise UserError(f"bank kind {kind}={weight}: needs a weight of at least 0")
-    if not sum(kinds.values()) > 0:
-        raise UserError("bank kinds: at least one needs a weight above 0")
+    if not 0 < sum(kinds.values()) < math.inf:
+        raise UserError("bank kinds: at least one needs a weight above 0, and their sum must be finite")
     return dict(kinds)

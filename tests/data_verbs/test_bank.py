@@ -49,6 +49,7 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
         (["--task", "gymnasium"], "task.id"),
         (["--demos", "x", "--randomness", "low"], "leave it out"),
         (["--task", "one_leg", "--kinds", "grasped"], "'grasped' is not KIND=WEIGHT"),
+        (["--task", "one_leg", "--kinds", "grasped=1,grasped=0"], "grasped is there twice"),
         (["--task", "one_leg", "--kinds", "held=1"], "bank kind 'held'; valid: reaching"),
         (["--task", "one_leg", "--randomness", "huge"], "huge"),
     ],

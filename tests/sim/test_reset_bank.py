@@ -78,6 +78,7 @@ def test_a_draw_depends_on_its_seed_alone():
         (0.5, {"holding": 1.0}, "bank kind 'holding'; valid: reaching, near_object, grasped, near_goal"),
         (0.5, {"grasped": -1.0}, "grasped=-1.0: needs a weight of at least 0"),
         (0.5, {"grasped": 0.0}, "at least one needs a weight above 0"),
+        (0.5, {"grasped": 1e308, "reaching": 1e308}, "their sum must be finite"),
         (0.5, {"near_goal": 1.0}, "holds no state of near_goal"),
     ],
 )
