@@ -50,13 +50,13 @@ def find_device(name: str, wp: Any) -> torch.device:
         name = "cuda" if torch.cuda.is_available() and wp.is_cuda_available() else "cpu"
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and (kind == "cpu" or not index.isdecimal())):
-        raise UserError(f"device must be auto, cpu, cuda or cuda:<number>, not {name!r}")
+        raise UserError(f"engine.device must be auto, cpu, cuda or cuda:<number>, not {name!r}")
     if kind == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if wp.is_cuda_available() else 0
-    number = (
-        int(index) if index or not count else torch.cuda.current_device()
-    )  # a rank's own: see `join_ranks`
+    if not count:
+        raise UserError(f"engine.device={name}: no GPU is usable here; try engine.device=cpu")
+    number = int(index) if index else torch.cuda.current_device()  # a rank's own: see `join_ranks`
     if number >= count:
-        raise UserError(f"device={name}: {torch.cuda.device_count()} GPUs are usable here; try device=cpu")
+        raise UserError(f"engine.device={name}: {count} GPUs are usable here, counted from 0")
     return torch.device("cuda", number)

@@ -214,9 +214,20 @@ def test_a_device_that_is_none_is_refused(device):
         warp(scene(), 1, device=device)
 
 
-def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(UserError, match="device=cuda:99"):
-        warp(scene(), 1, device="cuda:99")
+@pytest.mark.parametrize("device", ["cuda", "cuda:99"])
+def test_a_gpu_that_is_not_there_is_refused(device):
+    none = SimpleNamespace(is_cuda_available=lambda: False)
+    with pytest.raises(
+        UserError, match=f"engine.device={device}: no GPU is usable here; try engine.device=cpu"
+    ):
+        find_device(device, none)
+
+
+def test_a_gpu_beyond_the_last_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    four = SimpleNamespace(is_cuda_available=lambda: True)
+    with pytest.raises(UserError, match="engine.device=cuda:4: 4 GPUs are usable here, counted from 0"):
+        find_device("cuda:4", four)
 
 
 def test_missing_package_names_the_extra(monkeypatch):
