@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 from collections.abc import Iterable
 from dataclasses import fields
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 from robofb.errors import UserError
 
 TRUSTED_PREFIXES: tuple[str, ...] = ("robofb.",)  # a run folder may come from anywhere
+ENTRY_POINTS = "robofb.packages"  # group in which an installed package says that it may be named as well
 _SPECIAL = ("_target_", "_partial_", "_convert_")
 _BAD_VALUE = (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError)  # what one leads to
 
@@ -85,14 +87,21 @@ def _check_keys(name: str, target: type, values: Iterable[str]) -> None:
 def _trusted(target: Any) -> type:
     """Import a class; no other callable, for one of ours may lead to any."""
     module, _, name = str(target).rpartition(".")
-    if f"{module}.".startswith(TRUSTED_PREFIXES):
+    prefixes = trusted_prefixes()
+    if f"{module}.".startswith(prefixes):
         try:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise UserError(f"cannot make {target}: {error}") from error
-        if isinstance(found, type) and f"{found.__module__}.".startswith(TRUSTED_PREFIXES):
+        if isinstance(found, type) and f"{found.__module__}.".startswith(prefixes):
             return found
     raise UserError(
-        f"the config names {target}: only robofb's own classes are made from configs; "
-        "add your package to robofb.build.TRUSTED_PREFIXES"
+        f"the config names {target}: only classes of robofb, and of installed packages with an entry point "
+        f"in the group {ENTRY_POINTS}, are made from configs"
     )
+
+
+def trusted_prefixes() -> tuple[str, ...]:
+    """Return what the names of classes may begin with: ours, and packages that declare themselves."""
+    declared = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return (*TRUSTED_PREFIXES, *(f"{point.value}." for point in declared))

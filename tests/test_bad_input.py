@@ -227,7 +227,7 @@ def test_residual_starts_as_its_base_bit_for_bit(made, capsys):
         (["collect", "task.randomness=hard"], ["low, med, high", "'hard'"]),
         (["collect", "+task.colour=red"], ["cannot make", "colour"]),
         (["train", "residual", "base=x", "resume=y", "-m"], ["leave out -m"]),
-        (["collect", "task._target_=os.mkdir"], ["the config names os.mkdir: only robofb's own classes"]),
+        (["collect", "task._target_=os.mkdir"], ["the config names os.mkdir: only classes of robofb"]),
         (["collect", "num_envs=0"], ["num_envs=0"]),
         (["collect", "task=null"], ["task=null"]),
         (["quickstart", "randomness=hard"], ["low, med, high", "'hard'"]),

@@ -32,3 +32,22 @@ def test_a_key_that_a_class_does_not_take_is_named_with_those_that_it_takes() ->
         build(node)
     with pytest.raises(UserError, match="Limits: no key 'max_sped_m_s'"):
         build({**node, "_partial_": True})
+
+
+def test_a_package_whose_installation_declares_it_may_be_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "my_lab.py").write_text(
+        "class Easy:\n    def __init__(self, size):\n        self.size = size\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    node = {"_target_": "my_lab.Easy", "size": 3}
+    with pytest.raises(
+        UserError, match=r"names my_lab.Easy: only .* entry point in the group robofb.packages"
+    ):
+        build(node)
+    facts = tmp_path / "my_lab-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lab\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[robofb.packages]\nmy_lab = my_lab\n")
+    assert build(node).size == 3
+    with pytest.raises(UserError, match="names my_laboratory.Easy"):
+        build({"_target_": "my_laboratory.Easy"})

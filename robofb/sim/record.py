@@ -44,7 +44,7 @@ def record_episodes(
     *,
     source: int,
     max_attempts: int,
-    advice: str,
+    advice: str = "raise max_attempts",
     success_only: bool = True,
 ) -> Collected:
     """Append episodes of `agent` until `store` holds `episodes`.

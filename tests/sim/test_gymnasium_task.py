@@ -147,6 +147,11 @@ def test_collecting_by_hand_or_without_an_expert_is_refused(capsys, tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+def test_an_expert_that_is_no_class_is_refused():
+    with pytest.raises(UserError, match=r"task.expert=os.system: say the class as \{_target_: package.Class"):
+        GymnasiumTask("Reacher-v5", expert="os.system")
+
+
 def test_films_what_the_env_renders(tmp_path):
     with closing(make()) as env:
         path = film_episodes(Stay(), env, 0, tmp_path / "film.mp4", columns=2, height=60, width=80)
