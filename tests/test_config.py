@@ -334,6 +334,11 @@ class TestResume:
         cfg = compose("quickstart", [f"resume={tmp_path / 'quick'}", f"{plus}residual.clip=0.1"])
         assert (cfg.residual.env_steps, cfg.residual.clip) == (5, 0.1)
 
+    def test_another_folder_is_refused(self, run):
+        assert message("train residual", f"resume={run.path}", "out=elsewhere") == (
+            f"out=elsewhere: resume={run.path} goes on in its own folder; leave out away"
+        )
+
     def test_inner_keys_of_a_stored_choice_are_refused(self, tmp_path):
         Run.create(
             tmp_path / "quick", compose("quickstart", ["bc.policy=unet_diffusion"]), "quickstart"
@@ -416,7 +421,7 @@ class TestBuild:
     def test_only_trusted_classes_are_made(self, target, nested, tmp_path):
         node = {"_target_": target, "path": str(tmp_path / "made")}
         node = {**self.SMALL, "inner": [{"deep": node}]} if nested else node
-        with pytest.raises(UserError, match=r"only robofb's own classes|cannot make robofb\.run"):
+        with pytest.raises(UserError, match=r"only classes of robofb|cannot make robofb\.run"):
             build(node)
         with pytest.raises(UserError):
             build(OmegaConf.create({"policy": node}).policy)
