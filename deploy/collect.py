@@ -164,5 +164,5 @@ def _out(cfg: CollectConfig, env: TaskEnv) -> Path:
 
 def _open_or_create(path: Path, env: TaskEnv, meta: dict[str, Any]) -> EpisodeStore:
     meta = {**meta, **image_facts(env)}
-    same = {key: meta.get(key) for key in ("randomness", "noise", "visuals")}
+    same = {key: meta.get(key) for key in ("randomness", "looks", "noise", "visuals")}
     return open_or_create(path, env.spec, meta, same_settings(path, "holds", same))

@@ -225,7 +225,8 @@ def _evaluate_all(
     seen = agents[""].policy.spec
     with closing(make_env(task, cfg.engine, cfg.num_envs, cameras_of(seen), visuals=cfg.visuals)) as env:
         expected = replace(seen, task=env.spec.task) if other else seen
-        check_same_spec(expected, env.spec.only(seen.obs), f"the policy in {run.path}")
+        whose = f"also.{other}: the policy in {run.path}" if other else f"the policy in {run.path}"
+        check_same_spec(expected, env.spec.only(seen.obs), whose)
         where = f" on {other}" if other else ""
         return {
             name: evaluate(agent, env, cfg.episodes, cfg.seed, progress=f"evaluate {name}{where}".rstrip())

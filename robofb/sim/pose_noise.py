@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from robofb.errors import UserError, check_at_least
+from robofb.errors import UserError
 from robofb.geometry import matrix_to_rot6d, rotvec_to_matrix
 from robofb.rng import POSE_NOISE_STREAM, EpisodeRng, derive_seeds
 from robofb.store.element_names import DERIVED, EE, find_poses
@@ -25,13 +26,18 @@ class PoseNoise:
     Attributes:
         position_m: along each axis.
         rotation_rad: of the angle of turn, about an axis drawn uniformly in the part's frame.
+
+    Raises:
+        UserError: one is negative or not finite; it is called as tasks call it.
     """
 
     position_m: float = 0.0
     rotation_rad: float = 0.0
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "position_m", "rotation_rad")
+        for key, value in (("pose_noise_m", self.position_m), ("pose_noise_rad", self.rotation_rad)):
+            if not 0 <= value < math.inf:
+                raise UserError(f"{key}={value}: needs at least 0")
 
     def __bool__(self) -> bool:
         """Whether there is any."""

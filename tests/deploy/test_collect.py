@@ -14,6 +14,7 @@ from robofb import config
 from robofb.deploy.collect import collect
 from robofb.deploy.teleop.window import Window, load_pygame
 from robofb.envs import make_task
+from robofb.envs.looks.show import MeshLooks
 from robofb.errors import UserError
 from robofb.rng import derive_seeds
 from robofb.sim.vec_env import SimVecEnv
@@ -172,6 +173,14 @@ def test_demonstrations_of_other_settings_are_not_mixed_in(dataset, word, messag
     with pytest.raises(UserError, match=message):
         run(out, "episodes=9", word)
     assert (out / "index.json").read_bytes() == index
+
+
+def test_demonstrations_of_other_looks_are_not_mixed_in(dataset, monkeypatch):
+    out, _ = dataset
+    told = MeshLooks.meta.fget
+    monkeypatch.setattr(MeshLooks, "meta", property(lambda looks: {**told(looks), "looks": "arm"}))
+    with pytest.raises(UserError, match="holds looks None, not arm: choose another folder"):
+        run(out, "episodes=9")
 
 
 def test_sigterm_ends_a_session_in_order(tmp_path):

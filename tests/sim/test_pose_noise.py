@@ -80,7 +80,7 @@ def test_what_is_done_and_judged_stays_true():
 
 
 def test_bad_noise_and_tasks_that_cannot_follow_are_refused():
-    with pytest.raises(UserError, match="position_m=-1"):
+    with pytest.raises(UserError, match="pose_noise_m=-1: needs at least 0"):
         PoseNoise(position_m=-1)
     with pytest.raises(UserError, match="one_leg_insert has no method 'complete'"):
         PoseNoise(0.005).check(OneLegInsert().spec, None)
