@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
 import imageio.v2 as imageio
 import numpy as np
 
-GAP_PX = 12
+BAND_PX = 32
 
 
 def last_frame(run: Path) -> np.ndarray:
@@ -24,14 +25,21 @@ def last_frame(run: Path) -> np.ndarray:
     return np.asarray(frame)
 
 
+def titled(picture: np.ndarray, title: str) -> np.ndarray:
+    """Return a picture (H, W, 3) below a white band that says what it shows."""
+    band = np.full((BAND_PX, picture.shape[1], 3), 255, np.uint8)
+    cv2.putText(band, title, (4, 23), cv2.FONT_HERSHEY_DUPLEX, 0.7, (40, 40, 40), 1, cv2.LINE_AA)
+    return np.concatenate([band, picture])
+
+
 def main() -> None:
     """Stack the two pictures and save them."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     above, below = (last_frame(Path(sys.argv[1]) / name) for name in ("bc", "residual"))
-    gap = np.full((GAP_PX, above.shape[1], 3), 255, np.uint8)
+    both = titled(above, "diffusion policy alone"), titled(below, "with its residual")
     path = Path(__file__).parents[1] / "docs/quickstart.png"
-    imageio.imwrite(path, np.concatenate([above, gap, below]))
+    imageio.imwrite(path, np.concatenate(both))
     print(path)
 
 
