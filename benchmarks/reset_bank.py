@@ -107,12 +107,14 @@ def course(rows: Sequence[Mapping[str, float]]) -> dict[str, list[list[float]]]:
     """Return of a training its selections, as (env steps, success), and what its episodes came to.
 
     Those from the task's own starts and those from the bank, as (env steps, successes, episodes) of
-    `TOGETHER` iterations each.
+    `TOGETHER` iterations each, and the last of the rest as well.
     """
     found = {"selections": [[row["step"], row[SELECTION]] for row in rows if SELECTION in row]}
     for kind, (share, count) in EPISODES.items():
         counted = [row for row in rows if count in row]
         groups = [counted[first : first + TOGETHER] for first in range(0, len(counted), TOGETHER)]
+        if len(groups) > 1 and len(groups[-1]) < TOGETHER:
+            groups[-2:] = [groups[-2] + groups[-1]]
         wins = [sum(row[count] * row.get(share, 0.0) for row in group) for group in groups]
         found[kind] = [
             [group[-1]["step"], round(won), round(sum(row[count] for row in group))]
@@ -125,16 +127,22 @@ def curves(cells: Sequence[Mapping[str, Any]]) -> str:
     """Return a chart for each base: success in training, with exploration, from the task's own starts."""
     parts = []
     for steps, budget in dict.fromkeys((cell["bc_steps"], cell["env_steps"]) for cell in cells):
-        lines = [
-            Line(
-                f"{cell['method']} bank, seed {cell['seed']}",
-                [at for at, _, _ in cell["course"]["own"]],
-                [won / max(1, count) for _, won, count in cell["course"]["own"]],
-            )
-            for cell in cells
-            if (cell["bc_steps"], cell["env_steps"]) == (steps, budget) and cell["method"] != "base"
-        ]
-        note = f"{TASK}, from its own starts while exploring; {TOGETHER} iterations a point"
+        lines = []
+        for method in ("with", "without"):
+            settings = steps, budget, method
+            own = [
+                cell["course"]["own"]
+                for cell in cells
+                if (cell["bc_steps"], cell["env_steps"], cell["method"]) == settings
+            ]
+            points = [
+                [sum(column) for column in zip(*point, strict=True)] for point in zip(*own, strict=False)
+            ]
+            where = [at / len(own) for at, _, _ in points]
+            lines.append(Line(f"{method} bank", where, [won / max(1, count) for _, won, count in points]))
+        note = (
+            f"{TASK}, from its own starts while exploring; {TOGETHER} iterations a point, all seeds together"
+        )
         title = f"Base of {steps} gradient steps, {budget:,} env steps"
         parts.append(section(title, note, line_chart(lines, "env steps")))
     return "".join(parts)

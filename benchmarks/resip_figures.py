@@ -98,9 +98,11 @@ def _pushed_section(cells: Cells, titles: Mapping[str, str]) -> str:
     pushed = _pushed(cells, keys)
     rows: list[Bar | str] = []
     for key, rate in pooled(cells, keys).items():
-        rows += [f"{titles[key[2]]}: {key[0]}, {key[1]}", _bar("undisturbed", rate, 1)]
-        rows.append(_bar("pushed", pushed[key], 2))
-    note = "each part is pushed with a chance of 1 % at each step"
+        if (heading := f"{key[0]}, {key[1]}") not in rows:
+            rows.append(heading)
+        colour = list(titles).index(key[2])
+        rows += [_bar(titles[key[2]], rate, colour), _bar("the same, pushed", pushed[key], colour)]
+    note = "each part is pushed with a chance of 1 % at each step; of the seeds that were judged so"
     return section("Under perturbation", note, bars(rows)) if rows else ""
 
 
@@ -111,7 +113,11 @@ def _scaling_sections(cells: Cells, titles: Mapping[str, str]) -> str:
     for task, randomness in dict.fromkeys(key[:2] for key in rates):
         own = {key[2:]: rate for key, rate in rates.items() if key[:2] == (task, randomness)}
         lines = [
-            _line(titles[method], {demos: rate for (name, demos), rate in own.items() if name == method})
+            _line(
+                titles[method],
+                {demos: rate for (name, demos), rate in own.items() if name == method},
+                list(titles).index(method),
+            )
             for method in dict.fromkeys(method for method, _ in own)
         ]
         lines = [line for line in lines if len(line.x) > 1]
@@ -121,7 +127,7 @@ def _scaling_sections(cells: Cells, titles: Mapping[str, str]) -> str:
     return "".join(parts)
 
 
-def _line(name: str, rates: Mapping[int, SuccessRate]) -> Line:
+def _line(name: str, rates: Mapping[int, SuccessRate], colour: int) -> Line:
     ordered = [rates[demos] for demos in sorted(rates)]
     return Line(
         name,
@@ -129,6 +135,7 @@ def _line(name: str, rates: Mapping[int, SuccessRate]) -> Line:
         [rate.rate for rate in ordered],
         [rate.low for rate in ordered],
         [rate.high for rate in ordered],
+        colour,
     )
 
 

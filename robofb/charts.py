@@ -62,13 +62,17 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: y against x, with optional interval ends; `line_chart` takes rates in [0, 1]."""
+    """One line of a chart: y against x, with optional interval ends; `line_chart` takes rates in [0, 1].
+
+    Its colour is that of its place among the lines of the chart where `colour` is None.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    colour: int | None = None
 
 
 def ticks(largest: float, count: int = 5) -> list[float]:
@@ -118,14 +122,15 @@ def line_chart(lines: Sequence[Line], x_label: str, reference: tuple[str, float]
     if reference is not None:
         left, y = at(0, reference[1])
         parts.append(f'<line class="reference" x1="{left}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    for index, line in enumerate(lines):
-        parts += _line(line, colour(index + 1), [at(x, y) for x, y in zip(line.x, line.y, strict=True)])
+    colours = [colour(n + 1 if line.colour is None else line.colour) for n, line in enumerate(lines)]
+    for line, stroke in zip(lines, colours, strict=True):
+        parts += _line(line, stroke, [at(x, y) for x, y in zip(line.x, line.y, strict=True)])
         if line.low and line.high:
             upper = [at(x, y) for x, y in zip(line.x, line.high, strict=True)]
             lower = [at(x, y) for x, y in zip(line.x, line.low, strict=True)]
             outline = _points(upper + lower[::-1])
-            parts.append(f'<polygon points="{outline}" fill="{colour(index + 1)}" opacity="0.14"/>')
-    names = [(colour(index + 1), line.name) for index, line in enumerate(lines)]
+            parts.append(f'<polygon points="{outline}" fill="{stroke}" opacity="0.14"/>')
+    names = [(stroke, line.name) for stroke, line in zip(colours, lines, strict=True)]
     names += [(colour(0), reference[0])] if reference else []
     return "".join([*parts, "</svg>", legend(names)])
 
