@@ -220,14 +220,13 @@ def _failures(policies: Sequence[PolicyResult]) -> str:
         for policy in policies
         for stage in stages
     }
-    widest = max(max(shares.values()), 1e-9)
     rows: list[Bar | str] = []
     for stage in stages:
         rows.append(stage)
         for index, policy in enumerate(policies):
             share = shares[policy.name, stage]
             value = f"{counts[policy.name, stage]} of {policy.rate.episodes}, {100 * share:.1f} %"
-            rows.append(Bar(policy.name, share / widest, value, index))
+            rows.append(Bar(policy.name, share, value, index))
     return section("Where episodes fail", "The first stage that a failed episode did not reach.", bars(rows))
 
 
