@@ -135,7 +135,7 @@ def _line(name: str, rates: Mapping[int, SuccessRate], colour: int) -> Line:
         [rate.rate for rate in ordered],
         [rate.low for rate in ordered],
         [rate.high for rate in ordered],
-        colour,
+        colour=colour,
     )
 
 

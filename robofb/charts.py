@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 460, 260  # of a line chart, in SVG units
@@ -72,7 +72,7 @@ class Line:
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    colour: int | None = None
+    colour: int | None = field(default=None, kw_only=True)
 
 
 def ticks(largest: float, count: int = 5) -> list[float]:
