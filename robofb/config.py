@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -255,10 +256,9 @@ def _continue_from(verb: Verb, cfg: DictConfig, resume: str, words: Sequence[str
     given = {
         override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(words))
     }
-    if "out" in given and given["out"].value() is not None:
-        raise UserError(
-            f"out={given['out'].value()}: resume={resume} goes on in its own folder; leave out away"
-        )
+    out = given["out"].value() if "out" in given else None
+    if out is not None and Path(str(out)).resolve() != run.path.resolve():
+        raise UserError(f"out={out}: resume={resume} goes on in its own folder; leave out away")
     for group in GROUPS_OF_VALUES & given.keys():
         word = f"~{group}" if given[group].is_delete() else f"{group}={given[group].value()}"
         raise UserError(f"{word}: a continued run keeps its values; name the keys you want to change")

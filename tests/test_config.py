@@ -338,6 +338,7 @@ class TestResume:
         assert message("train residual", f"resume={run.path}", "out=elsewhere") == (
             f"out=elsewhere: resume={run.path} goes on in its own folder; leave out away"
         )
+        assert compose("train residual", [f"resume={run.path}", f"out={run.path}"]).resume == str(run.path)
 
     def test_inner_keys_of_a_stored_choice_are_refused(self, tmp_path):
         Run.create(
