@@ -109,7 +109,7 @@ def _pointed(folder: Path, pointer: str) -> str | None:
 
 def _resolve(folder: Path, which: str | Path) -> Path:
     if str(which) in ("latest", "best"):
-        name = _latest(folder) if which == "latest" else _pointed(folder, "best")
+        name = _latest(folder) if str(which) == "latest" else _pointed(folder, "best")
         if not name:
             have = ", ".join(_names(folder)) or "none at all"
             raise UserError(f"no {which} checkpoint in {folder}; there: {have}")

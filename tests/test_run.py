@@ -221,7 +221,7 @@ class TestCheckpoints:
         names = sorted(path.name for path in (run.path / "checkpoints").glob("*.pt"))
         assert names == ["step_000000002.pt", "step_000000005.pt", "step_000000006.pt"]
         assert run.load_checkpoint("best")["step"] == 2
-        assert run.load_checkpoint("latest")["step"] == 6
+        assert run.load_checkpoint("latest")["step"] == run.load_checkpoint(Path("latest"))["step"] == 6
         assert run.load_checkpoint("step_000000005.pt")["step"] == 5
         assert run.load_checkpoint(run.path / "checkpoints" / "step_000000005.pt")["step"] == 5
 
