@@ -61,11 +61,11 @@ class GymnasiumTask:
         self._max_steps, self._control_dt, self._vectorization = max_steps, control_dt, vectorization
         self._success = SuccessRule(success_key, success_reward, success_total)
         self._end_on_success, self._kwargs = end_on_success, dict(kwargs or {})
-        if expert is not None and not callable(expert):
-            raise UserError(
-                f"task.expert={expert}: say the class as {{_target_: package.Class, _partial_: true}}"
-            )
         if expert is not None:
+            if not callable(expert):
+                raise UserError(
+                    f"task.expert={expert}: say the class as {{_target_: package.Class, _partial_: true}}"
+                )
             self.expert = expert
 
     @cached_property
