@@ -7,6 +7,7 @@ from typing import Any
 
 from robofb.policies.executor import ChunkExecutor
 from robofb.run import Run
+from robofb.train.bank_env import with_bank_pinned
 from robofb.train.off_policy_config import OffPolicyConfig
 from robofb.train.off_policy_learner import OffPolicyLearner
 from robofb.train.open_run import open_run
@@ -38,6 +39,7 @@ def train_around_base(
         UserError: a wrong base, an unusable folder, or weights that became NaN.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
+    cfg = with_bank_pinned(cfg)
     base, base_node = load_base(cfg, kind)
     with training_envs(cfg, base.spec) as (env, select_env):
         policy, node = make_policy(cfg, base, base_node)

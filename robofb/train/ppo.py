@@ -19,6 +19,7 @@ from robofb.rl.ppo_losses import gaussian_kl
 from robofb.rl.rollout_buffer import RolloutBuffer
 from robofb.rng import WEIGHTS_STREAM, derive_seeds
 from robofb.run import Run
+from robofb.train.bank_env import with_bank_pinned
 from robofb.train.decisions import DecisionCollector, encoded_size
 from robofb.train.episodes import EpisodeCount
 from robofb.train.open_run import open_run
@@ -63,6 +64,7 @@ def train(cfg: PpoConfig) -> Run:
         UserError: a wrong base, an unusable folder, or weights that became NaN.
         KeyboardInterrupt: after Ctrl-C, once everything is saved.
     """
+    cfg = with_bank_pinned(cfg)
     policy, node = load_base(cfg, "ppo", prefix="")
     if cfg.rollout_steps < policy.execute:
         raise UserError(

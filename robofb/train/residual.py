@@ -11,6 +11,7 @@ from robofb.normalize import is_image
 from robofb.policies.residual_agent import ResidualAgent
 from robofb.ranks import Ranks, join_ranks
 from robofb.run import Run
+from robofb.train.bank_env import with_bank_pinned
 from robofb.train.open_run import open_run
 from robofb.train.residual_config import FIXED, ResidualConfig, initial_log_std
 from robofb.train.residual_learner import ResidualLearner
@@ -33,6 +34,7 @@ def train(cfg: ResidualConfig) -> Run:
 
 
 def _train(cfg: ResidualConfig, ranks: Ranks) -> Run:
+    cfg = with_bank_pinned(cfg)
     base, base_node = load_base(cfg, "residual")
     if images := [key for key, array in base.spec.obs.items() if is_image(array)]:
         raise UserError(

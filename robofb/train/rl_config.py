@@ -86,7 +86,7 @@ class OnBaseConfig(RlConfig):
         bank: reset bank (robofb data bank) in whose states some training episodes start; none where null.
         bank_share: chance that an episode does.
         bank_kinds: weight of each kind of its states.
-        bank_sha256: of its file, which must have it; written by the training where null.
+        bank_sha256: of its file, which must have it; null takes any, and the run then holds it to that one.
     """
 
     base: str = MISSING

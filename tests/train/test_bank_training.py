@@ -5,15 +5,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 from bank_example import small_bank
 from fakes import POINT_SPEC, PointEnv
+from residual_example import save_base_run
 
-from robofb import loading
+from robofb import cli, loading
 from robofb.config import compose
 from robofb.errors import UserError
 from robofb.ranks import Ranks
 from robofb.sim.bank_kinds import KINDS
-from robofb.train.bank_env import bank_of
+from robofb.train.bank_env import with_bank_pinned
 from robofb.train.episodes import EpisodeCount
 from robofb.train.rl_training import training_envs
 from robofb.types import Step
@@ -95,16 +97,33 @@ def test_a_bank_that_changed_since_is_refused_unless_one_says_so(tmp_path):
     path = tmp_path / "bank.npz"
     bank.save(path)
     cfg = compose("train residual", [*WORDS, f"bank={path}"])
-    assert set(bank_of(cfg)) == {"bank"}
-    assert cfg.bank_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    bank_of(cfg)
+    pinned = with_bank_pinned(cfg)
+    assert cfg.bank_sha256 is None
+    assert pinned.bank_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert with_bank_pinned(pinned) == pinned
     path.unlink()
     replace(bank, states=bank.states + 1e-9).save(path)
-    with pytest.raises(UserError, match=f"bank.npz holds other states than before .*{cfg.bank_sha256[:12]}"):
-        bank_of(cfg)
-    cfg.bank_sha256 = None
-    bank_of(cfg)
-    assert cfg.bank_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(UserError, match=f"bank.npz holds other states .*not {pinned.bank_sha256[:12]}"):
+        with_bank_pinned(pinned)
+    pinned.bank_sha256 = None
+    assert with_bank_pinned(pinned).bank_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_run_keeps_what_its_bank_was(tmp_path):
+    """From the command line: the digest lies in config.yaml, and a resumed run refuses another file there."""
+    path, base = tmp_path / "bank.npz", tmp_path / "base"
+    small_bank().save(path)
+    save_base_run(base)
+    words = [f"base={base}", f"bank={path}", "num_envs=2", "rollout_steps=4", "env_steps=8"]
+    words += ["select_episodes=1", f"out={tmp_path / 'run'}"]
+    assert cli.run(["train", "residual", *words]) == 0
+    stored = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert stored["bank_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.unlink()
+    replace(small_bank(), states=small_bank().states + 1e-9).save(path)
+    resume = ["train", "residual", f"resume={tmp_path / 'run'}", "env_steps=16"]
+    assert cli.run(resume) == 2
+    assert cli.run([*resume, "bank_sha256=null"]) == 0
 
 
 def test_a_bank_that_is_missing_or_of_another_task_is_refused(tmp_path):
