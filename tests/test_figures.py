@@ -48,6 +48,9 @@ def test_readmes_share_of_it() -> None:
     for task, randomness, _, base, residual in told:
         key = task.strip("`"), randomness, 50
         assert base == percent(rates[(*key, "bc")]) and residual == percent(rates[(*key, "resip")])
+    key = "one_leg", "low", 50
+    base, residual = percent(rates[(*key, "bc")]), percent(rates[(*key, "resip")])
+    assert f"`one_leg`, with its screw, went from {base} to {residual} %" in " ".join(lines("README.md"))
 
 
 def test_the_vision_students() -> None:
